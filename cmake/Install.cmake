@@ -1,0 +1,1 @@
+# man page, completions, headers, pkg-config

@@ -1,0 +1,279 @@
+/* Arena, errors, text, names: see base.h. */
+#include "base.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK ((size_t)64 << 10)
+#define ALIGN sizeof(max_align_t)
+
+typedef struct chunk {
+  struct chunk *prev;
+  size_t size, used; /* of the bytes behind this header */
+} chunk;
+#define HEAD ((sizeof(chunk) + ALIGN - 1) / ALIGN * ALIGN)
+
+typedef struct guard {
+  jmp_buf at;
+  mp_err *err;
+  struct guard *outer;
+} guard;
+
+struct mp_arena {
+  chunk *last;
+  guard *inner;
+  uint64_t limit, used, requests, fail_at;
+};
+
+mp_arena *mp_arena_new(uint64_t limit) {
+  mp_arena *a = calloc(1, sizeof *a);
+  if (a) a->limit = limit;
+  return a;
+}
+
+void mp_arena_free(mp_arena *a) {
+  if (!a) return;
+  for (chunk *c = a->last; c;) {
+    chunk *prev = c->prev;
+    free(c);
+    c = prev;
+  }
+  free(a);
+}
+
+uint64_t mp_arena_used(const mp_arena *a) { return a->used; }
+uint64_t mp_arena_requests(const mp_arena *a) { return a->requests; }
+void mp_arena_fail_at(mp_arena *a, uint64_t n) { a->fail_at = n ? a->requests + n : 0; }
+
+_Noreturn void mp_vfail(mp_arena *a, int code, const char *fmt, va_list ap) {
+  guard *g = a->inner;
+  if (!g) { /* a fault of ours: a body ran without mp_protect */
+    fputs("memplan: failure outside mp_protect: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    abort();
+  }
+  g->err->code = code;
+  vsnprintf(g->err->text, sizeof g->err->text, fmt, ap);
+  for (char *p = g->err->text; *p; p++)
+    if ((unsigned char)*p < ' ') *p = ' '; /* names from a hostile file must not break the line */
+  longjmp(g->at, 1);
+}
+
+_Noreturn void mp_fail(mp_arena *a, int code, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  mp_vfail(a, code, fmt, ap);
+}
+
+void mp_err_set(mp_err *err, int code, const char *fmt, ...) {
+  if (!err || err->code) return;
+  va_list ap;
+  va_start(ap, fmt);
+  err->code = code;
+  vsnprintf(err->text, sizeof err->text, fmt, ap);
+  va_end(ap);
+}
+
+const void *mp_protect(mp_arena *a, mp_err *err, const void *(*body)(mp_arena *a, void *arg), void *arg) {
+  mp_err local;
+  guard g = {.err = err ? err : &local, .outer = a->inner};
+  g.err->code = MP_OK;
+  g.err->text[0] = 0;
+  if (setjmp(g.at)) {
+    a->inner = g.outer;
+    return NULL;
+  }
+  a->inner = &g;
+  const void *r = body(a, arg);
+  a->inner = g.outer;
+  return r;
+}
+
+static void *take(mp_arena *a, size_t n) {
+  if (n > SIZE_MAX / 2 - HEAD - ALIGN) mp_fail(a, MP_INTERNAL, "out of memory: one object of %zu bytes", n);
+  n = (n + ALIGN - 1) / ALIGN * ALIGN;
+  chunk *c = a->last;
+  if (!c || c->size - c->used < n) {
+    size_t size = n > CHUNK / 4 ? n : CHUNK;
+    if (a->limit && (size > a->limit || a->used > a->limit - size))
+      mp_fail(a, MP_BAD_INPUT, "the model needs more than %llu MiB of working memory; raise the limit or give a smaller file",
+              (unsigned long long)(a->limit >> 20));
+    chunk *fresh = malloc(HEAD + size);
+    if (!fresh) mp_fail(a, MP_INTERNAL, "out of memory after %llu MiB", (unsigned long long)(a->used >> 20));
+    *fresh = (chunk){.size = size};
+    a->used += size + HEAD;
+    /* a large object goes behind the current chunk, whose room stays in use */
+    if (c && n > CHUNK / 4 && c->size - c->used > ALIGN) {
+      fresh->prev = c->prev;
+      c->prev = fresh;
+      fresh->used = n;
+      return (char *)fresh + HEAD;
+    }
+    fresh->prev = c;
+    a->last = c = fresh;
+  }
+  void *p = (char *)c + HEAD + c->used;
+  c->used += n;
+  return p;
+}
+
+void *mp_alloc(mp_arena *a, size_t n) {
+  a->requests++;
+  if (a->fail_at && a->requests >= a->fail_at) {
+    a->fail_at = 0;
+    mp_fail(a, MP_INTERNAL, "out of memory (request %llu)", (unsigned long long)a->requests);
+  }
+  void *p = take(a, n);
+  return memset(p, 0, n ? n : 1);
+}
+
+void *mp_alloc_array(mp_arena *a, size_t count, size_t size) {
+  uint64_t n;
+  if (!mp_mul_u64(count, size, &n)) mp_fail(a, MP_INTERNAL, "out of memory: %zu objects of %zu bytes", count, size);
+  return mp_alloc(a, (size_t)n);
+}
+
+/* A mark holds one chunk: large objects may sit behind it, so rewinding keeps those (they go with the arena). */
+mp_mark mp_arena_mark(const mp_arena *a) { return (mp_mark){a->last, a->last ? a->last->used : 0}; }
+
+void mp_arena_rewind(mp_arena *a, mp_mark m) {
+  while (a->last && a->last != m.chunk) {
+    chunk *c = a->last;
+    a->last = c->prev;
+    a->used -= c->size + HEAD;
+    free(c);
+  }
+  if (a->last) a->last->used = m.used;
+}
+
+char *mp_strndup(mp_arena *a, const char *s, size_t n) {
+  char *r = mp_alloc(a, n + 1);
+  if (n) memcpy(r, s, n);
+  return r;
+}
+
+char *mp_strdup(mp_arena *a, const char *s) { return mp_strndup(a, s, strlen(s)); }
+
+char *mp_format(mp_arena *a, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  int n = vsnprintf(NULL, 0, fmt, ap);
+  va_end(ap);
+  char *r = mp_alloc(a, (size_t)(n < 0 ? 0 : n) + 1);
+  va_start(ap, fmt);
+  if (n > 0) vsnprintf(r, (size_t)n + 1, fmt, ap);
+  va_end(ap);
+  return r;
+}
+
+void *mp_vec_grow(mp_arena *a, void *at, size_t n, size_t *cap, size_t size) {
+  if (n < *cap) return at;
+  size_t more = *cap ? *cap * 2 : 8;
+  char *fresh = mp_alloc_array(a, more, size);
+  if (n) memcpy(fresh, at, n * size);
+  *cap = more;
+  return fresh;
+}
+
+void mp_text_add(mp_arena *a, mp_text *t, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  int n = vsnprintf(NULL, 0, fmt, ap);
+  va_end(ap);
+  if (n < 0) return;
+  if (t->n + (size_t)n + 1 > t->cap) {
+    size_t cap = t->cap ? t->cap * 2 : 256;
+    while (cap < t->n + (size_t)n + 1) cap *= 2;
+    char *fresh = mp_alloc(a, cap);
+    if (t->n) memcpy(fresh, t->at, t->n);
+    t->at = fresh;
+    t->cap = cap;
+  }
+  va_start(ap, fmt);
+  vsnprintf(t->at + t->n, (size_t)n + 1, fmt, ap);
+  va_end(ap);
+  t->n += (size_t)n;
+}
+
+struct mp_names {
+  uint32_t *slots; /* id + 1, 0 is free */
+  size_t mask;
+  MP_VEC(const char *) texts;
+  MP_VEC(uint32_t) hashes;
+};
+
+static uint32_t hash(const char *s, size_t n) { /* FNV-1a */
+  uint32_t h = 2166136261u;
+  for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * 16777619u;
+  return h;
+}
+
+mp_names *mp_names_new(mp_arena *a, size_t expected) {
+  mp_names *t = mp_alloc(a, sizeof *t);
+  size_t size = 16;
+  while (size < expected * 2) size *= 2;
+  t->slots = mp_alloc_array(a, size, sizeof *t->slots);
+  t->mask = size - 1;
+  return t;
+}
+
+static size_t slot_of(const mp_names *t, const char *s, size_t len, uint32_t h) {
+  size_t i = h & t->mask;
+  for (; t->slots[i]; i = (i + 1) & t->mask) {
+    uint32_t id = t->slots[i] - 1;
+    if (t->hashes.at[id] == h && strncmp(t->texts.at[id], s, len) == 0 && !t->texts.at[id][len]) break;
+  }
+  return i;
+}
+
+uint32_t mp_names_find(const mp_names *t, const char *s, size_t len) {
+  return t->slots[slot_of(t, s, len, hash(s, len))] - 1; /* 0 - 1 is UINT32_MAX */
+}
+
+uint32_t mp_names_add(mp_arena *a, mp_names *t, const char *s, size_t len, bool *added) {
+  uint32_t h = hash(s, len);
+  size_t i = slot_of(t, s, len, h);
+  if (added) *added = !t->slots[i];
+  if (t->slots[i]) return t->slots[i] - 1;
+  uint32_t id = (uint32_t)t->texts.n;
+  *mp_push(a, &t->texts) = mp_strndup(a, s, len);
+  *mp_push(a, &t->hashes) = h;
+  t->slots[i] = id + 1;
+  if (t->texts.n * 2 > t->mask) {
+    size_t size = (t->mask + 1) * 2;
+    t->slots = mp_alloc_array(a, size, sizeof *t->slots);
+    t->mask = size - 1;
+    for (uint32_t k = 0; k < t->texts.n; k++) {
+      size_t j = t->hashes.at[k] & t->mask;
+      while (t->slots[j]) j = (j + 1) & t->mask;
+      t->slots[j] = k + 1;
+    }
+  }
+  return id;
+}
+
+const char *mp_names_text(const mp_names *t, uint32_t id) { return t->texts.at[id]; }
+uint32_t mp_names_count(const mp_names *t) { return (uint32_t)t->texts.n; }
+
+bool mp_glob(const char *p, const char *s) {
+  const char *star = NULL, *from = NULL;
+  while (*s) {
+    if (*p == '*') {
+      star = p++;
+      from = s;
+    } else if (*p == '?' || *p == *s) {
+      p++;
+      s++;
+    } else if (star) {
+      p = star + 1;
+      s = ++from;
+    } else {
+      return false;
+    }
+  }
+  while (*p == '*') p++;
+  return !*p;
+}

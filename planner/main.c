@@ -1,0 +1,39 @@
+/* memplan COMMAND ...: picks the command; everything else is in cmd_*.c. */
+#include <stdio.h>
+#include <string.h>
+
+#include "planner/cmd.h"
+
+static const mp_command commands[] = {
+    {0},
+};
+
+static void help(FILE *f) {
+  fputs("usage: memplan COMMAND [OPTIONS]\n\nHow much accelerator memory training a model takes, whether it fits, and what makes it fit.\n\n", f);
+  for (const mp_command *c = commands; c->name; c++) fprintf(f, "  %-12s %s\n", c->name, c->summary);
+  fputs("\nmemplan COMMAND --help explains one. memplan --version prints the version.\n", f);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) {
+    help(stderr);
+    return 2;
+  }
+  if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+    help(stdout);
+    return 0;
+  }
+  if (!strcmp(argv[1], "--version")) {
+    puts("memplan " MEMPLAN_VERSION);
+    return 0;
+  }
+  for (const mp_command *c = commands; c->name; c++)
+    if (!strcmp(argv[1], c->name)) {
+      char name[64];
+      snprintf(name, sizeof name, "memplan %s", c->name);
+      argv[1] = name;
+      return c->run(argc - 1, argv + 1);
+    }
+  fprintf(stderr, "memplan: '%s' is not a command; memplan --help lists them\n", argv[1]);
+  return 2;
+}

@@ -1,0 +1,19 @@
+/* What every test file includes first: cmocka and the library. */
+#ifndef MP_TEST_BASE_H
+#define MP_TEST_BASE_H
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "onnx/onnx.h"
+
+/* The folder of reference data (MEMPLAN_SHARED, default ../shared), or NULL after saying that the test skips. */
+const char *test_shared(void);
+
+#endif
