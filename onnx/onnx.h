@@ -42,7 +42,7 @@ const char *mp_int_text(mp_arena *a, mp_int i); /* "12", "batch*seq", "?" */
 
 /* ---- the graph ---- */
 
-typedef enum mp_value_kind { MP_VALUE_INPUT, MP_VALUE_INITIALIZER, MP_VALUE_NODE } mp_value_kind;
+typedef enum mp_value_kind { MP_VALUE_INPUT, MP_VALUE_INITIALIZER, MP_VALUE_NODE, MP_VALUE_CAPTURE } mp_value_kind;
 typedef enum mp_value_form { MP_FORM_TENSOR, MP_FORM_SEQUENCE, MP_FORM_OPTIONAL, MP_FORM_MAP, MP_FORM_SPARSE } mp_value_form;
 
 typedef struct mp_value {
@@ -55,7 +55,7 @@ typedef struct mp_value {
   int32_t producer, slot; /* node and its output, -1 for inputs and initializers */
   int32_t users;          /* how many node inputs (subgraphs included) and graph outputs read it */
   /* contents, where small and known (row-major; scalars have 1): at most one of the two is set */
-  mp_int *ints;           /* integer and bool tensors */
+  mp_int *ints;           /* integer and bool tensors; floating ones too where the contents are whole but symbolic (Cast of a shape) */
   double *floats;         /* floating tensors: scalars and tensors of up to 64 elements */
   uint32_t contents;      /* elements in ints or floats */
   const struct mp_kv *meta; /* metadata_props of its ValueInfoProto (the dynamo exporter's InputSpec kind) */
@@ -109,6 +109,18 @@ typedef struct mp_node {
   uint64_t macs, flops;   /* of one run of this node; 0 where unknown or none. flops = 2 macs + one for each elementwise result */
 } mp_node;
 
+/* A value of a subgraph that stands for one of the graph around it: `inner` is its row here (kind MP_VALUE_CAPTURE), `outer` its row in the outer graph
+ * (itself a capture there, where the value comes from further out). */
+typedef struct mp_capture {
+  int32_t inner, outer;
+} mp_capture;
+
+/* What no static analysis can know about a node's outputs, or what contradicts itself: for mp_graph_why. */
+typedef struct mp_reason {
+  int32_t node, input; /* input number of the node, -1: none in particular */
+  const char *what;
+} mp_reason;
+
 typedef struct mp_opset {
   const char *domain;
   int64_t version;
@@ -126,6 +138,9 @@ typedef struct mp_graph {
   const mp_kv *meta;      /* graph metadata_props (the dynamo exporter's graph signature) */
   uint32_t metas;
   const struct mp_graph *outer; /* the graph that a subgraph is in */
+  const mp_capture *captures;   /* of a subgraph: values of the outer graph that it reads */
+  const mp_reason *reasons;
+  uint32_t capture_count, reason_count;
   const char **warnings;
   uint32_t warning_count;
 } mp_graph;

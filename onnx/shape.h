@@ -50,7 +50,7 @@ int mp_infer_rank(const mp_infer *c, int i);
 mp_int mp_infer_dim(const mp_infer *c, int i, int axis);      /* unknown where it is; axis may be negative when the rank is known */
 void mp_infer_shape(const mp_infer *c, int i, mp_shape *s);
 /* contents of a small integer or bool tensor (elements may be symbolic or unknown singly), NULL where not followed; *n elements */
-const mp_int *mp_infer_ints(const mp_infer *c, int i, uint32_t *n);
+const mp_int *mp_infer_ints(const mp_infer *c, int i, uint32_t *n); /* for a floating tensor: whole but symbolic contents */
 const double *mp_infer_floats(const mp_infer *c, int i, uint32_t *n);
 /* the sequence element / optional content / map value is described by the value's dtype and dims as well (rank -1 where elements differ) */
 
@@ -87,6 +87,9 @@ const mp_value *mp_infer_body_output(const mp_infer *c, const struct mp_graph *b
 /* ---- symbolic integers (sym.c); canonical, so equal values are equal structs ---- */
 typedef struct mp_syms mp_syms; /* one table a graph, shared with its subgraphs */
 mp_syms *mp_syms_new(mp_arena *a);
+mp_int mp_syms_name(mp_syms *t, const char *name);         /* for graph.c: the same as mp_sym_name */
+mp_infer *mp_infer_bare(mp_arena *a, mp_syms *t);          /* a context without a node: arithmetic outside rules, and tests */
+mp_syms *mp_infer_syms(const mp_infer *c);
 mp_int mp_sym_name(mp_infer *c, const char *name);         /* a named dimension; positive or zero */
 mp_int mp_sym_add(mp_infer *c, mp_int a, mp_int b);
 mp_int mp_sym_sub(mp_infer *c, mp_int a, mp_int b);
