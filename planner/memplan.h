@@ -1,0 +1,115 @@
+/* memplan: how much accelerator memory training an ONNX model takes in PyTorch, whether it fits, and what makes it fit.
+ *
+ * Input: an ONNX file and a few words about the training run. Output: bytes, a verdict for each device, a plan. Data flows one way; each arrow is one
+ * function that takes const values and returns a new one:
+ *
+ *     file --> model --> graph --> program --> trace --> tape --> timeline --> verdict --> report
+ *            (onnx/onnx.h)   recover    + run     + plan   bytes alive
+ *
+ *   program   the framework's calls as the model's source wrote them, each with its arguments, its module instance and the ONNX nodes it came from;
+ *             and the table of parameters and buffers, because initializers are not parameters.
+ *   trace     program + run (precision, attention kernel, frozen parameters, loss): what PyTorch dispatches. Every value is (storage, offset,
+ *             strides, dtype); every autograd node lists what it saves.
+ *   tape      trace + plan (what to recompute, micro-batches, stages): what one device does in three training iterations, in order: allocate, free.
+ *   timeline  bytes alive after every step by category, and the peak. The only place that adds bytes up.
+ *
+ * Three sizes are kept apart: allocated (torch.cuda.max_memory_allocated), reserved (max_memory_reserved), device (reserved + workspaces + context,
+ * what nvidia-smi shows). Sizes are bytes.
+ *
+ * Memory: everything is made in the caller's arena and is immutable. A stage returns NULL with *err filled on failure, and NULL in gives NULL out. The library never
+ * prints and never exits; reports come back as text. */
+#ifndef MEMPLAN_H
+#define MEMPLAN_H
+
+#include "devices/devices.h"
+#include "onnx/onnx.h"
+
+/* ---- run: how the model is trained. Plain data; mp_run_default() is what CONTRACT calls default ---- */
+typedef enum mp_precision { MP_FP32, MP_AMP_FP16, MP_AMP_BF16, MP_PURE_BF16, MP_PURE_FP16, MP_BF16_MASTER } mp_precision;
+typedef enum mp_attention { MP_ATTN_AS_EXPORTED, MP_ATTN_WRITTEN_OUT, MP_ATTN_SDPA, MP_ATTN_MATH, MP_ATTN_EFFICIENT, MP_ATTN_FLASH } mp_attention;
+typedef enum mp_loss { MP_LOSS_AUTO, MP_LOSS_NONE, MP_LOSS_SUM, MP_LOSS_MSE, MP_LOSS_CROSS_ENTROPY } mp_loss;
+typedef enum mp_zero_grad { MP_ZERO_START, MP_ZERO_AFTER_FORWARD, MP_ZERO_END } mp_zero_grad;
+typedef struct mp_optimizer mp_optimizer; /* a row of the table in planner/optimizer.c */
+
+typedef struct mp_run {
+  mp_precision precision;
+  mp_attention attention;
+  mp_loss loss;
+  mp_zero_grad zero_grad;
+  const mp_optimizer *optimizer; /* NULL: none */
+  uint32_t accumulate;           /* micro-batches in an optimizer step, >= 1 */
+  const char *const *freeze;     /* globs over state_dict names */
+  uint32_t freezes;
+  double dropout;                /* < 0: as exported */
+  uint32_t lora_rank;            /* 0: none */
+  const char *lora_glob;         /* NULL: every linear layer */
+  bool infer;                    /* one forward under no_grad */
+  bool grad_scaler, clip_grad, ema;
+} mp_run;
+mp_run mp_run_default(void);
+const mp_optimizer *mp_optimizer_find(const char *name); /* NULL: no such row */
+uint32_t mp_optimizer_count(void);
+const char *mp_optimizer_name(uint32_t i);
+const char *mp_precision_name(mp_precision p);
+
+/* ---- plan: what is changed about memory. Plain data ---- */
+typedef struct mp_plan {
+  const char *const *checkpoint; /* module instances to recompute: paths, globs, PATH.FIRST..PATH.LAST; "blocks": the repeated modules */
+  uint32_t checkpoints;
+  const int8_t *save_calls;      /* per-call policy inside recomputed regions: 1 save, 0 recompute; NULL: recompute all. By program call index. */
+  uint32_t stage, stages;        /* this device's stage of `stages` (0 or 1: not split) */
+  const uint32_t *cuts;          /* first call of stage 1, 2, ...: stages - 1 of them */
+} mp_plan;
+
+/* ---- stages ---- */
+typedef struct mp_program mp_program;
+typedef struct mp_trace mp_trace;
+typedef struct mp_tape mp_tape;
+
+/* graph -> program. Dims that matter must be numbers: else MP_BAD_INPUT "dimension 'seq' is open; add --dim seq=512". */
+const mp_program *mp_program_recover(mp_arena *a, const mp_graph *g, mp_err *err);
+/* program -> program: the loss, dropout and LoRA that the run asks for and the file lacks. */
+const mp_program *mp_program_edit(mp_arena *a, const mp_program *p, const mp_run *run, mp_err *err);
+/* program + run -> trace. A freeze glob that matches nothing is MP_BAD_INPUT. */
+const mp_trace *mp_trace_make(mp_arena *a, const mp_program *p, const mp_run *run, mp_err *err);
+/* trace + plan -> tape of one device. */
+const mp_tape *mp_tape_make(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_plan *plan, mp_err *err);
+
+/* ---- timeline ---- */
+typedef enum mp_category {
+  MP_CAT_PARAMETER, MP_CAT_BUFFER, MP_CAT_INPUT, MP_CAT_SAVED, MP_CAT_ACTIVATION, MP_CAT_GRADIENT, MP_CAT_OPTIMIZER, MP_CAT_WORKSPACE, MP_CAT_MASTER, MP_CATEGORIES
+} mp_category;
+const char *mp_category_name(mp_category c);
+typedef enum mp_phase { MP_SETUP, MP_FORWARD, MP_BACKWARD, MP_STEP } mp_phase;
+const char *mp_phase_name(mp_phase p);
+
+/* One storage that autograd keeps at the end of the forward pass. */
+typedef struct mp_saved {
+  const char *call, *module, *what, *dtype; /* what: input, result, mask, statistics, copy, indices */
+  int32_t rank;
+  const int64_t *dims;
+  uint64_t bytes; /* exact */
+} mp_saved;
+
+typedef struct mp_peak {
+  uint64_t allocated, reserved, first_iteration;
+  mp_phase phase;
+  const char *call, *module;
+  uint64_t by[MP_CATEGORIES]; /* sums to allocated */
+  uint32_t step;              /* of the tape */
+} mp_peak;
+
+typedef struct mp_timeline {
+  uint64_t parameters, parameter_bytes, buffer_bytes, input_bytes, gradient_bytes, optimizer_bytes, saved_bytes; /* exact, each storage once */
+  uint64_t after_forward;
+  mp_peak peak;
+  const mp_saved *saved;
+  uint32_t saved_count;
+  uint64_t flops_forward, flops_backward, flops_recompute; /* of one optimizer step */
+  const char *const *warnings;
+  uint32_t warning_count;
+} mp_timeline;
+
+const mp_timeline *mp_timeline_make(mp_arena *a, const mp_tape *t, mp_err *err);
+
+#endif
