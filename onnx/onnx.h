@@ -104,6 +104,7 @@ typedef struct mp_node {
   const int32_t *in, *out; /* values; -1: an optional one left out */
   uint16_t ins, outs;
   uint16_t attrs, metas;
+  int32_t opset;          /* version of its domain that it is written in (a function may import another than the graph does) */
   const mp_attr *attr;
   const mp_kv *meta;      /* metadata_props, e.g. pkg.torch.onnx.fx_node */
   uint64_t macs, flops;   /* of one run of this node; 0 where unknown or none. flops = 2 macs + one for each elementwise result */
