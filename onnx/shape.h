@@ -107,6 +107,10 @@ mp_int mp_shape_elements(mp_infer *c, const mp_shape *s, int from, int to); /* p
 /* numpy broadcasting of two shapes; false (and mp_infer_bad) when they contradict */
 bool mp_shape_broadcast(mp_infer *c, const mp_shape *a, const mp_shape *b, mp_shape *r);
 
+/* ---- ops.c ---- */
+/* opset brought into the range that the row holds for: what the row's rule may test */
+int64_t mp_op_opset(const mp_op *op, int64_t opset);
+
 /* ---- shape.c ---- */
 /* Runs the rules over a sorted graph whose inputs and initializers are filled. Called by graph.c, and for bodies through mp_infer_body. */
 void mp_graph_infer(mp_arena *a, mp_graph *g, mp_syms *syms, bool from_scratch);
