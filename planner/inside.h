@@ -44,7 +44,7 @@ typedef struct mp_var {
 
 typedef struct mp_call_row mp_call_row;
 typedef struct mp_call {
-  const mp_call_row *row;
+  const mp_call_row *row; /* never NULL; a name that no table has gets a row of its own whose forward is NULL */
   const mp_arg *args;
   const int32_t *outs;  /* variables; -1: unused */
   const int32_t *nodes; /* ONNX nodes that it came from */
@@ -54,6 +54,7 @@ typedef struct mp_call {
   bool no_grad;         /* runs under torch.no_grad / on detached operands */
   uint64_t macs, flops; /* forward, summed over its nodes */
   const char *source;   /* the source line that wrote it, where the file has it (the dynamo exporter's stack trace), else NULL */
+  const char *stack;    /* the whole stack trace, outermost frame first, else NULL */
 } mp_call;
 
 /* A module instance: (path, n-th time it runs) and the calls it covers. Instance 0 is the whole model, path "". */
@@ -92,8 +93,10 @@ uint32_t mp_builder_call_count(mp_builder *b);
 /* A call; name as in the table ("aten::linear"); outs may hold -1. Returns its index. An unknown name is remembered and reported in one warning. */
 uint32_t mp_builder_call(mp_builder *b, const char *name, const mp_arg *args, uint32_t n, const int32_t *outs, uint32_t outs_n, int32_t module, const int32_t *nodes,
                          uint32_t node_count);
-/* the instance of `path` that is open now, or a new turn of it: paths must come in execution order; parents are made as needed */
+/* The instance of `path` that is open now, or a new turn of it: paths must come in execution order. Parents are made as needed, but for one that is only a
+ * list: "layer.0.attn" makes layer.0 and layer.0.attn; a Sequential, which runs itself, is asked for by name ("features") before its members. */
 int32_t mp_builder_module(mp_builder *b, const char *path, const char *type);
+void mp_builder_leave(mp_builder *b, const char *path); /* its forward returned: the next mp_builder_module of this path is a new turn */
 void mp_builder_warn(mp_builder *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* fixes instance ranges, lifetimes (locals.c), blocks; the builder is done */
 const mp_program *mp_builder_finish(mp_builder *b, const int32_t *inputs, uint32_t input_count, const int32_t *outputs, uint32_t output_count, const char *exporter,

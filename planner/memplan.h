@@ -21,7 +21,9 @@
 #ifndef MEMPLAN_H
 #define MEMPLAN_H
 
+#if __has_include("devices/devices.h")
 #include "devices/devices.h"
+#endif
 #include "onnx/onnx.h"
 
 /* ---- run: how the model is trained. Plain data; mp_run_default() is what CONTRACT calls default ---- */
