@@ -2,6 +2,7 @@
  *
  * Module instances nest as calls do: the builder keeps the path of modules that are open now. Asking for a path closes what is not around it, so a module
  * that runs again after its caller went on is a new turn of it. */
+#include <stdio.h>
 #include <string.h>
 
 #include "planner/inside.h"
