@@ -32,7 +32,6 @@ struct mp_infer {
   run *run;
   mp_graph *g;
   mp_node *node;
-  const mp_op *op;
   int64_t opset;
   int32_t index, depth;
   bool bad, costed;
@@ -336,10 +335,10 @@ static void infer_node(mp_infer *c, declared *keep) {
     forget(v);
   }
   n->macs = n->flops = 0;
-  if (!n->op) n->op = mp_op_find(n->domain, n->type, opset_of(c->g, n->domain));
+  int64_t opset = n->opset > 0 ? n->opset : opset_of(c->g, n->domain);
+  if (!n->op) n->op = mp_op_find(n->domain, n->type, opset);
   if (n->op) {
-    c->op = n->op;
-    c->opset = mp_op_opset(n->op, opset_of(c->g, n->domain));
+    c->opset = mp_op_opset(n->op, opset);
     c->bad = c->costed = false;
     n->op->rule(c);
     if (c->bad)
