@@ -55,7 +55,7 @@ typedef struct mp_value {
   int32_t producer, slot; /* node and its output, -1 for inputs and initializers */
   int32_t users;          /* how many node inputs (subgraphs included) and graph outputs read it */
   /* contents, where small and known (row-major; scalars have 1): at most one of the two is set */
-  mp_int *ints;           /* integer and bool tensors; floating ones too where the contents are whole but symbolic (Cast of a shape) */
+  mp_int *ints;           /* integer and bool tensors; floating ones too where the contents are whole but symbolic (Cast of a shape); of a sequence: its length */
   double *floats;         /* floating tensors: scalars and tensors of up to 64 elements */
   uint32_t contents;      /* elements in ints or floats */
   const struct mp_kv *meta; /* metadata_props of its ValueInfoProto (the dynamo exporter's InputSpec kind) */

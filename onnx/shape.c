@@ -202,6 +202,7 @@ void mp_infer_same(mp_infer *c, int o, int i) {
 /* contents must have as many elements as the dims say */
 static bool fits_dims(mp_infer *c, const mp_value *v, uint32_t n) {
   uint64_t elements = 1;
+  if (v->form == MP_FORM_SEQUENCE) return n == 1; /* its length */
   for (int i = 0; i < v->rank; i++)
     if (v->dims[i].e || !mp_mul_u64(elements, (uint64_t)v->dims[i].n, &elements)) return false;
   if (v->rank < 0 || elements != n) return false;

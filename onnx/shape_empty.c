@@ -3,11 +3,11 @@
 
 const mp_op_table mp_ops_math = {NULL, 0};
 const mp_op_table mp_ops_move = {NULL, 0};
-const mp_op_table mp_ops_nn = {NULL, 0};
-const mp_op_table mp_ops_rnn = {NULL, 0};
-const mp_op_table mp_ops_quant = {NULL, 0};
 const mp_op_table mp_ops_seq = {NULL, 0};
 const mp_op_table mp_ops_flow = {NULL, 0};
 const mp_op_table mp_ops_loss = {NULL, 0};
 const mp_op_table mp_ops_ml = {NULL, 0};
 const mp_op_table mp_ops_contrib = {NULL, 0};
+const mp_op_table mp_ops_grad = {NULL, 0};
+const mp_op_table mp_ops_fused = {NULL, 0};
+const mp_op_table mp_ops_dialect = {NULL, 0};

@@ -242,7 +242,7 @@ static void max_unpool(mp_infer *c) {
     spatial[i] = mp_infer_has(c, 2) ? mp_int_unknown() : mp_add_n(c, full, -w.begin[i] - w.end[i]);
     if (given && n == (uint32_t)w.n + 2) spatial[i] = given[i + 2];
   }
-  if (mp_infer_has(c, 2) && !given) mp_infer_depends(c, 2, "the output's shape is computed by the model");
+  if (mp_infer_has(c, 2) && !given) mp_infer_depends(c, 2, "the contents");
   set_image(c, 0, t, 0, mp_infer_dim(c, 0, 1), spatial, w.n, false, &out);
 }
 

@@ -91,7 +91,7 @@ static void irfft(mp_infer *c) {
 static void image_decoder(mp_infer *c) {
   bool gray = !strcmp(mp_infer_string(c, "pixel_format", "RGB"), "Grayscale");
   mp_infer_set_dims(c, 0, MP_UINT8, 3, (mp_int[]){mp_int_unknown(), mp_int_unknown(), mp_num(gray ? 1 : 3)});
-  mp_infer_depends(c, 0, "the image's size is in the encoded bytes");
+  mp_infer_depends(c, 0, "the encoded image");
 }
 
 /* ---- text ---- */
@@ -102,7 +102,7 @@ static void string_normalizer(mp_infer *c) {
   mp_infer_shape(c, 0, &s);
   if (s.rank > 0 && mp_infer_has_attr(c, "stopwords")) {
     s.dims[s.rank - 1] = mp_int_unknown();
-    mp_infer_depends(c, 0, "stop words are dropped by content");
+    mp_infer_depends(c, 0, "the words");
   }
   mp_infer_set(c, 0, MP_STRING, s.rank < 0 ? NULL : &s);
 }
@@ -113,7 +113,7 @@ static void string_split(mp_infer *c) {
   if (mp_infer_outs(c) > 1 && mp_infer_wants(c, 1)) mp_infer_set(c, 1, MP_INT64, s.rank < 0 ? NULL : &s);
   mp_shape_append(&s, mp_int_unknown());
   mp_infer_set(c, 0, MP_STRING, s.rank < 0 ? NULL : &s);
-  mp_infer_depends(c, 0, "the number of parts depends on the text");
+  mp_infer_depends(c, 0, "the text");
 }
 
 MP_SIGNATURE(string_match, ". -> .:b")
