@@ -5,6 +5,7 @@
 #include "planner/cmd.h"
 
 static const mp_command commands[] = {
+    {"devices", "print the catalogue of devices", mp_cmd_devices},
     {0},
 };
 

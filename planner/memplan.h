@@ -21,9 +21,7 @@
 #ifndef MEMPLAN_H
 #define MEMPLAN_H
 
-#if __has_include("devices/devices.h")
 #include "devices/devices.h"
-#endif
 #include "onnx/onnx.h"
 
 /* ---- run: how the model is trained. Plain data; mp_run_default() is what CONTRACT calls default ---- */
@@ -113,5 +111,10 @@ typedef struct mp_timeline {
 } mp_timeline;
 
 const mp_timeline *mp_timeline_make(mp_arena *a, const mp_tape *t, mp_err *err);
+
+/* ---- reports: text or one JSON object, in the arena ---- */
+
+/* The given devices with their sources, or the whole catalogue where d is NULL. */
+const char *mp_report_devices(mp_arena *a, const mp_device *const *d, size_t n, bool json, mp_err *err);
 
 #endif
