@@ -30,6 +30,8 @@ mp_dtype mp_dtype_or(const mp_infer *c, int i, int j);
 
 /* Sets the node's cost where both are numbers: flops = 2 macs + elementwise. */
 void mp_cost_macs(mp_infer *c, mp_int macs, mp_int elementwise);
+/* shape_flow.c: the cost of so many turns of a body */
+void mp_cost_body(mp_infer *c, const mp_graph *body, mp_int turns);
 /* elements of shape s, unknown where its rank is */
 mp_int mp_elements(mp_infer *c, const mp_shape *s);
 
