@@ -3,9 +3,6 @@
 
 const mp_op_table mp_ops_math = {NULL, 0};
 const mp_op_table mp_ops_move = {NULL, 0};
-const mp_op_table mp_ops_loss = {NULL, 0};
-const mp_op_table mp_ops_ml = {NULL, 0};
 const mp_op_table mp_ops_contrib = {NULL, 0};
-const mp_op_table mp_ops_grad = {NULL, 0};
 const mp_op_table mp_ops_fused = {NULL, 0};
 const mp_op_table mp_ops_dialect = {NULL, 0};
