@@ -109,6 +109,7 @@ void mp_function_inline(const mp_frame *f, const mp_function *fn, const mp_node 
 void mp_rows_sort(mp_rows *r);
 /* graph_type.c */
 void mp_value_type_read(mp_build *b, mp_walk w, mp_value *v);
+/* graph_bind.c */
 void mp_bind_input(mp_build *b, mp_value *v);
 void mp_check_bindings(mp_build *b, const mp_graph *g);
 /* model_tensor.c */

@@ -163,6 +163,9 @@ typedef struct mp_binding {
   int64_t n;
 } mp_binding;
 
+/* Reads the argument of --dim. The last ':' before the '=' splits off the axis. The name lies in the arena. False with *err filled: no such form. */
+bool mp_binding_parse(mp_arena *a, const char *text, mp_binding *to, mp_err *err);
+
 typedef struct mp_graph_options {
   const mp_binding *bindings;
   uint32_t binding_count;

@@ -5,6 +5,7 @@
 #include "planner/cmd.h"
 
 static const mp_command commands[] = {
+    {"inspect", "read a model: operators, shapes, parameters, FLOPs", mp_cmd_inspect},
     {"devices", "print the catalogue of devices", mp_cmd_devices},
     {0},
 };

@@ -114,6 +114,13 @@ const mp_timeline *mp_timeline_make(mp_arena *a, const mp_tape *t, mp_err *err);
 
 /* ---- reports: text or one JSON object, in the arena ---- */
 
+/* What a graph holds: values and their shapes, parameters, FLOPs. Text is a table by operator type, unless one of the flags asks for something else. */
+typedef struct mp_inspect_options {
+  bool json, tree, unknown; /* tree: by module path; unknown: the values whose dims are not known, and why */
+  const char *node;         /* one node, by its name or that of an output; NULL: none */
+} mp_inspect_options;
+const char *mp_report_inspect(mp_arena *a, const mp_graph *g, const mp_inspect_options *o, mp_err *err);
+
 /* The given devices with their sources, or the whole catalogue where d is NULL. */
 const char *mp_report_devices(mp_arena *a, const mp_device *const *d, size_t n, bool json, mp_err *err);
 
