@@ -3,6 +3,3 @@
 
 const mp_op_table mp_ops_math = {NULL, 0};
 const mp_op_table mp_ops_move = {NULL, 0};
-const mp_op_table mp_ops_contrib = {NULL, 0};
-const mp_op_table mp_ops_fused = {NULL, 0};
-const mp_op_table mp_ops_dialect = {NULL, 0};

@@ -3,10 +3,8 @@
 
 /* Product of inputs a and b as numpy.matmul: the last two axes are matrices, what stands before is broadcast, a vector is a matrix of one row or column whose
  * axis of 1 the result lacks. */
-void mp_rule_product(mp_infer *c, int a, int b, bool flip_a, bool flip_b, mp_dtype t) {
-  mp_shape x, y, out = {.rank = -1};
-  mp_infer_shape(c, a, &x);
-  mp_infer_shape(c, b, &y);
+static void multiply(mp_infer *c, mp_shape x, mp_shape y, bool flip_a, bool flip_b, mp_dtype t) {
+  mp_shape out = {.rank = -1};
   if (x.rank < 0 || y.rank < 0) {
     mp_infer_set(c, 0, t, NULL);
     return;
@@ -30,6 +28,30 @@ void mp_rule_product(mp_infer *c, int a, int b, bool flip_a, bool flip_b, mp_dty
   if (!vector_y) mp_shape_append(&out, n);
   mp_infer_set(c, 0, t, out.rank < 0 ? NULL : &out);
   mp_cost_macs(c, macs, mp_num(0));
+}
+
+void mp_rule_product(mp_infer *c, int a, int b, bool flip_a, bool flip_b, mp_dtype t) {
+  mp_shape x, y;
+  mp_infer_shape(c, a, &x);
+  mp_infer_shape(c, b, &y);
+  multiply(c, x, y, flip_a, flip_b, t);
+}
+
+/* axis 0 goes behind the batch axes that follow it: (m, batch ..., k) becomes (batch ..., m, k) */
+static void move_rows(mp_shape *s) {
+  if (s->rank < 3) return;
+  mp_int rows_dim = s->dims[0];
+  memmove(&s->dims[0], &s->dims[1], (size_t)(s->rank - 2) * sizeof *s->dims);
+  s->dims[s->rank - 2] = rows_dim;
+}
+
+void mp_rule_batched_product(mp_infer *c, bool batch_a, bool batch_b, bool flip_a, bool flip_b, mp_dtype t) {
+  mp_shape x, y;
+  mp_infer_shape(c, 0, &x);
+  mp_infer_shape(c, 1, &y);
+  if (batch_a) move_rows(&x);
+  if (batch_b) move_rows(&y);
+  multiply(c, x, y, flip_a, flip_b, t);
 }
 
 static void matmul(mp_infer *c) { mp_rule_product(c, 0, 1, false, false, mp_dtype_or(c, 0, 1)); }
@@ -108,7 +130,7 @@ static void attention(mp_infer *c) {
 }
 
 /* Q (b, h, s, d), K (b, g, t, d), V (b, g, t, e); the modifiers keep the scores' shape */
-MP_SIGNATURE(flex_attention, "bhsd bgtd bgte -> b,h,s,e ; b*h*s*t*d+b*h*s*t*e")
+MP_SIGNATURE(flex_attention, "bhsd bgtd bgte -> b,h,s,e ; d+e*b*h*s*t")
 
 /* query (b, t, q heads * d_k), key (b, t, heads * d_k), value (b, t, heads * d_v) -> (b, t, q heads * d_v), state (b, heads, d_k, d_v): k v and q S a token */
 MP_SIGNATURE(linear_attention, "btq btk btv bhij -> b,t,v/@kv_num_heads*@q_num_heads b,@kv_num_heads,k/@kv_num_heads,v/@kv_num_heads:3|0")

@@ -42,6 +42,8 @@ void mp_rule_broadcast(mp_infer *c); /* output 0: inputs 0 and 1 broadcast, dtyp
 
 /* shape_matmul.c: numpy.matmul of inputs a and b, each with its last two axes swapped or not; a (m, k) times b (k, n) with transA, transB, and input `add` */
 void mp_rule_product(mp_infer *c, int a, int b, bool flip_a, bool flip_b, mp_dtype t);
+/* inputs 0 and 1, whose rows may stand on axis 0 before the batch axes */
+void mp_rule_batched_product(mp_infer *c, bool batch_a, bool batch_b, bool flip_a, bool flip_b, mp_dtype t);
 void mp_rule_gemm(mp_infer *c, int a, int b, int add, mp_dtype t);
 
 /* A rule as one line of text: "INPUTS -> OUTPUTS" or "INPUTS -> OUTPUTS ; MACS", for operators whose dims are products of their inputs' dims and attributes.
