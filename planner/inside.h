@@ -154,7 +154,6 @@ typedef struct mp_grad {
 } mp_grad;
 
 #define MP_MAX_SAVED 12
-#define MP_MAX_META 12
 typedef struct mp_edge {
   int32_t fn, out; /* node and which of its outputs; -1: no gradient wanted */
 } mp_edge;
@@ -196,7 +195,7 @@ struct mp_trace {
   const mp_fn *fns;
   const mp_event *events;
   uint32_t tensor_count, storage_count, fn_count, event_count;
-  const mp_ten *var_tensor;  /* of each program variable, -1 */
+  const mp_ten *var_tensor;  /* that each program variable was made as, -1 */
   uint32_t setup_events;     /* events before this one make parameters and buffers */
   uint32_t input_events;     /* events before this one (after setup) make one batch */
   mp_ten loss;               /* -1: nothing to differentiate */
@@ -267,10 +266,16 @@ bool mp_c_bool(mp_em *e, uint32_t i, bool otherwise);
 mp_dtype mp_c_dtype(mp_em *e, uint32_t i, mp_dtype otherwise);
 uint32_t mp_c_ints(mp_em *e, uint32_t i, int64_t *out, uint32_t max); /* an int counts as a list of one; 0 when absent */
 const char *mp_c_str(mp_em *e, uint32_t i);        /* NULL when absent */
+uint32_t mp_c_count(mp_em *e);                     /* of arguments */
 void mp_c_out(mp_em *e, uint32_t slot, mp_ten t);  /* the call's result */
 
 /* What autocast does to a call's tensor arguments (torch/csrc: autocast_mode.h, the lists AT_FORALL_LOWER_PRECISION_FP, _FP32, _PROMOTE). */
 typedef enum mp_policy { MP_CAST_NONE, MP_CAST_HALF, MP_CAST_FP32, MP_CAST_PROMOTE } mp_policy;
+
+/* autocast's cast of one tensor, for a composite call whose inner calls have policies of their own; t itself when autocast is off or it has the type already */
+mp_ten mp_em_autocast(mp_em *e, mp_ten t, mp_policy p);
+bool mp_em_is_autocast(const mp_em *e);
+mp_dtype mp_em_autocast_dtype(const mp_em *e); /* half or bfloat16 */
 
 /* One row a framework call: what it saves, its backward and its scratch follow from its forward, written against the emitter. */
 struct mp_call_row {
@@ -314,6 +319,8 @@ mp_ten mp_op_mul_scalar(mp_em *e, mp_ten a, double s);
 mp_ten mp_op_div_scalar(mp_em *e, mp_ten a, double s);
 mp_ten mp_op_neg(mp_em *e, mp_ten a);
 mp_ten mp_op_mm(mp_em *e, mp_ten a, mp_ten b);
+mp_ten mp_op_addmm(mp_em *e, mp_ten bias, mp_ten a, mp_ten b);
+mp_ten mp_op_mv(mp_em *e, mp_ten a, mp_ten b);
 mp_ten mp_op_bmm(mp_em *e, mp_ten a, mp_ten b);
 mp_ten mp_op_matmul(mp_em *e, mp_ten a, mp_ten b);
 mp_ten mp_op_linear(mp_em *e, mp_ten x, mp_ten w, mp_ten bias);

@@ -1,0 +1,43 @@
+/* Rows of matrix products. */
+#include "planner/inside.h"
+
+static void linear(mp_em *e) { mp_c_out(e, 0, mp_op_linear(e, mp_c_ten(e, 0), mp_c_ten(e, 1), mp_c_ten(e, 2))); }
+static void matmul(mp_em *e) { mp_c_out(e, 0, mp_op_matmul(e, mp_c_ten(e, 0), mp_c_ten(e, 1))); }
+static void addmm(mp_em *e) { mp_c_out(e, 0, mp_op_addmm(e, mp_c_ten(e, 0), mp_c_ten(e, 1), mp_c_ten(e, 2))); }
+static void mm(mp_em *e) { mp_c_out(e, 0, mp_op_mm(e, mp_c_ten(e, 0), mp_c_ten(e, 1))); }
+static void bmm(mp_em *e) { mp_c_out(e, 0, mp_op_bmm(e, mp_c_ten(e, 0), mp_c_ten(e, 1))); }
+static void mv(mp_em *e) { mp_c_out(e, 0, mp_op_mv(e, mp_c_ten(e, 0), mp_c_ten(e, 1))); }
+
+/* baddbmm(self, batch1, batch2): like bmm with self added in the kernel; FunctionsManual: batch1, batch2, self */
+static void back_baddbmm(mp_em *e, mp_bw *b) {
+  mp_ten g = mp_bw_grad(b, 0);
+  if (mp_bw_wants(b, 1)) mp_bw_give(b, 1, mp_op_bmm(e, g, mp_op_transpose(e, mp_bw_saved(b, 1), 1, 2)));
+  if (mp_bw_wants(b, 2)) mp_bw_give(b, 2, mp_op_bmm(e, mp_op_transpose(e, mp_bw_saved(b, 0), 1, 2), g));
+  mp_bw_give(b, 0, g);
+}
+static const mp_grad grad_baddbmm = {"BaddbmmBackward0", back_baddbmm};
+
+static void baddbmm(mp_em *e) {
+  mp_ten in[] = {mp_c_ten(e, 0), mp_c_ten(e, 1), mp_c_ten(e, 2)};
+  const mp_tensor_info *x = mp_em_info(e, in[1]), *y = mp_em_info(e, in[2]);
+  int64_t dims[] = {x->dims[0], x->dims[1], y->dims[2]};
+  mp_ten r = mp_em_new(e, "aten::baddbmm", x->dtype, 3, dims);
+  if (mp_fn_begin(e, &grad_baddbmm, in, 3)) {
+    if (mp_em_needs(e, in[2])) mp_fn_save(e, 0, in[1]);
+    if (mp_em_needs(e, in[1])) mp_fn_save(e, 1, in[2]);
+    mp_fn_output(e, r);
+    mp_fn_end(e);
+  }
+  mp_c_out(e, 0, r);
+}
+
+static const mp_call_row rows[] = {
+    {"aten::linear", linear, MP_CAST_HALF, "its input, when the weight is trained; the weight by reference"},
+    {"aten::matmul", matmul, MP_CAST_HALF, "each operand whose partner needs a gradient, contiguous (bmm copies what it cannot view as 3-D)"},
+    {"aten::addmm", addmm, MP_CAST_HALF, "mat1 and mat2, each when the other needs a gradient"},
+    {"aten::mm", mm, MP_CAST_HALF, "each operand whose partner needs a gradient"},
+    {"aten::bmm", bmm, MP_CAST_HALF, "each operand whose partner needs a gradient"},
+    {"aten::baddbmm", baddbmm, MP_CAST_HALF, "batch1 and batch2, each when the other needs a gradient"},
+    {"aten::mv", mv, MP_CAST_HALF, "the matrix and the vector, each when the other needs a gradient"},
+};
+const mp_call_table mp_calls_matrix = {rows, sizeof rows / sizeof *rows};

@@ -1,0 +1,27 @@
+/* Activation checkpointing inside the tape: torch.utils.checkpoint, non-reentrant (torch/utils/checkpoint.py: _checkpoint_hook, _recomputation_hook).
+ *
+ * In the forward pass the nodes of a recomputed region keep nothing; the region keeps its inputs. The first node of the region that needs a saved tensor in backward runs the
+ * region again, up to the last tensor that is to be saved (early stop); then each node frees what it used. */
+#ifndef MP_CHECKPOINTING_H
+#define MP_CHECKPOINTING_H
+
+#include "planner/em.h"
+
+typedef struct mp_region {
+  uint32_t first, end; /* program calls */
+} mp_region;
+
+/* The regions that a plan recomputes, in order, disjoint: of nested matches the outermost counts. A pattern that matches nothing is MP_BAD_INPUT. */
+uint32_t mp_plan_regions(mp_arena *a, const mp_program *p, const mp_plan *plan, const mp_region **regions);
+
+mp_checkpoint_state *mp_checkpoint_new(mp_arena *a, const mp_trace *t, const mp_region *regions, uint32_t n);
+void mp_checkpoint_forward(mp_checkpoint_state *ck);                        /* a forward pass begins: nothing is recomputed yet */
+int32_t mp_checkpoint_region(const mp_checkpoint_state *ck, int32_t call);  /* -1: none */
+void mp_checkpoint_enter(mp_em *e, mp_checkpoint_state *ck, int32_t region); /* the forward pass comes to a region: it holds its inputs */
+/* What region i keeps: how many tensors; UINT32_MAX when there is no such region. */
+uint32_t mp_checkpoint_inputs(const mp_checkpoint_state *ck, uint32_t i, const mp_ten **inputs);
+void mp_checkpoint_before(mp_em *e, mp_checkpoint_state *ck, int32_t fn);   /* recomputes the region of fn if fn needs it */
+bool mp_checkpoint_keeps(const mp_checkpoint_state *ck, int32_t fn);        /* does fn hold what it saved (outside regions, or after recomputation) */
+void mp_checkpoint_after(mp_em *e, mp_checkpoint_state *ck, int32_t fn);    /* fn is done; the last one of a region lets its inputs go */
+
+#endif

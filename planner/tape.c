@@ -1,0 +1,253 @@
+/* trace + plan -> tape: what one device does in three iterations of the training loop.
+ *
+ * The loop is CONTRACT's: zero_grad in one of its places, for each micro-batch inputs (the last batch is still held while the new one is made), forward, backward; then the
+ * optimizer's step. The first iteration differs from the second by the optimizer's state; the third is the steady one. Micro-batches after the second are alike, so
+ * the first, the second and the last are built. */
+#include <assert.h>
+#include <string.h>
+
+#include "planner/checkpointing.h"
+#include "planner/optimizer.h"
+
+typedef struct held { /* a storage instance that outlives its number: last batch, last loss */
+  int32_t id;
+  uint8_t category;
+  uint64_t bytes;
+} held;
+
+typedef MP_VEC(held) held_list;
+
+typedef struct loop {
+  mp_em *e;
+  const mp_trace *t;
+  const mp_run *run;
+  mp_checkpoint_state *ck;
+  mp_opt_state *opt;
+  mp_ten *grads;         /* of each tensor that is a parameter */
+  mp_ten *params;        /* trainable */
+  uint32_t param_count;
+  held_list old_batch, old_loss;
+  MP_VEC(mp_saved) saved;
+  uint64_t gradient_bytes, recompute_flops;
+} loop;
+
+static void set_aside(loop *l, mp_ten t, held_list *list) {
+  mp_live *v = l->e->live;
+  int32_t s = l->e->tens.at[t].storage;
+  if (v->id.n <= (size_t)s || v->id.at[s] < 0) return;
+  *mp_push(l->e->a, list) = (held){v->id.at[s], v->category.at[s], l->e->stor.at[s].bytes};
+  v->id.at[s] = -1;
+  v->refs.at[s] = 0;
+  l->e->holds.at[t] = 0;
+}
+
+static void let_go(loop *l, held_list *list) {
+  for (size_t i = 0; i < list->n; i++) mp_live_step(l->e, MP_FREE, list->at[i].id, list->at[i].category, list->at[i].bytes, "");
+  list->n = 0;
+}
+
+/* ---- replaying the trace ---- */
+
+static void perform(loop *l, const mp_event *ev) {
+  mp_em *e = l->e;
+  switch (ev->kind) {
+    case MP_EV_CALL: {
+      e->call = ev->a;
+      int32_t r = mp_checkpoint_region(l->ck, ev->a);
+      if (r >= 0) mp_checkpoint_enter(e, l->ck, r);
+      break;
+    }
+    case MP_EV_TENSOR:
+      e->holds.at[ev->a] = 1;
+      mp_live_event(e, MP_EV_TENSOR, ev->a, 0);
+      break;
+    case MP_EV_DROP: mp_em_release(e, ev->a); break;
+    case MP_EV_FN: {
+      if (mp_checkpoint_region(l->ck, l->t->fns[ev->a].call) >= 0) break;
+      mp_fn *f = &e->fns.at[ev->a];
+      for (uint32_t s = 0; s < f->saved_count; s++) {
+        f->saved[s] = l->t->fns[ev->a].saved[s];
+        if (f->saved[s] < 0) continue;
+        mp_em_hold(e, f->saved[s]);
+        int32_t storage = e->tens.at[f->saved[s]].storage;
+        if (e->live->category.at[storage] == MP_CAT_ACTIVATION) mp_live_become(e, storage, MP_CAT_SAVED);
+      }
+      break;
+    }
+    case MP_EV_MARK: break;
+    default: mp_live_event(e, (mp_event_kind)ev->kind, ev->a, ev->b);
+  }
+}
+
+static void replay(loop *l, uint32_t from, uint32_t to) {
+  for (uint32_t i = from; i < to; i++) perform(l, &l->t->events[i]);
+  l->e->call = -1;
+}
+
+/* ---- what is saved ---- */
+
+static const char *what_name(uint8_t w) {
+  static const char *const names[] = {[MP_WHAT_RESULT] = "result", [MP_WHAT_INPUT] = "input", [MP_WHAT_MASK] = "mask", [MP_WHAT_STATISTICS] = "statistics",
+                                      [MP_WHAT_COPY] = "copy", [MP_WHAT_INDICES] = "indices"};
+  return names[w];
+}
+
+static void list_storage(loop *l, mp_ten t, uint8_t *seen) {
+  mp_em *e = l->e;
+  int32_t s = e->tens.at[t].storage;
+  const mp_storage *st = &e->stor.at[s];
+  if (seen[s] || st->category == MP_CAT_PARAMETER || st->category == MP_CAT_BUFFER || !st->bytes) return;
+  seen[s] = 1;
+  const mp_program *p = l->t->program;
+  const mp_tensor_info *info = &l->t->tensors[t];
+  *mp_push(e->a, &l->saved) = (mp_saved){.call = st->op, .module = st->call >= 0 ? p->instances[p->calls[st->call].module].path : "", .what = what_name(st->what),
+                                         .dtype = mp_dtype_name(info->dtype), .rank = info->rank, .dims = info->dims, .bytes = st->bytes};
+}
+
+/* Every storage that autograd keeps at the end of the forward pass; of recomputed regions their inputs (torch.utils.checkpoint saves them). */
+static void list_saved(loop *l) {
+  uint8_t *seen = mp_alloc(l->e->a, l->t->storage_count + 1);
+  l->saved.n = 0;
+  for (uint32_t f = 0; f < l->t->fn_count; f++) {
+    const mp_fn *fn = &l->t->fns[f];
+    if (mp_checkpoint_region(l->ck, fn->call) >= 0) continue;
+    for (uint32_t s = 0; s < fn->saved_count; s++)
+      if (fn->saved[s] >= 0) list_storage(l, fn->saved[s], seen);
+  }
+  const mp_ten *inputs;
+  for (uint32_t r = 0; mp_checkpoint_inputs(l->ck, r, &inputs) != UINT32_MAX; r++)
+    for (uint32_t k = 0, n = mp_checkpoint_inputs(l->ck, r, &inputs); k < n; k++) list_storage(l, inputs[k], seen);
+}
+
+/* ---- the loop ---- */
+
+static void zero_grad(loop *l) {
+  for (uint32_t i = 0; i < l->param_count; i++) {
+    mp_ten *g = &l->grads[l->params[i]];
+    if (*g < 0) continue;
+    mp_em_release(l->e, *g);
+    *g = -1;
+  }
+}
+
+static void phase(loop *l, mp_phase p) {
+  l->e->live->phase = (uint8_t)p;
+  mp_live_step(l->e, MP_PHASE, -1, MP_CAT_ACTIVATION, 0, "");
+}
+
+static void forward(loop *l) {
+  const mp_trace *t = l->t;
+  phase(l, MP_FORWARD);
+  for (uint32_t i = 0; i < t->program->input_count; i++) {
+    mp_ten in = t->var_tensor[t->program->inputs[i]];
+    if (in >= 0) set_aside(l, in, &l->old_batch);
+  }
+  replay(l, t->setup_events, t->input_events);
+  let_go(l, &l->old_batch);
+  if (t->loss >= 0) set_aside(l, t->loss, &l->old_loss);
+  mp_checkpoint_forward(l->ck);
+  replay(l, t->input_events, t->event_count);
+  let_go(l, &l->old_loss);
+}
+
+static void backward(loop *l) {
+  mp_em *e = l->e;
+  size_t scope = mp_em_enter(e);
+  mp_dtype dtype = e->tens.at[l->t->loss].dtype;
+  mp_ten quotient = l->run->accumulate > 1 ? mp_em_scalar(e, "aten::div", dtype) : -1; /* loss / accumulate */
+  mp_ten root = mp_em_new_like(e, "aten::ones_like", l->t->loss);
+  mp_ten start = quotient >= 0 ? mp_em_scalar(e, "aten::div", dtype) : root; /* DivBackward0's; backward() itself holds the root to its end */
+  mp_em_hold(e, start);
+  if (quotient >= 0) mp_em_drop(e, start);
+  mp_engine_backward(e, l->t->loss, start, l->grads, l->ck);
+  mp_em_leave(e, scope, NULL, 0);
+}
+
+static void micro_batch(loop *l, uint32_t m, bool last_of_all) {
+  forward(l);
+  phase(l, MP_BACKWARD);
+  if (l->run->zero_grad == MP_ZERO_AFTER_FORWARD && m == 0) zero_grad(l);
+  mp_live_step(l->e, MP_FORWARD_END, -1, MP_CAT_ACTIVATION, 0, "");
+  if (last_of_all) list_saved(l);
+  if (l->t->train) backward(l);
+}
+
+static void iteration(loop *l, uint8_t n, bool last) {
+  l->e->live->iteration = n;
+  mp_live_step(l->e, MP_ITERATION, -1, MP_CAT_ACTIVATION, 0, "");
+  if (l->run->zero_grad == MP_ZERO_START && l->opt) zero_grad(l);
+  uint32_t k = l->run->accumulate, built = k > 3 ? 3 : k;
+  for (uint32_t m = 0; m < built; m++) micro_batch(l, m, last && m + 1 == built);
+  l->gradient_bytes = 0;
+  for (uint32_t i = 0; i < l->param_count; i++) {
+    mp_ten g = l->grads[l->params[i]];
+    if (g >= 0) l->gradient_bytes += l->e->stor.at[l->e->tens.at[g].storage].bytes;
+  }
+  phase(l, MP_STEP);
+  if (l->t->train) mp_opt_step(l->e, l->opt, l->grads);
+  if (l->run->zero_grad == MP_ZERO_END && l->opt) zero_grad(l);
+}
+
+typedef struct job {
+  const mp_trace *t;
+  const mp_run *run;
+  const mp_plan *plan;
+} job;
+
+static mp_em *performer(mp_arena *a, const mp_trace *t, const mp_run *run) {
+  mp_em *e = mp_alloc(a, sizeof *e);
+  e->a = a;
+  e->run = run;
+  e->p = t->program;
+  e->call = -1;
+  e->born = MP_CAT_ACTIVATION;
+  e->live = mp_alloc(a, sizeof *e->live);
+  for (uint32_t i = 0; i < t->tensor_count; i++) *mp_push(a, &e->tens) = t->tensors[i];
+  for (uint32_t i = 0; i < t->tensor_count; i++) *mp_push(a, &e->holds) = 0;
+  for (uint32_t i = 0; i < t->storage_count; i++) *mp_push(a, &e->stor) = t->storages[i];
+  for (uint32_t i = 0; i < t->fn_count; i++) *mp_push(a, &e->fns) = t->fns[i];
+  return e;
+}
+
+static void find_parameters(loop *l) {
+  const mp_program *p = l->t->program;
+  l->params = mp_alloc_array(l->e->a, p->var_count + 1, sizeof *l->params);
+  l->grads = mp_alloc_array(l->e->a, l->t->tensor_count + 1, sizeof *l->grads);
+  memset(l->grads, -1, (l->t->tensor_count + 1) * sizeof *l->grads);
+  for (uint32_t v = 0; v < p->var_count; v++) {
+    mp_ten t = l->t->var_tensor[v];
+    if (p->vars[v].role == MP_ROLE_PARAMETER && p->vars[v].tied < 0 && t >= 0 && l->t->tensors[t].requires_grad) l->params[l->param_count++] = t;
+  }
+}
+
+static const void *make(mp_arena *a, void *arg) {
+  const job *j = arg;
+  const mp_trace *t = j->t;
+  loop l = {.e = performer(a, t, j->run), .t = t, .run = j->run};
+  const mp_region *regions;
+  uint32_t n = mp_plan_regions(a, t->program, j->plan, &regions);
+  if (t->train) l.ck = mp_checkpoint_new(a, t, regions, n);
+  find_parameters(&l);
+  phase(&l, MP_SETUP);
+  replay(&l, 0, t->setup_events);
+  if (t->train) l.opt = mp_opt_new(l.e, j->run->optimizer, j->run->precision == MP_BF16_MASTER, l.params, l.param_count);
+  uint8_t rounds = j->run->infer ? 1 : 3;
+  for (uint8_t i = 0; i < rounds; i++) iteration(&l, i, i + 1 == rounds);
+  mp_tape *tape = mp_alloc(a, sizeof *tape);
+  *tape = (mp_tape){.trace = t, .run = j->run, .steps = l.e->live->steps.at, .step_count = (uint32_t)l.e->live->steps.n, .instance_count = (uint32_t)l.e->live->next_id,
+                    .saved = l.saved.at, .saved_count = (uint32_t)l.saved.n, .gradient_bytes = l.gradient_bytes, .optimizer_bytes = mp_opt_bytes(l.opt),
+                    .warnings = t->warnings, .warning_count = t->warning_count};
+  for (uint32_t i = 0; i < n; i++)
+    for (uint32_t c = regions[i].first; c < regions[i].end; c++) tape->flops_recompute += t->program->calls[c].flops * j->run->accumulate;
+  for (uint32_t i = 0; i < t->program->input_count; i++) {
+    mp_ten in = t->var_tensor[t->program->inputs[i]];
+    if (in >= 0) tape->input_bytes += t->storages[t->tensors[in].storage].bytes;
+  }
+  return tape;
+}
+
+const mp_tape *mp_tape_make(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_plan *plan, mp_err *err) {
+  if (!t || !run) return NULL;
+  job j = {t, run, plan};
+  return mp_protect(a, err, make, &j);
+}

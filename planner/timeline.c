@@ -1,0 +1,113 @@
+/* tape -> bytes alive after every step, by category, and the peak. The only place that adds bytes up. */
+#include <string.h>
+
+#include "planner/inside.h"
+
+static const char *const categories[] = {[MP_CAT_PARAMETER] = "parameter",   [MP_CAT_BUFFER] = "buffer",       [MP_CAT_INPUT] = "input",
+                                         [MP_CAT_SAVED] = "saved activation", [MP_CAT_ACTIVATION] = "other activation", [MP_CAT_GRADIENT] = "gradient",
+                                         [MP_CAT_OPTIMIZER] = "optimizer state", [MP_CAT_WORKSPACE] = "workspace", [MP_CAT_MASTER] = "master copy"};
+const char *mp_category_name(mp_category c) { return categories[c]; }
+
+static const char *const phases[] = {[MP_SETUP] = "setup", [MP_FORWARD] = "forward", [MP_BACKWARD] = "backward", [MP_STEP] = "step"};
+const char *mp_phase_name(mp_phase p) { return phases[p]; }
+
+/* the allocator's unit: c10/cuda/CUDACachingAllocator.cpp, kMinBlockSize */
+static uint64_t rounded(uint64_t bytes) { return bytes ? (bytes + 511) / 512 * 512 : 0; }
+
+typedef struct sums {
+  uint64_t now, by[MP_CATEGORIES];
+  uint8_t *category; /* of each instance */
+} sums;
+
+static void add(mp_arena *a, sums *s, const mp_step *step) {
+  uint64_t n = rounded(step->bytes);
+  switch (step->kind) {
+    case MP_ALLOC:
+      s->category[step->id] = step->category;
+      if (!mp_add_u64(s->now, n, &s->now)) mp_fail(a, MP_BAD_INPUT, "more than 2^64 bytes at once; check the dimensions given with --dim");
+      s->by[step->category] += n;
+      break;
+    case MP_FREE:
+      s->now -= n;
+      s->by[s->category[step->id]] -= n;
+      break;
+    case MP_BECOME:
+      s->by[s->category[step->id]] -= n;
+      s->by[step->category] += n;
+      s->category[step->id] = step->category;
+      break;
+    default: break;
+  }
+}
+
+static void take_peak(const mp_tape *t, mp_peak *p, const sums *s, uint32_t i) {
+  const mp_step *step = &t->steps[i];
+  const mp_program *prog = t->trace->program;
+  p->allocated = s->now;
+  p->phase = (mp_phase)step->phase;
+  p->call = step->op ? step->op : "";
+  p->module = step->call >= 0 ? prog->instances[prog->calls[step->call].module].path : "";
+  p->step = i;
+  memcpy(p->by, s->by, sizeof p->by);
+}
+
+static void sum_program(const mp_tape *t, mp_timeline *r) {
+  const mp_trace *tr = t->trace;
+  const mp_program *p = tr->program;
+  for (uint32_t v = 0; v < p->var_count; v++) {
+    const mp_var *x = &p->vars[v];
+    mp_ten ten = tr->var_tensor[v];
+    if (x->tied >= 0 || ten < 0) continue;
+    uint64_t bytes = tr->storages[tr->tensors[ten].storage].bytes;
+    if (x->role == MP_ROLE_PARAMETER) {
+      r->parameters += mp_numel(&tr->tensors[ten]);
+      r->parameter_bytes += bytes;
+    } else if (x->role == MP_ROLE_BUFFER) {
+      r->buffer_bytes += bytes;
+    }
+  }
+  for (uint32_t c = 0; c < p->call_count; c++) {
+    r->flops_forward += p->calls[c].flops;
+    if (tr->train) r->flops_backward += 2 * p->calls[c].flops; /* one product for each operand's gradient */
+  }
+  r->flops_forward *= t->run->accumulate;
+  r->flops_backward *= t->run->accumulate;
+  r->flops_recompute = t->flops_recompute;
+  for (uint32_t i = 0; i < t->saved_count; i++) r->saved_bytes += t->saved[i].bytes;
+}
+
+static const void *make(mp_arena *a, void *arg) {
+  const mp_tape *t = arg;
+  mp_timeline *r = mp_alloc(a, sizeof *r);
+  sums s = {.category = mp_alloc(a, t->instance_count + 1)};
+  uint8_t last = 0;
+  for (uint32_t i = 0; i < t->step_count; i++)
+    if (t->steps[i].iteration > last) last = t->steps[i].iteration;
+  for (uint32_t i = 0; i < t->step_count; i++) {
+    const mp_step *step = &t->steps[i];
+    add(a, &s, step);
+    if (step->iteration == 0 && s.now > r->peak.first_iteration) r->peak.first_iteration = s.now;
+    if (step->kind == MP_FORWARD_END && step->iteration == last) r->after_forward = s.now;
+    bool begins = step->kind == MP_ITERATION;
+    if (step->iteration == last && (begins || s.now > r->peak.allocated)) take_peak(t, &r->peak, &s, i);
+  }
+  r->peak.reserved = mp_allocator_replay(a, t, false).reserved;
+  r->gradient_bytes = t->gradient_bytes;
+  r->optimizer_bytes = t->optimizer_bytes;
+  r->input_bytes = t->input_bytes;
+  r->saved = t->saved;
+  r->saved_count = t->saved_count;
+  r->warnings = t->warnings;
+  r->warning_count = t->warning_count;
+  sum_program(t, r);
+  return r;
+}
+
+const mp_timeline *mp_timeline_make(mp_arena *a, const mp_tape *t, mp_err *err) {
+  if (!t) return NULL;
+  union {
+    const mp_tape *c;
+    void *p;
+  } arg = {t};
+  return mp_protect(a, err, make, arg.p);
+}
