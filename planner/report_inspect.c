@@ -1,42 +1,36 @@
-/* What a graph holds, as JSON and as text. */
+/* What a graph holds: its sums, and all of it as JSON. Text is in report_inspect_text.c. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "planner/memplan.h"
+#include "planner/inspect.h"
 
-typedef struct totals {
-  uint64_t parameters, parameter_bytes, macs, flops, values, known;
-} totals;
-
-/* Every dim and the dtype are known. Sequences, maps and optionals have no dims that one could know. */
-static bool is_known(const mp_value *v) {
+bool mp_inspect_known(const mp_value *v) {
   uint64_t n;
   return v->dtype != MP_UNDEFINED && v->form == MP_FORM_TENSOR && mp_value_elements(v, &n);
 }
 
-/* Statistics of a normalization in training form are state, but no parameters. */
-static bool *find_statistics(mp_arena *a, const mp_graph *g) {
+/* Floating initializers, but the running statistics of a normalization: those are state that no gradient reaches. */
+const bool *mp_inspect_parameters(mp_arena *a, const mp_graph *g) {
   bool *is = mp_alloc_array(a, g->value_count, sizeof *is);
+  for (uint32_t i = 0; i < g->value_count; i++) is[i] = g->values[i].kind == MP_VALUE_INITIALIZER && mp_dtype_is_float(g->values[i].dtype);
   for (uint32_t i = 0; i < g->node_count; i++) {
     const mp_node *n = &g->nodes[i];
     if (strcmp(n->type, "BatchNormalization") || n->domain[0]) continue;
     for (int k = 3; k < n->ins && k < 5; k++)
-      if (n->in[k] >= 0) is[n->in[k]] = true;
+      if (n->in[k] >= 0) is[n->in[k]] = false;
   }
   return is;
 }
 
-static totals add_up(mp_arena *a, const mp_graph *g) {
-  totals t = {0};
-  const bool *statistics = find_statistics(a, g);
+mp_inspect_totals mp_inspect_sum(mp_arena *a, const mp_graph *g) {
+  mp_inspect_totals t = {0};
+  const bool *parameter = mp_inspect_parameters(a, g);
   for (uint32_t i = 0; i < g->value_count; i++) {
-    const mp_value *v = &g->values[i];
     uint64_t n, bytes;
-    if (v->kind == MP_VALUE_INITIALIZER && mp_dtype_is_float(v->dtype) && !statistics[i] && mp_value_elements(v, &n) && mp_dtype_bytes(v->dtype, n, &bytes)) {
-      t.parameters += n;
-      t.parameter_bytes += bytes;
-    }
+    if (!parameter[i] || !mp_value_elements(&g->values[i], &n) || !mp_dtype_bytes(g->values[i].dtype, n, &bytes)) continue;
+    t.parameters += n;
+    t.parameter_bytes += bytes;
   }
   for (uint32_t i = 0; i < g->node_count; i++) {
     const mp_node *n = &g->nodes[i];
@@ -45,7 +39,7 @@ static totals add_up(mp_arena *a, const mp_graph *g) {
     for (int k = 0; k < n->outs; k++)
       if (n->out[k] >= 0) {
         t.values++;
-        t.known += is_known(&g->values[n->out[k]]);
+        t.known += mp_inspect_known(&g->values[n->out[k]]);
       }
   }
   return t;
@@ -122,7 +116,7 @@ static json_t *set(json_t *root, const char *key, json_t *value) {
 
 static const char *as_json(mp_arena *a, request *r) {
   const mp_graph *g = r->g;
-  totals t = add_up(a, g);
+  mp_inspect_totals t = mp_inspect_sum(a, g);
   json_t *root = r->root = json_object();
   set(root, "opset", json_integer(g->opset));
   set(root, "ir_version", json_integer(g->ir_version));
@@ -149,7 +143,7 @@ static const char *as_json(mp_arena *a, request *r) {
 
 static const void *report(mp_arena *a, void *arg) {
   request *r = arg;
-  return as_json(a, r);
+  return r->o->json ? as_json(a, r) : mp_inspect_text(a, r->g, r->o);
 }
 
 const char *mp_report_inspect(mp_arena *a, const mp_graph *g, const mp_inspect_options *o, mp_err *err) {
