@@ -198,60 +198,81 @@ void mp_text_add(mp_arena *a, mp_text *t, const char *fmt, ...) {
   t->n += (size_t)n;
 }
 
+/* One slot: number + 1 (0 is free) and hash, so that a probe which misses touches one cache line. */
+typedef struct slot {
+  uint32_t id, hash;
+} slot;
+
 struct mp_names {
-  uint32_t *slots; /* id + 1, 0 is free */
+  slot *slots;
   size_t mask;
+  uint64_t seed; /* from the table's address: a file cannot be written so that its names collide */
   MP_VEC(const char *) texts;
-  MP_VEC(uint32_t) hashes;
 };
 
-static uint32_t hash(const char *s, size_t n) { /* FNV-1a */
-  uint32_t h = 2166136261u;
-  for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * 16777619u;
-  return h;
+/* Eight bytes at a time, each multiplied and folded. */
+static uint32_t hash(uint64_t h, const char *s, size_t n) {
+  const uint64_t k = 0x9E3779B97F4A7C15u;
+  for (; n >= 8; n -= 8, s += 8) {
+    uint64_t w;
+    memcpy(&w, s, 8);
+    h = (h ^ w) * k;
+    h ^= h >> 29;
+  }
+  uint64_t w = 0;
+  if (n) memcpy(&w, s, n);
+  h = (h ^ w ^ (uint64_t)n << 56) * k;
+  h ^= h >> 32;
+  return (uint32_t)(h * k >> 32);
 }
 
 mp_names *mp_names_new(mp_arena *a, size_t expected) {
   mp_names *t = mp_alloc(a, sizeof *t);
   size_t size = 16;
-  while (size < expected * 2) size *= 2;
+  while (size / 3 * 2 < expected) size *= 2;
   t->slots = mp_alloc_array(a, size, sizeof *t->slots);
   t->mask = size - 1;
+  t->seed = (uint64_t)(uintptr_t)t * 0xD6E8FEB86659FD93u;
+  t->texts.at = mp_alloc_array(a, t->texts.cap = expected < 8 ? 8 : expected, sizeof *t->texts.at);
   return t;
 }
 
 static size_t slot_of(const mp_names *t, const char *s, size_t len, uint32_t h) {
   size_t i = h & t->mask;
-  for (; t->slots[i]; i = (i + 1) & t->mask) {
-    uint32_t id = t->slots[i] - 1;
-    if (t->hashes.at[id] == h && strncmp(t->texts.at[id], s, len) == 0 && !t->texts.at[id][len]) break;
-  }
+  for (; t->slots[i].id; i = (i + 1) & t->mask)
+    if (t->slots[i].hash == h) {
+      const char *text = t->texts.at[t->slots[i].id - 1];
+      if (strncmp(text, s, len) == 0 && !text[len]) break;
+    }
   return i;
 }
 
 uint32_t mp_names_find(const mp_names *t, const char *s, size_t len) {
-  return t->slots[slot_of(t, s, len, hash(s, len))] - 1; /* 0 - 1 is UINT32_MAX */
+  return t->slots[slot_of(t, s, len, hash(t->seed, s, len))].id - 1; /* 0 - 1 is UINT32_MAX */
+}
+
+static void grow(mp_arena *a, mp_names *t) {
+  size_t size = (t->mask + 1) * 2;
+  slot *fresh = mp_alloc_array(a, size, sizeof *fresh);
+  for (size_t i = 0; i <= t->mask; i++) {
+    if (!t->slots[i].id) continue;
+    size_t j = t->slots[i].hash & (size - 1);
+    while (fresh[j].id) j = (j + 1) & (size - 1);
+    fresh[j] = t->slots[i];
+  }
+  t->slots = fresh;
+  t->mask = size - 1;
 }
 
 uint32_t mp_names_add(mp_arena *a, mp_names *t, const char *s, size_t len, bool *added) {
-  uint32_t h = hash(s, len);
+  uint32_t h = hash(t->seed, s, len);
   size_t i = slot_of(t, s, len, h);
-  if (added) *added = !t->slots[i];
-  if (t->slots[i]) return t->slots[i] - 1;
+  if (added) *added = !t->slots[i].id;
+  if (t->slots[i].id) return t->slots[i].id - 1;
   uint32_t id = (uint32_t)t->texts.n;
   *mp_push(a, &t->texts) = mp_strndup(a, s, len);
-  *mp_push(a, &t->hashes) = h;
-  t->slots[i] = id + 1;
-  if (t->texts.n * 2 > t->mask) {
-    size_t size = (t->mask + 1) * 2;
-    t->slots = mp_alloc_array(a, size, sizeof *t->slots);
-    t->mask = size - 1;
-    for (uint32_t k = 0; k < t->texts.n; k++) {
-      size_t j = t->hashes.at[k] & t->mask;
-      while (t->slots[j]) j = (j + 1) & t->mask;
-      t->slots[j] = k + 1;
-    }
-  }
+  t->slots[i] = (slot){id + 1, h};
+  if (t->texts.n > t->mask / 3 * 2) grow(a, t);
   return id;
 }
 

@@ -116,6 +116,7 @@ static void declare_outputs(mp_rows *r, mp_walk w) {
     bool added;
     int32_t v = mp_rows_declare(r, mp_field_name(&w, &f), MP_VALUE_NODE, &added);
     if (!added) twice(r, "value", v);
+    *mp_push(r->build->a, &r->made) = v;
   }
 }
 
@@ -139,6 +140,7 @@ static void reserve(mp_rows *r, counts c) {
   mp_arena *a = r->build->a;
   r->names = mp_names_new(a, c.values);
   r->values.at = mp_alloc_array(a, r->values.cap = c.values + 1, sizeof *r->values.at);
+  r->made.at = mp_alloc_array(a, r->made.cap = c.nodes + 1, sizeof *r->made.at);
   r->nodes.at = mp_alloc_array(a, r->nodes.cap = c.nodes + 1, sizeof *r->nodes.at);
 }
 

@@ -5,21 +5,26 @@
 
 /* ---- metadata ---- */
 
-const mp_kv *mp_metas_read(mp_build *b, mp_walk w, const ProtobufCFieldDescriptor *metas, uint32_t *n) {
-  *n = 0;
-  if (!metas) return NULL;
-  mp_walk count = w;
-  size_t total = 0;
-  for (mp_field f; mp_walk_next(&count, &f);) total += f.d == metas;
-  if (!total) return NULL;
-  mp_kv *kv = mp_alloc_array(b->a, total, sizeof *kv);
+static const mp_kv *read_metas(mp_build *b, mp_walk w, const ProtobufCFieldDescriptor *metas, size_t n) {
+  if (!n) return NULL;
+  mp_kv *kv = mp_alloc_array(b->a, n, sizeof *kv);
+  size_t at = 0;
   for (mp_field f; mp_walk_next(&w, &f);) {
     if (f.d != metas) continue;
     mp_span key, value;
     mp_kv_read(mp_walk_into(&w, &f), &key, &value);
-    kv[(*n)++] = (mp_kv){mp_word(b, key), mp_word(b, value)};
+    kv[at++] = (mp_kv){mp_word(b, key), mp_word(b, value)};
   }
   return kv;
+}
+
+const mp_kv *mp_metas_read(mp_build *b, mp_walk w, const ProtobufCFieldDescriptor *metas, uint32_t *n) {
+  size_t total = 0;
+  mp_walk count = w;
+  for (mp_field f; metas && mp_walk_next(&count, &f);) total += f.d == metas;
+  if (total > UINT32_MAX) mp_walk_fail(&w, w.at, "too many metadata entries");
+  *n = (uint32_t)total;
+  return read_metas(b, w, metas, total);
 }
 
 /* ---- attributes ---- */
@@ -171,10 +176,10 @@ bool mp_attr_read(const mp_frame *f, mp_walk w, mp_attr *to) {
 
 typedef struct header {
   mp_span type, domain, name, overload, doc;
-  size_t ins, outs, attrs;
+  size_t ins, outs, attrs, metas;
 } header;
 
-static header read_header(mp_walk w) {
+static header read_header(mp_walk w, const ProtobufCFieldDescriptor *metas) {
   header h = {0};
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
       case offsetof(Onnx__NodeProto, input): h.ins++; break;
@@ -185,7 +190,8 @@ static header read_header(mp_walk w) {
       case offsetof(Onnx__NodeProto, name): h.name = mp_field_text(&f); break;
       case offsetof(Onnx__NodeProto, doc_string): h.doc = mp_field_text(&f); break;
       default:
-        if (!strcmp(f.d->name, "overload")) h.overload = mp_field_name(&w, &f); /* not in the oldest schema that is supported */
+        if (f.d == metas) h.metas++;
+        else if (!strcmp(f.d->name, "overload")) h.overload = mp_field_name(&w, &f); /* not in the oldest schema that is supported */
     }
   return h;
 }
@@ -216,11 +222,12 @@ static int32_t find_input(const mp_frame *f, const mp_node *n, mp_span name) {
 /* Inputs and outputs share one piece of memory. */
 static void read_links(const mp_frame *f, mp_walk w, mp_node *n, int32_t *links) {
   int32_t *in = links, *out = links + n->ins;
+  mp_rows *r = f->rows;
   n->in = in;
   n->out = out;
   for (mp_field x; mp_walk_next(&w, &x);) switch (x.d->offset) {
       case offsetof(Onnx__NodeProto, input): *in++ = find_input(f, n, mp_field_name(&w, &x)); break;
-      case offsetof(Onnx__NodeProto, output): *out++ = x.span.n ? mp_frame_find(f, x.span) : -1; break;
+      case offsetof(Onnx__NodeProto, output): *out++ = !x.span.n ? -1 : f->function ? mp_frame_find(f, x.span) : r->made.at[r->next_made++]; break;
     }
 }
 
@@ -241,18 +248,6 @@ static const char *name_in(const mp_frame *f, mp_span name, mp_span type) {
   return mp_format(a, "%s%.*s", in->prefix, (int)(name.n < 4096 ? name.n : 4096), (const char *)name.at);
 }
 
-/* A function's node without metadata of its own stands for the call. */
-static void read_metas(const mp_frame *f, mp_walk w, mp_node *n) {
-  uint32_t metas;
-  n->meta = mp_metas_read(f->rows->build, w, f->rows->build->node_metas, &metas);
-  if (metas > UINT16_MAX) mp_walk_fail(&w, w.at, "a node has more than 65535 metadata entries");
-  n->metas = (uint16_t)metas;
-  if (!metas && f->call) {
-    n->meta = f->call->meta;
-    n->metas = f->call->metas;
-  }
-}
-
 /* The row goes behind the others; its outputs now know who makes them. */
 void mp_node_add(const mp_frame *f, const mp_node *given) {
   mp_node n = *given;
@@ -270,15 +265,21 @@ void mp_node_add(const mp_frame *f, const mp_node *given) {
 
 void mp_node_build(const mp_frame *f, mp_walk w) {
   mp_build *b = f->rows->build;
-  header h = read_header(w);
+  header h = read_header(w, b->node_metas);
   if (!h.type.n) mp_walk_fail(&w, w.at, "a node has no operator type");
-  if (h.ins > UINT16_MAX || h.outs > UINT16_MAX || h.attrs > UINT16_MAX) mp_walk_fail(&w, w.at, "a node has more than 65535 inputs, outputs or attributes");
+  if (h.ins > UINT16_MAX || h.outs > UINT16_MAX || h.attrs > UINT16_MAX || h.metas > UINT16_MAX)
+    mp_walk_fail(&w, w.at, "a node has more than 65535 inputs, outputs, attributes or metadata entries");
   mp_node n = {.type = mp_word(b, h.type), .domain = mp_word(b, h.domain), .doc = mp_word(b, h.doc), .name = name_in(f, h.name, h.type)};
   n.ins = (uint16_t)h.ins;
   n.outs = (uint16_t)h.outs;
   read_links(f, w, &n, mp_alloc_array(b->a, h.ins + h.outs, sizeof(int32_t)));
   if (h.attrs) read_attrs(f, w, &n, h.attrs);
-  read_metas(f, w, &n);
+  n.meta = read_metas(b, w, b->node_metas, h.metas);
+  n.metas = (uint16_t)h.metas;
+  if (!h.metas && f->call) { /* a function's node without metadata of its own stands for the call */
+    n.meta = f->call->meta;
+    n.metas = f->call->metas;
+  }
   const mp_function *fn = b->model->functions.n ? mp_function_find(b, h.domain, h.type, h.overload) : NULL;
   if (fn) {
     mp_function_inline(f, fn, &n);

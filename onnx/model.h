@@ -64,6 +64,8 @@ typedef struct mp_rows {   /* one graph of it */
   MP_VEC(mp_value) values;
   MP_VEC(mp_node) nodes;
   MP_VEC(mp_capture) captures;
+  MP_VEC(int32_t) made;    /* values of the graph's own nodes' outputs, in the file's order */
+  size_t next_made;
   bool unsorted;           /* a node reads what a later one makes */
 } mp_rows;
 
