@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define CHUNK ((size_t)64 << 10)
+#define HUGE_PAGE ((size_t)2 << 20)
 #define ALIGN sizeof(max_align_t)
 
 typedef struct chunk {
@@ -92,16 +94,28 @@ const void *mp_protect(mp_arena *a, mp_err *err, const void *(*body)(mp_arena *a
   return r;
 }
 
+/* An arena that grows takes larger pieces: fewer of them, and huge pages where the system has them. */
+static size_t chunk_size(uint64_t used) { return used < (4 << 20) ? CHUNK : HUGE_PAGE - HEAD; }
+
+static void *obtain(size_t size) {
+  if (size < HUGE_PAGE) return malloc(size);
+  void *p = aligned_alloc(HUGE_PAGE, (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+#ifdef MADV_HUGEPAGE
+  if (p) madvise(p, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* a hint: its failure changes nothing */
+#endif
+  return p;
+}
+
 static void *take(mp_arena *a, size_t n) {
   if (n > SIZE_MAX / 2 - HEAD - ALIGN) mp_fail(a, MP_INTERNAL, "out of memory: one object of %zu bytes", n);
   n = (n + ALIGN - 1) / ALIGN * ALIGN;
   chunk *c = a->last;
   if (!c || c->size - c->used < n) {
-    size_t size = n > CHUNK / 4 ? n : CHUNK;
+    size_t size = n > CHUNK / 4 ? n : chunk_size(a->used);
     if (a->limit && (size > a->limit || a->used > a->limit - size))
       mp_fail(a, MP_BAD_INPUT, "the model needs more than %llu MiB of working memory; raise the limit or give a smaller file",
               (unsigned long long)(a->limit >> 20));
-    chunk *fresh = malloc(HEAD + size);
+    chunk *fresh = obtain(HEAD + size);
     if (!fresh) mp_fail(a, MP_INTERNAL, "out of memory after %llu MiB", (unsigned long long)(a->used >> 20));
     *fresh = (chunk){.size = size};
     a->used += size + HEAD;
