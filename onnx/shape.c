@@ -10,7 +10,7 @@ enum {
   MAX_DEPTH = 64,          /* of nested bodies */
   MAX_RUNS = 2000000,      /* of rules in bodies: loops in loops are inferred several times */
   MAX_WARNINGS = 200,
-  BIG_CONTENTS = 256,      /* contents longer than this are followed only while the total is below MAX_TOTAL elements */
+  BIG_CONTENTS = 64,       /* contents longer than this are followed only while the total is below MAX_TOTAL elements */
   MAX_TOTAL = 1 << 22,
   MAX_FLOATS = 64,
   SHARED_DIMS = 1024       /* slots of the cache of dims arrays */
@@ -127,6 +127,14 @@ bool mp_infer_attr_or_input(mp_infer *c, const char *name, int i, int64_t *ints,
     ints[k] = y[k].n;
   }
   return true;
+}
+
+mp_dtype mp_infer_out_dtype(const mp_infer *c, int o) { return out(c, o) ? out(c, o)->dtype : MP_UNDEFINED; }
+
+void mp_infer_out_shape(const mp_infer *c, int o, mp_shape *s) {
+  const mp_value *v = out(c, o);
+  s->rank = v ? v->rank : -1;
+  if (s->rank > 0) memcpy(s->dims, v->dims, (size_t)s->rank * sizeof *s->dims);
 }
 
 /* ---- writing ---- */

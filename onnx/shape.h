@@ -65,6 +65,9 @@ const int64_t *mp_infer_attr_ints(const mp_infer *c, const char *name, uint32_t 
 bool mp_infer_attr_or_input(mp_infer *c, const char *name, int i, int64_t *ints, uint32_t max, uint32_t *n);
 
 /* ---- writing ---- */
+/* what has been set so far */
+mp_dtype mp_infer_out_dtype(const mp_infer *c, int o);
+void mp_infer_out_shape(const mp_infer *c, int o, mp_shape *s);
 void mp_infer_set(mp_infer *c, int o, mp_dtype t, const mp_shape *s); /* s NULL: rank not known */
 void mp_infer_set_dims(mp_infer *c, int o, mp_dtype t, int rank, const mp_int *dims);
 void mp_infer_set_scalar(mp_infer *c, int o, mp_dtype t);
