@@ -28,7 +28,7 @@ typedef struct mp_op_table {
   const mp_op *rows;
   uint32_t count;
 } mp_op_table;
-extern const mp_op_table mp_ops_math, mp_ops_move, mp_ops_nn, mp_ops_norm, mp_ops_matmul, mp_ops_signal, mp_ops_rnn, mp_ops_quant, mp_ops_seq,
+extern const mp_op_table mp_ops_elementwise, mp_ops_math, mp_ops_move, mp_ops_nn, mp_ops_norm, mp_ops_matmul, mp_ops_signal, mp_ops_rnn, mp_ops_quant, mp_ops_seq,
   mp_ops_flow, mp_ops_loss, mp_ops_grad, mp_ops_ml, mp_ops_contrib, mp_ops_fused, mp_ops_dialect;
 
 /* A shape while it is being made. rank -1: not known. */

@@ -341,7 +341,7 @@ static void cast_to(mp_infer *c, mp_dtype t) {
   const double *f = mp_infer_floats(c, 0, &n);
   const mp_int *x = mp_infer_ints(c, 0, &n);
   bool to_float = mp_dtype_is_float(t);
-  if (t == MP_STRING || t == MP_UNDEFINED || (!f && !x)) return;
+  if (t == MP_STRING || t == MP_UNDEFINED || (!f && !x) || (to_float && mp_dtype_bits(t) < 16)) return;
   if (f) {
     double r[64];
     mp_int k[64];
