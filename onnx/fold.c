@@ -85,15 +85,14 @@ void mp_fold_strides(const mp_shape *a, const mp_shape *r, int64_t *strides) {
   int64_t step = 1;
   for (int i = r->rank - 1, j = a->rank - 1; i >= 0; i--, j--) {
     strides[i] = j < 0 || (a->dims[j].n == 1 && r->dims[i].n != 1) ? 0 : step;
-    if (j >= 0) step *= a->dims[j].n;
+    if (j >= 0) step = (int64_t)((uint64_t)step * (uint64_t)a->dims[j].n); /* an empty tensor may have huge dims: no index is taken then */
   }
 }
 
-/* the index into a for every element of r, row-major */
-static void walk(const mp_shape *r, const int64_t *strides, uint32_t n, uint32_t *index) {
-  int64_t at[MP_MAX_RANK] = {0}, k = 0;
+void mp_fold_walk(const mp_shape *r, const int64_t *strides, int64_t start, uint32_t n, int64_t *from) {
+  int64_t at[MP_MAX_RANK] = {0}, k = start;
   for (uint32_t i = 0; i < n; i++) {
-    index[i] = (uint32_t)k;
+    from[i] = k;
     for (int d = r->rank - 1; d >= 0; d--) {
       k += strides[d];
       if (++at[d] < r->dims[d].n) break;
@@ -103,6 +102,19 @@ static void walk(const mp_shape *r, const int64_t *strides, uint32_t n, uint32_t
   }
 }
 
+int mp_fold_list(mp_infer *c, const char *attr, int i, mp_int *at, int max) {
+  uint32_t n;
+  const int64_t *x = attr ? mp_infer_attr_ints(c, attr, &n) : NULL;
+  for (uint32_t k = 0; x && k < n && k < (uint32_t)max; k++) at[k] = mp_int_of(x[k]);
+  if (x) return n <= (uint32_t)max ? (int)n : -1;
+  if (!mp_infer_has(c, i)) return -1;
+  const mp_int *y = mp_infer_ints(c, i, &n);
+  if (!y && !count_of(c, i, &n)) return -1;
+  if (n > (uint32_t)max) return -1;
+  for (uint32_t k = 0; k < n; k++) at[k] = y ? y[k] : mp_int_unknown();
+  return (int)n;
+}
+
 static bool has_contents(const mp_infer *c, int i) {
   uint32_t n;
   return mp_infer_ints(c, i, &n) || mp_infer_floats(c, i, &n);
@@ -110,7 +122,8 @@ static bool has_contents(const mp_infer *c, int i) {
 
 typedef struct operand {
   mp_shape shape;
-  uint32_t n, index[MP_MAX_CONTENTS]; /* for every element of the result, the operand's */
+  uint32_t n;
+  int64_t index[MP_MAX_CONTENTS]; /* for every element of the result, the operand's */
   mp_int room[MP_MAX_CONTENTS];
 } operand; /* on the stack: nothing of it outlives the rule */
 
@@ -119,7 +132,7 @@ static bool prepare(mp_infer *c, int i, const mp_shape *r, uint32_t n, operand *
   mp_infer_shape(c, i, &x->shape);
   if (!mp_fold_count(&x->shape, &x->n) || x->shape.rank > r->rank) return false;
   mp_fold_strides(&x->shape, r, strides);
-  walk(r, strides, n, x->index);
+  mp_fold_walk(r, strides, 0, n, x->index);
   return true;
 }
 

@@ -7,7 +7,7 @@
 
 enum { MAX_ROWS = 2048, SLOTS = 4096 };
 
-static const mp_op_table *const tables[] = {&mp_ops_elementwise, &mp_ops_math, &mp_ops_move, &mp_ops_nn,   &mp_ops_norm, &mp_ops_matmul, &mp_ops_signal,  &mp_ops_rnn,   &mp_ops_quant,
+static const mp_op_table *const tables[] = {&mp_ops_elementwise, &mp_ops_math, &mp_ops_move, &mp_ops_index, &mp_ops_resize, &mp_ops_nn,   &mp_ops_norm, &mp_ops_matmul, &mp_ops_signal,  &mp_ops_rnn,   &mp_ops_quant,
                                             &mp_ops_seq,  &mp_ops_flow, &mp_ops_loss, &mp_ops_grad, &mp_ops_ml,     &mp_ops_contrib, &mp_ops_fused, &mp_ops_dialect};
 static const mp_op *sorted[MAX_ROWS + 1]; /* by domain, operator, opset; NULL ends it */
 static uint16_t slots[SLOTS];             /* first row of an operator + 1 */

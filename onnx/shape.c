@@ -81,12 +81,29 @@ const double *mp_infer_floats(const mp_infer *c, int i, uint32_t *n) {
   return v ? v->floats : NULL;
 }
 
+const mp_node *mp_infer_producer(const mp_infer *c, int i) {
+  const mp_value *v = in(c, i);
+  return v && v->producer >= 0 && v->kind == MP_VALUE_NODE ? &c->g->nodes[v->producer] : NULL;
+}
+
 static const mp_attr *attr(const mp_infer *c, const char *name) {
   for (uint32_t i = 0; i < c->node->attrs; i++)
     if (strcmp(c->node->attr[i].name, name) == 0) return &c->node->attr[i];
   return NULL;
 }
 
+const mp_tensor *mp_infer_attr_tensor(const mp_infer *c, const char *name) {
+  const mp_attr *x = attr(c, name);
+  return x && x->kind == MP_ATTR_TENSOR ? x->as.tensor : NULL;
+}
+
+const double *mp_infer_attr_floats(const mp_infer *c, const char *name, uint32_t *n) {
+  const mp_attr *x = attr(c, name);
+  *n = x && x->kind == MP_ATTR_FLOATS ? x->n : 0;
+  return *n ? x->as.floats : NULL;
+}
+
+const mp_attr *mp_infer_attr(const mp_infer *c, const char *name) { return attr(c, name); }
 bool mp_infer_has_attr(const mp_infer *c, const char *name) { return attr(c, name) != NULL; }
 
 int64_t mp_infer_int(const mp_infer *c, const char *name, int64_t otherwise) {

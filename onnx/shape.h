@@ -28,7 +28,7 @@ typedef struct mp_op_table {
   const mp_op *rows;
   uint32_t count;
 } mp_op_table;
-extern const mp_op_table mp_ops_elementwise, mp_ops_math, mp_ops_move, mp_ops_nn, mp_ops_norm, mp_ops_matmul, mp_ops_signal, mp_ops_rnn, mp_ops_quant, mp_ops_seq,
+extern const mp_op_table mp_ops_elementwise, mp_ops_math, mp_ops_move, mp_ops_index, mp_ops_resize, mp_ops_nn, mp_ops_norm, mp_ops_matmul, mp_ops_signal, mp_ops_rnn, mp_ops_quant, mp_ops_seq,
   mp_ops_flow, mp_ops_loss, mp_ops_grad, mp_ops_ml, mp_ops_contrib, mp_ops_fused, mp_ops_dialect;
 
 /* A shape while it is being made. rank -1: not known. */
@@ -55,8 +55,13 @@ const mp_int *mp_infer_ints(const mp_infer *c, int i, uint32_t *n); /* for a flo
 const double *mp_infer_floats(const mp_infer *c, int i, uint32_t *n);
 /* the sequence element / optional content / map value is described by the value's dtype and dims as well (rank -1 where elements differ) */
 
+const mp_node *mp_infer_producer(const mp_infer *c, int i); /* the node that makes input i, NULL for what no node of this graph makes */
+
 /* attributes */
 bool mp_infer_has_attr(const mp_infer *c, const char *name);
+const mp_attr *mp_infer_attr(const mp_infer *c, const char *name); /* NULL when absent */
+const struct mp_tensor *mp_infer_attr_tensor(const mp_infer *c, const char *name);
+const double *mp_infer_attr_floats(const mp_infer *c, const char *name, uint32_t *n); /* NULL when absent or empty */
 int64_t mp_infer_int(const mp_infer *c, const char *name, int64_t otherwise);
 double mp_infer_float(const mp_infer *c, const char *name, double otherwise);
 const char *mp_infer_string(const mp_infer *c, const char *name, const char *otherwise);

@@ -1,0 +1,136 @@
+/* Resize and its ancestor Upsample: dims by scales, floor(dim * scale) in float32 as the runtimes compute it, or by sizes, with or without the aspect ratio. */
+#include <math.h>
+
+#include "onnx/fold.h"
+#include "onnx/shape_tools.h"
+
+/* floor(dim * scale). A named dim is followed where the scale is a fraction of a power of two. */
+static mp_int scaled(mp_infer *c, mp_int dim, double scale) {
+  if (!(scale >= 0) || scale > 1e9) return mp_int_unknown();
+  if (!dim.e) {
+    double x = floor((double)((float)dim.n * (float)scale));
+    return x < 9e15 ? mp_int_of((int64_t)x) : mp_int_unknown();
+  }
+  for (int64_t b = 1; b <= 1024; b *= 2)
+    if (scale * (double)b == floor(scale * (double)b)) return mp_sym_div(c, mp_sym_mul(c, dim, mp_int_of((int64_t)(scale * (double)b))), mp_int_of(b));
+  return mp_int_unknown();
+}
+
+/* the axes that scales and sizes speak of: attribute axes, or all; their count, -1 on a contradiction */
+static int resized_axes(mp_infer *c, int rank, int64_t *axes) {
+  uint32_t n;
+  const int64_t *given = mp_infer_attr_ints(c, "axes", &n);
+  if (!given) n = (uint32_t)rank;
+  if (n > (uint32_t)rank) {
+    mp_infer_bad(c, "%u axes on a tensor of rank %d", n, rank);
+    return -1;
+  }
+  for (uint32_t i = 0; i < n; i++) {
+    axes[i] = given ? given[i] : i;
+    if (!mp_axis(c, &axes[i], rank)) return -1;
+  }
+  return (int)n;
+}
+
+/* sizes keep the aspect ratio: one scale for all axes, the smallest or the largest, and dims rounded */
+static void keep_ratio(mp_infer *c, mp_shape *s, const mp_int *sizes, const int64_t *axes, int n, bool larger) {
+  double scale = larger ? 0 : INFINITY;
+  bool known = true;
+  for (int i = 0; i < n; i++) {
+    mp_int d = s->dims[axes[i]];
+    if (d.e || sizes[i].e || d.n <= 0) known = false;
+    else scale = larger ? fmax(scale, (double)sizes[i].n / (double)d.n) : fmin(scale, (double)sizes[i].n / (double)d.n);
+  }
+  for (int i = 0; i < n; i++) {
+    double x = known ? floor(scale * (double)s->dims[axes[i]].n + 0.5) : 0;
+    s->dims[axes[i]] = known && x < 9e15 ? mp_int_of((int64_t)x) : mp_int_unknown();
+  }
+  if (!known) mp_infer_depends(c, 3, "the contents");
+}
+
+static void by_sizes(mp_infer *c, mp_shape *s, int input, const int64_t *axes, int n) {
+  mp_int sizes[MP_MAX_RANK];
+  int k = mp_fold_list(c, NULL, input, sizes, MP_MAX_RANK);
+  const char *policy = mp_infer_string(c, "keep_aspect_ratio_policy", "stretch");
+  if (k >= 0 && k != n) {
+    mp_infer_bad(c, "%d sizes for %d axes", k, n);
+    return;
+  }
+  for (int i = 0; k < 0 && i < n; i++) sizes[i] = mp_int_unknown();
+  if (strcmp(policy, "stretch") != 0) {
+    keep_ratio(c, s, sizes, axes, n, strcmp(policy, "not_smaller") == 0);
+    return;
+  }
+  for (int i = 0; i < n; i++) {
+    s->dims[axes[i]] = sizes[i];
+    if (mp_int_is_unknown(sizes[i])) mp_infer_depends(c, input, "the contents");
+  }
+}
+
+static void by_scales(mp_infer *c, mp_shape *s, int input, const double *scales, uint32_t k, const int64_t *axes, int n) {
+  uint32_t m = 0;
+  double roi_room[64];
+  bool crop = strcmp(mp_infer_string(c, "coordinate_transformation_mode", ""), "tf_crop_and_resize") == 0;
+  const double *roi = crop ? mp_fold_read_floats(c, 1, &m, roi_room) : NULL;
+  uint32_t j;
+  const mp_int *whole = input >= 0 ? mp_infer_ints(c, input, &j) : NULL; /* scales that are whole but symbolic */
+  if (scales && k != (uint32_t)n) {
+    mp_infer_bad(c, "%u scales for %d axes", k, n);
+    return;
+  }
+  for (int i = 0; i < n; i++) {
+    mp_int *d = &s->dims[axes[i]];
+    if (crop && roi && m == 2 * (uint32_t)n && scales && !d->e) *d = scaled(c, mp_int_of(1), (double)d->n * (roi[i + n] - roi[i]) * scales[i]);
+    else if (crop) *d = mp_int_unknown();
+    else if (scales) *d = scaled(c, *d, scales[i]);
+    else *d = whole && j == (uint32_t)n ? mp_sym_mul(c, *d, whole[i]) : mp_int_unknown();
+    if (mp_int_is_unknown(*d)) mp_infer_depends(c, input, "the contents");
+  }
+}
+
+static bool holds(mp_infer *c, int i) { /* an input that is there and not the empty tensor that stands for "left out" */
+  return mp_infer_has(c, i) && !mp_sym_equal(mp_infer_dim(c, i, 0), mp_int_of(0));
+}
+
+static void rule_resize(mp_infer *c) {
+  mp_shape s;
+  int64_t axes[MP_MAX_RANK];
+  double room[64];
+  uint32_t k;
+  int first = mp_infer_opset(c) < 11 ? 1 : 2; /* scales; roi stands before them from opset 11 */
+  mp_infer_shape(c, 0, &s);
+  if (s.rank >= 0) {
+    int n = resized_axes(c, s.rank, axes);
+    if (n < 0) return;
+    if (first == 2 && holds(c, 3)) by_sizes(c, &s, 3, axes, n);
+    else by_scales(c, &s, first, mp_fold_read_floats(c, first, &k, room), k, axes, n);
+  }
+  mp_infer_set(c, 0, mp_infer_dtype(c, 0), &s);
+}
+
+/* Attributes height_scale and width_scale in opset 1, scales in 7, input 1 in 9. */
+static void rule_upsample(mp_infer *c) {
+  mp_shape s;
+  int64_t axes[MP_MAX_RANK];
+  double room[64], hw[4] = {1, 1, mp_infer_float(c, "height_scale", -1), mp_infer_float(c, "width_scale", -1)};
+  uint32_t k = 0;
+  mp_infer_shape(c, 0, &s);
+  const double *scales = mp_infer_attr_floats(c, "scales", &k);
+  if (!scales && hw[2] > 0) scales = hw, k = 4;
+  if (!scales) scales = mp_fold_read_floats(c, 1, &k, room);
+  if (s.rank >= 0) {
+    int n = resized_axes(c, s.rank, axes);
+    if (n < 0) return;
+    by_scales(c, &s, 1, scales, k, axes, n);
+  }
+  mp_infer_set(c, 0, mp_infer_dtype(c, 0), &s);
+}
+
+static const mp_op rows[] = {
+  {"", "Resize", 10, rule_resize},
+  {"", "Resize", 11, rule_resize},
+  {"", "Upsample", 1, rule_upsample},
+  {"", "Upsample", 7, rule_upsample},
+  {"", "Upsample", 9, rule_upsample},
+};
+const mp_op_table mp_ops_resize = {rows, sizeof rows / sizeof *rows};
