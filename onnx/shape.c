@@ -52,6 +52,7 @@ static mp_value *out(const mp_infer *c, int o) { return o >= 0 && o < c->node->o
 
 bool mp_infer_has(const mp_infer *c, int i) { return in(c, i) != NULL; }
 bool mp_infer_wants(const mp_infer *c, int o) { return out(c, o) != NULL; }
+const char *mp_infer_out_name(const mp_infer *c, int o) { return out(c, o) ? out(c, o)->name : ""; }
 mp_dtype mp_infer_dtype(const mp_infer *c, int i) { return in(c, i) ? in(c, i)->dtype : MP_UNDEFINED; }
 mp_value_form mp_infer_form(const mp_infer *c, int i) { return in(c, i) ? (mp_value_form)in(c, i)->form : MP_FORM_TENSOR; }
 int mp_infer_rank(const mp_infer *c, int i) { return in(c, i) ? in(c, i)->rank : -1; }

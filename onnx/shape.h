@@ -45,6 +45,7 @@ int mp_infer_ins(const mp_infer *c);
 int mp_infer_outs(const mp_infer *c);
 bool mp_infer_has(const mp_infer *c, int i);      /* present, not "" */
 bool mp_infer_wants(const mp_infer *c, int o);    /* output o is present */
+const char *mp_infer_out_name(const mp_infer *c, int o); /* "" for one that is absent */
 mp_dtype mp_infer_dtype(const mp_infer *c, int i);
 mp_value_form mp_infer_form(const mp_infer *c, int i);
 int mp_infer_rank(const mp_infer *c, int i);

@@ -64,6 +64,7 @@ static const mp_op rows[] = {
   {"", "Debug", 1, mp_rule_same},
   {"ai.onnx.contrib", "FastGelu", 1, mp_rule_same},
   /* com.microsoft without its domain */
+  {"", "Attention", 1, microsoft}, /* until opset 23 */
   {"", "BiasGelu", 1, microsoft},
   {"", "FastGelu", 1, microsoft},
   {"", "FusedMatMul", 1, microsoft},
@@ -82,6 +83,7 @@ static const mp_op rows[] = {
   {"", "QLinearMul", 1, microsoft},
   {"", "QLinearSigmoid", 1, microsoft},
   {"", "QuickGelu", 1, microsoft},
+  {"", "RotaryEmbedding", 1, microsoft}, /* until opset 23 */
   {"", "SkipLayerNormalization", 1, microsoft},
   {"", "SkipSimplifiedLayerNormalization", 1, microsoft},
 };

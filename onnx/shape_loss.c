@@ -1,12 +1,17 @@
 /* Losses of the standard domain and the optimizers and Gradient of ai.onnx.preview.training. */
 #include "onnx/shape_tools.h"
 
+/* ONNX Runtime's gradient builder names the log probabilities log_prob; a training graph for small devices that nobody asks for the loss (Deeploy) keeps only
+ * them, as the first output. */
+static bool loss_dropped(const mp_infer *c) { return mp_infer_outs(c) == 1 && strstr(mp_infer_out_name(c, 0), "log_prob"); }
+
 /* The labels (batch, ...) give the unreduced loss its shape; the scores have the classes as axis 1 besides. */
 static void loss(mp_infer *c) {
   mp_shape scores, labels;
   mp_infer_shape(c, 0, &scores);
   mp_infer_shape(c, 1, &labels);
-  if (strcmp(mp_infer_string(c, "reduction", "mean"), "none")) mp_infer_set_scalar(c, 0, mp_infer_dtype(c, 0));
+  if (loss_dropped(c)) mp_infer_same(c, 0, 0);
+  else if (strcmp(mp_infer_string(c, "reduction", "mean"), "none")) mp_infer_set_scalar(c, 0, mp_infer_dtype(c, 0));
   else {
     bool clash = false;
     if (labels.rank < 0 && scores.rank >= 2) {

@@ -36,11 +36,11 @@ static void linear_classifier(mp_infer *c) {
   mp_cost_macs(c, mp_sym_mul(c, mp_sym_mul(c, rows_of(c), features), mp_num(targets ? targets : n)), mp_num(0));
 }
 
-/* Scores without probabilities: one for each pair of classes. */
+/* Support vectors without probabilities: a score for each pair of classes; a linear model (no vectors): one for each class. */
 static void svm_classifier(mp_infer *c) {
   int64_t n = length_of(c, "vectors_per_class"), classes = n ? n : labels(c, "classlabels_ints");
   bool pairs = n && !length_of(c, "prob_a") && classes > 2;
-  classify(c, pairs ? mp_num(classes * (classes - 1) / 2) : classes ? mp_num(classes < 2 ? 2 : classes) : mp_int_unknown());
+  classify(c, pairs ? mp_num(classes * (classes - 1) / 2) : classes ? mp_num(n && classes < 2 ? 2 : classes) : mp_int_unknown());
 }
 
 static void tree_classifier(mp_infer *c) {
