@@ -599,6 +599,17 @@ static void write_int(mp_arena *a, mp_text *t, mp_int i) {
   }
 }
 
+const char *mp_graph_open_dim(const mp_graph *g) {
+  for (uint32_t i = 0; i < g->input_count; i++) {
+    const mp_value *v = &g->values[g->inputs[i]];
+    for (int d = 0; d < v->rank; d++) {
+      const atom *x = lone(v->dims[d]);
+      if (x && x->kind == NAME) return x->name;
+    }
+  }
+  return NULL;
+}
+
 const char *mp_int_text(mp_arena *a, mp_int i) {
   mp_text t = {0};
   write_int(a, &t, i);
