@@ -13,6 +13,10 @@
 
 #include "onnx/onnx.h"
 
+/* |a - b| <= tolerance, in double precision */
+#define assert_close(a, b, tolerance) test_close((a), (b), (tolerance), __FILE__, __LINE__)
+void test_close(double a, double b, double tolerance, const char *file, int line);
+
 /* The folder of reference data (MEMPLAN_SHARED, default ../shared), or NULL after saying that the test skips. */
 const char *test_shared(void);
 

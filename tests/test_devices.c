@@ -198,7 +198,7 @@ static void the_reference_rows_agree(void **state) {
     assert_int_equal(d->memory * d->parts, (uint64_t)atoi(cell[3]) << 30);
     const double ours[] = {d->bandwidth, d->fp32, d->tf32, d->fp16, d->bf16, d->fp8};
     for (int k = 0; k < 6; k++)
-      if (*cell[4 + k]) assert_float_equal(ours[k], atof(cell[4 + k]), 1e-6);
+      if (*cell[4 + k]) assert_close(ours[k], atof(cell[4 + k]), 1e-6);
     assert_int_equal(d->year, atoi(cell[2]));
     n++;
   }
