@@ -290,6 +290,10 @@ void mp_infer_depends(mp_infer *c, int i, const char *what) {
   *mp_push(c->a, &c->reasons) = (mp_reason){c->index, i, what};
 }
 
+void mp_infer_warn(mp_infer *c, const char *text) {
+  if (c->node) warn(c, mp_format(c->a, "node '%s' (%s): %s", label(c), c->node->type, text)); /* none: arithmetic outside a node */
+}
+
 void mp_infer_bad(mp_infer *c, const char *fmt, ...) {
   char text[256];
   va_list ap;
@@ -298,8 +302,8 @@ void mp_infer_bad(mp_infer *c, const char *fmt, ...) {
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
   c->bad = true;
-  if (!c->node) return; /* arithmetic outside a node */
-  warn(c, mp_format(c->a, "node '%s' (%s): %s", label(c), c->node->type, text));
+  if (!c->node) return;
+  mp_infer_warn(c, text);
   mp_infer_depends(c, -1, mp_strdup(c->a, text));
 }
 

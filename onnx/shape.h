@@ -85,6 +85,8 @@ void mp_infer_cost(mp_infer *c, uint64_t macs, uint64_t flops);       /* replace
 void mp_infer_no_cost(mp_infer *c);                                   /* moves data, computes nothing */
 /* a contradiction: one warning "node 'x' (Op): ..." */
 void mp_infer_bad(mp_infer *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* something odd that has one meaning all the same: a warning, the outputs stand */
+void mp_infer_warn(mp_infer *c, const char *text);
 /* what the outputs depend on that no static analysis can know: kept for mp_graph_why */
 void mp_infer_depends(mp_infer *c, int i, const char *what);
 

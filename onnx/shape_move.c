@@ -249,13 +249,22 @@ static void concat_contents(mp_infer *c, int n, const mp_shape *r, int64_t axis)
   else mp_infer_set_ints(c, 0, at, total);
 }
 
+/* Some files join scalars: each is a vector of one element. */
+static void concat_input(mp_infer *c, int i, mp_shape *s) {
+  mp_infer_shape(c, i, s);
+  if (s->rank) return;
+  mp_infer_warn(c, "joins scalars, taken as vectors of one element");
+  s->rank = 1;
+  s->dims[0] = mp_int_of(1);
+}
+
 static void rule_concat(mp_infer *c) {
   mp_infer_no_cost(c);
   int n = mp_infer_ins(c);
   mp_shape r, s;
   int64_t axis = mp_infer_int(c, "axis", 1);
   r.rank = -1;
-  for (int i = 0; i < n && r.rank < 0; i++) mp_infer_shape(c, i, &r);
+  for (int i = 0; i < n && r.rank < 0; i++) concat_input(c, i, &r);
   mp_dtype t = mp_dtype_or(c, 0, 1);
   if (r.rank < 0) {
     mp_infer_set(c, 0, t, NULL);
@@ -264,7 +273,7 @@ static void rule_concat(mp_infer *c) {
   if (!mp_axis(c, &axis, r.rank)) return;
   mp_int sum = mp_int_of(0);
   for (int i = 0; i < n; i++) {
-    mp_infer_shape(c, i, &s);
+    concat_input(c, i, &s);
     if (s.rank >= 0 && s.rank != r.rank) {
       mp_infer_bad(c, "inputs of rank %d and %d", r.rank, s.rank);
       return;

@@ -67,13 +67,15 @@ static void by_sizes(mp_infer *c, mp_shape *s, int input, const int64_t *axes, i
   }
 }
 
+/* scales: NULL to read them from the input */
 static void by_scales(mp_infer *c, mp_shape *s, int input, const double *scales, uint32_t k, const int64_t *axes, int n) {
   uint32_t m = 0;
-  double roi_room[64];
+  double roi_room[64], room[64];
+  if (!scales) scales = mp_fold_read_floats(c, input, &k, room);
   bool crop = strcmp(mp_infer_string(c, "coordinate_transformation_mode", ""), "tf_crop_and_resize") == 0;
   const double *roi = crop ? mp_fold_read_floats(c, 1, &m, roi_room) : NULL;
   uint32_t j;
-  const mp_int *whole = input >= 0 ? mp_infer_ints(c, input, &j) : NULL; /* scales that are whole but symbolic */
+  const mp_int *whole = mp_infer_ints(c, input, &j); /* scales that are whole but symbolic */
   if (scales && k != (uint32_t)n) {
     mp_infer_bad(c, "%u scales for %d axes", k, n);
     return;
@@ -95,15 +97,13 @@ static bool holds(mp_infer *c, int i) { /* an input that is there and not the em
 static void rule_resize(mp_infer *c) {
   mp_shape s;
   int64_t axes[MP_MAX_RANK];
-  double room[64];
-  uint32_t k;
   int first = mp_infer_opset(c) < 11 ? 1 : 2; /* scales; roi stands before them from opset 11 */
   mp_infer_shape(c, 0, &s);
   if (s.rank >= 0) {
     int n = resized_axes(c, s.rank, axes);
     if (n < 0) return;
     if (first == 2 && holds(c, 3)) by_sizes(c, &s, 3, axes, n);
-    else by_scales(c, &s, first, mp_fold_read_floats(c, first, &k, room), k, axes, n);
+    else by_scales(c, &s, first, NULL, 0, axes, n);
   }
   mp_infer_set(c, 0, mp_infer_dtype(c, 0), &s);
 }
@@ -112,12 +112,11 @@ static void rule_resize(mp_infer *c) {
 static void rule_upsample(mp_infer *c) {
   mp_shape s;
   int64_t axes[MP_MAX_RANK];
-  double room[64], hw[4] = {1, 1, mp_infer_float(c, "height_scale", -1), mp_infer_float(c, "width_scale", -1)};
+  double hw[4] = {1, 1, mp_infer_float(c, "height_scale", -1), mp_infer_float(c, "width_scale", -1)};
   uint32_t k = 0;
   mp_infer_shape(c, 0, &s);
   const double *scales = mp_infer_attr_floats(c, "scales", &k);
   if (!scales && hw[2] > 0) scales = hw, k = 4;
-  if (!scales) scales = mp_fold_read_floats(c, 1, &k, room);
   if (s.rank >= 0) {
     int n = resized_axes(c, s.rank, axes);
     if (n < 0) return;
