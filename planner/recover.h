@@ -1,0 +1,102 @@
+/* Between the files that recover a program from nodes (recover_ts.c, patterns*.c).
+ *
+ * A row of the table is a small pattern of nodes and the framework's call that wrote them. Rows are tried from the most specific to "one node = one call"; a match (hit)
+ * owns its nodes. Then the hits whose results something needs are emitted in the file's order. What Python computed on the host (shapes, numbers) is no
+ * call: its nodes are never asked for. */
+#ifndef MP_RECOVER_H
+#define MP_RECOVER_H
+
+#include "planner/inside.h"
+
+#define MP_HIT_VALUES 10  /* $0 .. $9 */
+#define MP_HIT_NUMBERS 4  /* #a .. #d */
+#define MP_HIT_NODES 64
+
+typedef struct mp_rec mp_rec;
+typedef struct mp_hit mp_hit;
+
+typedef struct mp_pattern {
+  const char *nodes;                     /* the pattern's text: match.c has the grammar. Its first word is the type of the last node. */
+  const char *call;                      /* one call as text: "aten::gelu($0, 'none')"; with `emit`: the names that it writes */
+  bool (*check)(mp_rec *r, mp_hit *h);   /* what the text cannot say; may add needs; NULL */
+  void (*emit)(mp_rec *r, const mp_hit *h); /* NULL: `call` says it all */
+} mp_pattern;
+
+struct mp_hit {
+  const mp_pattern *row;
+  int32_t root;                          /* the last node */
+  int32_t values[MP_HIT_VALUES];         /* what $n stands for, -1 */
+  double numbers[MP_HIT_NUMBERS];
+  int32_t nodes[MP_HIT_NODES];           /* its nodes, the root first */
+  uint32_t node_count;
+  bool live, done;
+  int64_t note;                          /* between a row's check and its emit */
+};
+
+struct mp_rec {
+  mp_arena *a;
+  const mp_graph *g;
+  mp_builder *b;
+  int32_t *var;          /* program variable of each value, -1 */
+  uint8_t *cast;         /* of each node: what a Cast to the same type is (mp_cast_kind) */
+  bool *host;            /* of each value: Python's, not a tensor on the device */
+  bool *fixed;           /* of each value: follows from constants and shapes alone */
+  uint32_t *use_first;   /* users of value v: use[use_first[v] .. use_first[v + 1]), node indices */
+  int32_t *use;
+  mp_hit **owner;        /* of each node, NULL */
+  int32_t module;        /* instance that calls go to now */
+  const mp_hit *charged; /* the hit whose nodes a call has been given */
+  bool training;         /* exported for training, as far as the file shows */
+};
+
+/* A Cast to the type that its operand has. In a file of another precision than the run's it may still be a call. */
+typedef enum mp_cast_kind {
+  MP_CAST_ALIAS,  /* nothing */
+  MP_CAST_FLOAT,  /* .float() before a loss: whoever reads it reads the copy */
+  MP_CAST_SCOPED, /* .float() at the head of a norm: inside its module only; the tracer gave the tensor's later uses the cast's name too */
+  MP_CAST_BACK    /* .to(x.dtype) at the end of such a norm, of a softmax in fp32 */
+} mp_cast_kind;
+
+/* ---- the table (patterns.c) ---- */
+extern const mp_pattern mp_patterns[];
+extern const uint32_t mp_pattern_count;
+
+/* ---- matching (match.c) ---- */
+bool mp_match(mp_rec *r, const mp_pattern *row, int32_t node, mp_hit *h); /* fills h; does not claim */
+bool mp_hit_node(mp_hit *h, int32_t node);                                /* adds a node; false: too many */
+void mp_emit_text(mp_rec *r, const mp_hit *h);                            /* the row's `call` */
+
+/* ---- reading values (recover_ts.c) ---- */
+const mp_node *mp_r_node(const mp_rec *r, int32_t node);
+int32_t mp_r_in(const mp_rec *r, int32_t node, int i);       /* value behind input i (aliases resolved), -1 */
+int32_t mp_r_producer(const mp_rec *r, int32_t value);       /* node, -1 */
+int32_t mp_r_maker(const mp_rec *r, int32_t value, const char *type); /* producer if it is of this type, else -1 */
+int mp_r_rank(const mp_rec *r, int32_t value);
+int64_t mp_r_dim(mp_rec *r, int32_t value, int i);           /* i may be negative. Unknown: fails with the reason */
+bool mp_r_number(const mp_rec *r, int32_t value, double *x); /* a host scalar whose number is known */
+uint32_t mp_r_ints(mp_rec *r, int32_t value, int64_t *out, uint32_t max); /* contents of a host value; elements that are not known are INT64_MIN. 0: nothing known */
+bool mp_r_is_parameter(const mp_rec *r, int32_t value);      /* an initializer */
+bool mp_r_is_constant(const mp_rec *r, int32_t value, double of); /* every element known to be `of` */
+uint32_t mp_r_users(const mp_rec *r, int32_t value, int32_t *nodes, uint32_t max); /* nodes that read it (other names followed), not for its shape */
+bool mp_r_same_scope(const mp_rec *r, int32_t node, int32_t other);
+uint32_t mp_r_axes(mp_rec *r, int32_t node, int input, int64_t *axes); /* attribute or input `axes`; 0: absent */
+
+/* ---- writing calls (recover_ts.c) ---- */
+int32_t mp_r_var(mp_rec *r, int32_t value);                  /* the program variable of a value that exists by now */
+mp_arg mp_r_arg(mp_rec *r, int32_t value);                   /* a host scalar as a number, none for -1, else the variable */
+mp_arg mp_r_tensor(mp_rec *r, int32_t value);                /* as a variable, none for -1 */
+int32_t mp_r_new(mp_rec *r, const char *name, mp_dtype t, int rank, const int64_t *dims); /* a result that no ONNX value is */
+int32_t mp_r_new_like(mp_rec *r, int32_t var);
+/* a call of the hit; out: variables. mp_r_result: the variable of output `slot` of the hit's root. */
+mp_call *mp_r_call(mp_rec *r, const mp_hit *h, const char *name, const mp_arg *args, uint32_t n, const int32_t *out, uint32_t outs);
+int32_t mp_r_result(mp_rec *r, const mp_hit *h, int slot);
+/* a call whose one result is the root's first output */
+void mp_r_last(mp_rec *r, const mp_hit *h, const char *name, const mp_arg *args, uint32_t n);
+
+void mp_recover_in_place(mp_rec *r);                         /* inplace.c: which calls wrote into their operand */
+
+/* ---- rows' functions, by family ---- */
+#define MP_ROW_CHECK(name) bool name(mp_rec *r, mp_hit *h)
+#define MP_ROW_EMIT(name) void name(mp_rec *r, const mp_hit *h)
+
+#endif
