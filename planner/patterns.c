@@ -34,7 +34,7 @@ const mp_pattern mp_patterns[] = {
   /* activations of several nodes */
   {"Mul(Mul($0, Add(Erf(Div($0, #1.41421)), #1)), #0.5)", "aten::gelu($0, 'none')", NULL, NULL},
   {"Mul(#0.5, Mul($0, Add(#1, Tanh(Mul(#0.797885, Add($0, Mul(#0.044715, Mul($0, Mul($0, $0)))))))))", "aten::gelu($0, 'tanh')", NULL, NULL},
-  {"Mul($0, Tanh(Softplus($0)))", "aten::mish($0)", mp_row_in_module, NULL},
+  {"Mul($0, Tanh(Softplus($0)))", "aten::mish($0)", NULL, NULL},
   {"Mul($0, Sigmoid($0))", "aten::silu($0)", mp_row_in_module, NULL},
   {"Mul(Split($0, ...):0, Sigmoid(Split($0, ...):1))", "aten::glu($0, dim)", mp_row_is_glu, mp_row_glu},
   {"Log(Sigmoid($0))", "aten::log_sigmoid($0)", NULL, NULL},
@@ -46,7 +46,6 @@ const mp_pattern mp_patterns[] = {
   /* random numbers, masks */
   {"Div(Cast(Less(RandomUniformLike(ConstantOfShape(~)), #a)), #a)", "aten::empty; aten::bernoulli; aten::div", NULL, mp_row_bernoulli},
   {"Where(Cast($0), #a, $1)", "aten::masked_fill(%1, %0, #a)", NULL, NULL},
-  {"Where($0, #a, $1)", "aten::masked_fill(%1, %0, #a)", mp_row_is_glu, NULL},
   {"Add(ConstantOfShape($0), #a)", "aten::full", NULL, mp_row_full},
 
   /* variance */
@@ -158,7 +157,7 @@ const mp_pattern mp_patterns[] = {
   {"Xor($0, $1)", "aten::bitwise_xor($0, $1)", NULL, mp_row_operands},
   {"Not($0)", "aten::bitwise_not($0)", NULL, NULL},
   {"Where($0, $1, $2)", "aten::where($0, $1, $2)", NULL, mp_row_where},
-  {"Cast($0)", "aten::to($0, dtype)", mp_row_is_cast, mp_row_cast},
+  {"Cast($0)", "aten::to($0, dtype)", NULL, mp_row_cast},
   {"Exp($0)", "aten::exp($0)", NULL, NULL},
   {"Log($0)", "aten::log($0)", NULL, NULL},
   {"Sqrt($0)", "aten::sqrt($0)", NULL, NULL},

@@ -35,8 +35,6 @@ MP_ROW_EMIT(mp_row_bernoulli);
 MP_ROW_CHECK(mp_row_is_unfold);
 MP_ROW_EMIT(mp_row_unfold);
 MP_ROW_EMIT(mp_row_im2col);
-MP_ROW_CHECK(mp_row_is_unbind);
-MP_ROW_EMIT(mp_row_unbind);
 
 /* patterns_nn.c: convolution, pooling, norms, matrices */
 MP_ROW_EMIT(mp_row_conv);
@@ -68,7 +66,6 @@ MP_ROW_EMIT(mp_row_mha_pack);
 MP_ROW_EMIT(mp_row_operands);
 MP_ROW_EMIT(mp_row_where);
 MP_ROW_EMIT(mp_row_cast);
-MP_ROW_CHECK(mp_row_is_cast);
 MP_ROW_EMIT(mp_row_clip);
 MP_ROW_EMIT(mp_row_softmax);
 MP_ROW_EMIT(mp_row_reduce);

@@ -93,6 +93,7 @@ int32_t mp_r_result(mp_rec *r, const mp_hit *h, int slot);
 /* a call whose one result is the root's first output */
 void mp_r_last(mp_rec *r, const mp_hit *h, const char *name, const mp_arg *args, uint32_t n);
 
+const char *mp_r_module_path(mp_rec *r, int32_t node);         /* NULL: the name has none */
 void mp_recover_in_place(mp_rec *r);                         /* inplace.c: which calls wrote into their operand */
 
 /* ---- rows' functions, by family ---- */

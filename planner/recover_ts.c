@@ -364,7 +364,8 @@ static void find_live(mp_rec *r) {
 /* ---- pass 4: calls ---- */
 
 /* "/fn/fn.0/conv" -> "fn.0.conv": a child of a Sequential repeats its parent's name */
-static const char *module_path(mp_rec *r, const mp_node *n) {
+const char *mp_r_module_path(mp_rec *r, int32_t node) {
+  const mp_node *n = mp_r_node(r, node);
   if (n->name[0] != '/') return NULL;
   const char *end = n->name + scope_length(n), *prev = NULL;
   size_t prev_len = 0, len = 0;
@@ -389,7 +390,7 @@ static const char *module_path(mp_rec *r, const mp_node *n) {
 static void emit(mp_rec *r, mp_hit *h) {
   if (h->done) return;
   h->done = true;
-  const char *path = module_path(r, mp_r_node(r, h->root));
+  const char *path = mp_r_module_path(r, h->root);
   if (path) r->module = mp_builder_module(r->b, path, NULL);
   if (h->row == &unknown_row) {
     const mp_node *n = mp_r_node(r, h->root);
