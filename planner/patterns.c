@@ -45,6 +45,7 @@ const mp_pattern mp_patterns[] = {
 
   /* random numbers, masks */
   {"Div(Cast(Less(RandomUniformLike(ConstantOfShape(~)), #a)), #a)", "aten::empty; aten::bernoulli; aten::div", NULL, mp_row_bernoulli},
+  {"Where(Less($1, #0), Where(Greater($0, #0), Add(Atan(Div($0, $1)), _), Sub(Atan(Div($0, $1)), _)), Atan(Div($0, $1)))", "aten::atan2($0, $1)", NULL, NULL},
   {"Where(Cast($0), #a, $1)", "aten::masked_fill(%1, %0, #a)", NULL, NULL},
   {"Add(ConstantOfShape($0), #a)", "aten::full", NULL, mp_row_full},
 
@@ -84,9 +85,9 @@ const mp_pattern mp_patterns[] = {
   {"GlobalMaxPool($0)", "aten::amax($0, [-2, -1], true)", NULL, mp_row_global_pool},
   {"Resize($0, ...)", "aten::upsample_nearest2d($0, size); aten::upsample_bilinear2d; aten::upsample_bicubic2d", NULL, mp_row_resize},
   {"DepthToSpace($0)", "aten::pixel_shuffle($0, factor)", NULL, mp_row_dim_index},
-  {"LSTM(...)", "aten::lstm", NULL, mp_row_lstm},
-  {"GRU(...)", "aten::gru", NULL, mp_row_lstm},
-  {"RNN(...)", "aten::rnn_tanh", NULL, mp_row_lstm},
+  {"LSTM($0, ...)", "aten::lstm", mp_row_is_lstm, mp_row_lstm},
+  {"GRU($0, ...)", "aten::gru", mp_row_is_lstm, mp_row_lstm},
+  {"RNN($0, ...)", "aten::rnn_tanh", mp_row_is_lstm, mp_row_lstm},
 
   /* one node, one call: views and copies */
   {"Gather($0, $1)", "aten::embedding($0, $1)", mp_row_is_embedding, NULL},

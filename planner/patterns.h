@@ -53,6 +53,7 @@ MP_ROW_CHECK(mp_row_is_folded_linear);
 MP_ROW_EMIT(mp_row_folded_linear);
 MP_ROW_EMIT(mp_row_einsum);
 MP_ROW_EMIT(mp_row_dropout);
+MP_ROW_CHECK(mp_row_is_lstm);
 MP_ROW_EMIT(mp_row_lstm);
 
 /* patterns_attention.c */

@@ -273,6 +273,15 @@ static void weights_of(mp_rec *r, int32_t value, int32_t *list, uint32_t *n, int
   for (int i = 0; i < node->ins && (!data_first || !i); i++) weights_of(r, mp_r_in(r, p, i), list, n, depth + 1);
 }
 
+/* the call reads the operand, the states and the weights as they are in the file: what reorders them is no call */
+MP_ROW_CHECK(mp_row_is_lstm) {
+  for (int i = 0; i < 2; i++) {
+    int32_t state = mp_r_in(r, h->root, 5 + i);
+    if (state >= 0 && !r->fixed[state]) h->values[1 + i] = state;
+  }
+  return true;
+}
+
 /* Y is (S, directions, B, H) in the file, (S, B, directions * H) in the framework: the call makes the framework's, the Squeeze that follows is a view of it. */
 MP_ROW_EMIT(mp_row_lstm) {
   const mp_node *n = mp_r_node(r, h->root);
@@ -285,8 +294,7 @@ MP_ROW_EMIT(mp_row_lstm) {
   bool both = direction && direction->kind == MP_ATTR_STRING && !strcmp(direction->as.string, "bidirectional");
   int64_t hidden = mp_node_int(n, "hidden_size", 0), d[3] = {both ? 2 : 1, mp_r_dim(r, x, 1), hidden};
   for (int i = 0; i < (lstm ? 2 : 1); i++) {
-    int32_t given = mp_r_in(r, h->root, 5 + i);
-    if (given >= 0) states[i] = mp_r_var(r, given);
+    if (h->values[1 + i] >= 0) states[i] = mp_r_var(r, h->values[1 + i]);
     if (states[i] >= 0) continue;
     states[i] = mp_r_new(r, "state", r->g->values[x].dtype, 3, d);
     mp_arg zeros[] = {mp_arg_ints(r->a, d, 3), mp_arg_dtype(r->g->values[x].dtype)};

@@ -285,18 +285,23 @@ MP_ROW_CHECK(mp_row_is_stack) {
   const mp_node *n = mp_r_node(r, h->root);
   int64_t axes[MP_RANK], axis = wrap(mp_node_int(n, "axis", 0), mp_r_rank(r, n->out[0]));
   if (n->ins < 2) return false;
+  int32_t *parts = mp_alloc_array(r->a, n->ins, sizeof *parts);
   for (int i = 0; i < n->ins; i++) {
     int32_t u = mp_r_maker(r, mp_r_in(r, h->root, i), "Unsqueeze");
     if (u < 0 || mp_r_axes(r, u, 1, axes) != 1 || wrap(axes[0], mp_r_rank(r, mp_r_node(r, u)->out[0])) != axis) return false;
     if (r->fixed[mp_r_node(r, u)->out[0]]) return false;
+    parts[i] = mp_r_in(r, u, 0);
   }
+  h->needs = parts;
+  h->need_count = n->ins;
+  h->listed = true;
   return true;
 }
 
 MP_ROW_EMIT(mp_row_stack) {
   const mp_node *n = mp_r_node(r, h->root);
   int32_t *list = mp_alloc_array(r->a, n->ins, sizeof *list);
-  for (int i = 0; i < n->ins; i++) list[i] = mp_r_var(r, mp_r_in(r, mp_r_maker(r, mp_r_in(r, h->root, i), "Unsqueeze"), 0));
+  for (int i = 0; i < n->ins; i++) list[i] = mp_r_var(r, h->needs[i]);
   mp_arg args[] = {mp_arg_vars(r->a, list, n->ins), mp_arg_int(wrap(mp_node_int(n, "axis", 0), mp_r_rank(r, n->out[0])))};
   mp_r_last(r, h, "aten::stack", args, 2);
 }
@@ -352,6 +357,7 @@ MP_ROW_CHECK(mp_row_is_unfold) {
     if (h->node_count + 3 <= MP_HIT_NODES) mp_hit_node(h, u), mp_hit_node(h, t), mp_hit_node(h, s);
   }
   h->note = step;
+  h->listed = true;
   h->numbers[0] = (double)axis;
   h->numbers[1] = (double)size;
   return true;

@@ -29,7 +29,9 @@ struct mp_hit {
   double numbers[MP_HIT_NUMBERS];
   int32_t nodes[MP_HIT_NODES];           /* its nodes, the root first */
   uint32_t node_count;
-  bool live, done;
+  const int32_t *needs;                  /* values that the call reads besides $n, where a check lists them */
+  uint32_t need_count;
+  bool live, done, listed;               /* listed: `needs` is all there is, though the text says (...) */
   int64_t note;                          /* between a row's check and its emit */
 };
 

@@ -60,6 +60,7 @@ int64_t mp_r_dim(mp_rec *r, int32_t value, int i) {
   if (v->rank >= 0 && i < 0) i += v->rank;
   if (i >= 0 && i < v->rank && mp_int_is_number(v->dims[i])) return v->dims[i].n;
   const char *why = mp_graph_why(r->a, r->g, value);
+  why = why ? mp_format(r->a, "is not known: %s", why) : NULL;
   if (v->rank >= 0 && i >= 0 && i < v->rank && !mp_int_is_unknown(v->dims[i]))
     why = mp_format(r->a, "is %s; bind the names in it with --dim NAME=N", mp_int_text(r->a, v->dims[i]));
   mp_fail(r->a, MP_BAD_INPUT, "%s: dimension %d of '%s' %s", r->g->path, i, v->name, why ? why : "is not known");
@@ -338,6 +339,10 @@ static mp_hit *unknown_hit(mp_rec *r, int32_t node) {
   return r->owner[node] = h;
 }
 
+static void want(const mp_rec *r, bool *needed, int32_t v) {
+  if (v >= 0 && !python(r, v)) needed[v] = true;
+}
+
 /* Readers come after what they read, so one pass from the end finds every hit that an output depends on. */
 static void find_live(mp_rec *r) {
   const mp_graph *g = r->g;
@@ -351,13 +356,10 @@ static void find_live(mp_rec *r) {
     mp_hit *h = r->owner[i] ? r->owner[i] : unknown_hit(r, (int32_t)i);
     if (h->root != (int32_t)i) h = unknown_hit(r, (int32_t)i);
     h->live = true;
-    if (h->row == &unknown_row || strstr(h->row->nodes, "..."))
-      for (int k = 0; k < n->ins; k++) {
-        int32_t v = mp_r_in(r, h->root, k);
-        if (v >= 0 && !python(r, v)) needed[v] = true;
-      }
-    for (int k = 0; k < MP_HIT_VALUES; k++)
-      if (h->values[k] >= 0 && !python(r, h->values[k])) needed[h->values[k]] = true;
+    if (h->row == &unknown_row || (strstr(h->row->nodes, "(...)") && !h->listed))
+      for (int k = 0; k < n->ins; k++) want(r, needed, mp_r_in(r, h->root, k));
+    for (uint32_t k = 0; k < h->need_count; k++) want(r, needed, h->needs[k]);
+    for (int k = 0; k < MP_HIT_VALUES; k++) want(r, needed, h->values[k]);
   }
 }
 
