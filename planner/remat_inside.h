@@ -1,0 +1,140 @@
+/* For the files remat_*.c alone.
+ *
+ *   instance -> graph -> base sequence -> bound (which gaps must break) -> seeds -> search -> schedule
+ *
+ * A schedule is kept as a sequence of computations (events). When to free follows: a value dies after its last use before the node is
+ * computed again. Every sequence that holds the first computations in order is then a valid schedule, and only its peak is in question. */
+#ifndef MP_REMAT_INSIDE_H
+#define MP_REMAT_INSIDE_H
+
+#include <time.h>
+
+#include "planner/remat.h"
+
+#define NONE UINT32_MAX
+
+/* The instance as arrays; inputs and users without duplicates, sorted. */
+typedef struct rgraph {
+  const mp_remat *instance;
+  uint32_t n;
+  double *cost;
+  int64_t *bytes;
+  uint32_t *in_at, *in;   /* inputs of v: in[in_at[v] .. in_at[v + 1]) */
+  uint32_t *out_at, *out; /* users of v */
+  double base_cost, unit; /* every schedule's cost is a multiple of unit; 0 when the costs are not whole numbers */
+  int64_t base_peak, least;
+} rgraph;
+
+typedef struct list {
+  uint32_t *at, n, cap;
+} list;
+
+typedef struct event {
+  uint32_t node, block, slot; /* where it stands in the sequence */
+  uint32_t extra;             /* its place in seq.extras, NONE for a first computation */
+  list users;                 /* events that read it, in order */
+} event;
+
+typedef struct seq {
+  mp_arena *arena;
+  const rgraph *g;
+  event *ev;
+  uint32_t n_ev, cap_ev;
+  list spare;    /* ids of removed events, last in first out */
+  list *of_node; /* events of each node, in order; the first is the first computation */
+  list extras;   /* events that are not first computations */
+  double cost;
+  /* blocks of at most BLOCK events; order[k] is the k-th block's id */
+  struct block *blocks;
+  uint32_t n_blocks, cap_blocks;
+  uint32_t *order, *rank;
+  int64_t *add, *max; /* by rank: what to add to each memory figure of the block; the largest, with that added */
+  /* what was done since the last commit, for undo */
+  struct change *log;
+  size_t n_log, cap_log;
+  list *pools; /* freed list storage by size class */
+} seq;
+
+rgraph *mp_rgraph_make(mp_arena *a, const mp_remat *in);
+
+/* nodes[0..n): a sequence with every first computation in order. */
+seq *mp_seq_make(mp_arena *a, const rgraph *g, const uint32_t *nodes, size_t n);
+uint64_t mp_seq_key(const seq *s, uint32_t e); /* compares like the position */
+uint32_t mp_seq_next(const seq *s, uint32_t e); /* the following event, or NONE */
+uint32_t mp_seq_end(const seq *s, uint32_t e); /* its last user, or itself */
+uint32_t mp_seq_before(const seq *s, uint32_t node, uint64_t key); /* latest event of node before key, or NONE */
+uint32_t mp_seq_user_after(const seq *s, uint32_t e, uint64_t key); /* first user of e at or after key, or NONE */
+uint32_t mp_seq_insert(seq *s, uint32_t node, uint32_t before);
+void mp_seq_remove(seq *s, uint32_t e);
+int64_t mp_seq_peak(const seq *s);
+uint32_t mp_seq_argpeak(const seq *s, bool last); /* first (last) event at the peak */
+int64_t mp_seq_mem(const seq *s, uint32_t e);
+int64_t mp_seq_max(const seq *s, uint64_t after, uint64_t before); /* over after < key < before; INT64_MIN when empty */
+size_t mp_seq_mark(const seq *s);           /* a state to come back to */
+void mp_seq_undo(seq *s, size_t mark); /* takes back every edit since; 0: since the last commit */
+void mp_seq_commit(seq *s);            /* forgets the marks */
+uint32_t *mp_seq_nodes(mp_arena *a, const seq *s, size_t *n); /* the sequence as node numbers */
+
+/* When to stop: time, an interrupt. Also says how far it is. */
+typedef struct rclock {
+  const mp_remat_options *opt;
+  struct timespec start;
+  double limit, said;
+  double cost, bound; /* best so far; cost < 0: none */
+  bool over;
+} rclock;
+double mp_rclock_seconds(const rclock *c);
+bool mp_rclock_over(rclock *c);
+
+/* ---- the lower bound: see remat_bound.c ---- */
+
+typedef struct gap {
+  uint32_t node, from, to; /* consecutive uses of node; rows from + 1 .. to - 1 lie inside */
+  uint32_t lo, hi;         /* the same as rows of the cover, lo .. hi - 1 */
+  double cost, mem;
+  int8_t fixed; /* -1 free, 0 held, 1 broken */
+  bool broken;  /* in the best cover found */
+  double reduced; /* cost less what breaking saves at the best multipliers */
+} gap;
+
+typedef struct cover {
+  mp_arena *arena;
+  const mp_remat_options *opt;
+  uint32_t n_gaps, n_rows;
+  gap *gaps;
+  double *need;   /* by row: bytes that broken gaps must save */
+  double *lambda; /* by row: best multipliers so far */
+  double unit, tol;
+  double lower; /* proved: every cover costs at least this */
+  double upper; /* cost of the best cover found; no schedule's extra cost was proved to be less than lower */
+  bool impossible, exact;
+  struct cover_work *work;
+} cover;
+
+cover *mp_cover_make(mp_arena *a, const rgraph *g, int64_t budget, const mp_remat_options *opt);
+void mp_cover_relax(cover *c, double target, uint32_t rounds);
+/* Least cover, unless it costs target or more (then lower >= target). */
+void mp_cover_solve(cover *c, double target, uint64_t nodes, rclock *clock);
+
+/* ---- search ---- */
+
+typedef struct search {
+  const rgraph *g;
+  seq *s;
+  int64_t budget;
+  uint64_t random;
+  uint32_t *seen, stamp; /* by node: already priced in this closure */
+  list order;            /* scratch */
+} search;
+
+void mp_search_open(search *x, mp_arena *a, const rgraph *g, int64_t budget, uint64_t seed);
+/* Breaks the cover's gaps in x->s (a base sequence): each node is computed again before the gap's end. */
+void mp_search_break(search *x, const cover *c);
+/* Computes values again until the peak fits. noise 0: always the best choice. false: no way found in so many steps. */
+bool mp_search_repair(search *x, double noise, uint32_t steps);
+/* Takes out every recomputation that the budget has room without. */
+void mp_search_trim(search *x);
+/* Takes a few recomputations out, repairs, keeps what is no worse; until cost <= goal, rounds or the clock are used up. */
+void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock);
+
+#endif

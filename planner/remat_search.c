@@ -1,0 +1,223 @@
+/* Local search over sequences: take recomputations out, put cheaper ones in.
+ *
+ * Repair: at the peak, of all values that are resident but not read there, drop the one whose return costs least for the bytes it saves. Its
+ * return is priced with its closure: an input that is gone is either held on to (if there is room all the way) or computed again too.
+ * Trim: a recomputation whose value could as well have stayed is taken out.
+ * Improve: take a few recomputations out at random, repair with some noise, trim, keep what is no worse. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "planner/remat_inside.h"
+
+#define DEEPEST 4000u
+
+static uint32_t draw(search *x, uint32_t n) { /* xorshift64* */
+  x->random ^= x->random >> 12;
+  x->random ^= x->random << 25;
+  x->random ^= x->random >> 27;
+  return (uint32_t)(((x->random * 2685821657736338717u) >> 32) * n >> 32);
+}
+
+static double fraction(search *x) { return draw(x, 1u << 30) / (double)(1u << 30); }
+
+void mp_search_open(search *x, mp_arena *a, const rgraph *g, int64_t budget, uint64_t seed) {
+  *x = (search){.g = g, .budget = budget, .random = seed * 0x9e3779b97f4a7c15u | 1};
+  x->seen = mp_alloc_array(a, g->n, sizeof *x->seen);
+}
+
+/* ---- the closure of a recomputation ---- */
+
+static bool available(const search *x, uint32_t node, uint64_t key) {
+  const seq *s = x->s;
+  uint32_t p = mp_seq_before(s, node, key);
+  uint64_t end = mp_seq_key(s, mp_seq_end(s, p));
+  if (end >= key) return true;
+  int64_t m = mp_seq_max(s, end, key);
+  return m == INT64_MIN || m + x->g->bytes[node] <= x->budget;
+}
+
+static double price_closure(search *x, uint32_t node, uint64_t key, double limit, uint32_t depth) {
+  const rgraph *g = x->g;
+  double cost = g->cost[node];
+  x->seen[node] = x->stamp;
+  if (depth > DEEPEST) return INFINITY;
+  for (uint32_t k = g->in_at[node]; k < g->in_at[node + 1] && cost < limit; k++) {
+    uint32_t j = g->in[k];
+    if (x->seen[j] == x->stamp || available(x, j, key)) continue;
+    cost += price_closure(x, j, key, limit - cost, depth + 1);
+  }
+  return cost;
+}
+
+/* cost of computing node again right before key, with all that it needs; may stop early above limit */
+static double price(search *x, uint32_t node, uint64_t key, double limit) {
+  x->stamp++;
+  return price_closure(x, node, key, limit, 0);
+}
+
+static void recompute(search *x, uint32_t node, uint32_t before, uint32_t depth) {
+  const rgraph *g = x->g;
+  for (uint32_t k = g->in_at[node]; k < g->in_at[node + 1]; k++)
+    if (depth < DEEPEST && !available(x, g->in[k], mp_seq_key(x->s, before))) recompute(x, g->in[k], before, depth + 1);
+  mp_seq_insert(x->s, node, before);
+}
+
+/* ---- repair ---- */
+
+typedef struct choice {
+  uint32_t node, before;
+  double score;
+} choice;
+
+/* the best place to compute node again between the peak and its next use: right before the use, or where one of its inputs is last held */
+static choice price_drop(search *x, uint32_t node, uint64_t peak, uint32_t use, double over, double noise, double limit) {
+  const rgraph *g = x->g;
+  seq *s = x->s;
+  double gain = fmin((double)g->bytes[node], over), scale = (noise > 0 ? 1 + noise * fraction(x) : 1) / gain;
+  uint64_t key = mp_seq_key(s, use);
+  choice best = {node, use, price(x, node, key, limit / scale) * scale};
+  if (best.score <= g->cost[node] * scale) return best;
+  for (uint32_t k = g->in_at[node]; k < g->in_at[node + 1]; k++) {
+    uint32_t p = mp_seq_before(s, g->in[k], key), end = mp_seq_end(s, p);
+    uint64_t at = mp_seq_key(s, end);
+    if (at <= peak || at >= key) continue;
+    uint32_t place = mp_seq_next(s, end);
+    double score = price(x, node, mp_seq_key(s, place), fmin(limit, best.score) / scale) * scale;
+    if (score < best.score) best = (choice){node, place, score};
+  }
+  return best;
+}
+
+static bool relieve(search *x, uint32_t peak, double noise) {
+  const rgraph *g = x->g;
+  seq *s = x->s;
+  double over = (double)(mp_seq_mem(s, peak) - x->budget);
+  uint64_t key = mp_seq_key(s, peak);
+  choice best = {NONE, NONE, INFINITY};
+  for (uint32_t i = 0; i < g->n; i++) {
+    if (g->bytes[i] <= 0) continue;
+    if (mp_seq_key(s, s->of_node[i].at[0]) >= key) break;
+    uint32_t e = mp_seq_before(s, i, key), use = mp_seq_user_after(s, e, key);
+    if (use == NONE || use == peak) continue;
+    double gain = fmin((double)g->bytes[i], over);
+    if (g->cost[i] >= best.score * gain) continue;
+    choice now = price_drop(x, i, key, use, over, noise, best.score);
+    if (now.score < best.score) best = now;
+  }
+  if (best.node == NONE) return false;
+  recompute(x, best.node, best.before, 0);
+  return true;
+}
+
+bool mp_search_repair(search *x, double noise, uint32_t steps) {
+  for (uint32_t k = 0; mp_seq_peak(x->s) > x->budget; k++) {
+    if (k == steps) return false;
+    uint32_t peak = mp_seq_argpeak(x->s, noise > 0 && draw(x, 2));
+    if (!relieve(x, peak, noise)) return false;
+  }
+  return true;
+}
+
+/* ---- seeds from the bound ---- */
+
+static int by_end(const void *a, const void *b) {
+  const gap *x = *(const gap *const *)a, *y = *(const gap *const *)b;
+  if (x->to != y->to) return x->to < y->to ? -1 : 1;
+  return (x->node > y->node) - (x->node < y->node);
+}
+
+void mp_search_break(search *x, const cover *c) {
+  seq *s = x->s;
+  const gap **broken = mp_alloc_array(s->arena, c->n_gaps, sizeof *broken);
+  size_t n = 0;
+  for (uint32_t k = 0; k < c->n_gaps; k++)
+    if (c->gaps[k].broken) broken[n++] = &c->gaps[k];
+  qsort(broken, n, sizeof *broken, by_end);
+  for (size_t k = 0; k < n; k++) {
+    uint32_t use = s->of_node[broken[k]->to].at[0], from = s->of_node[broken[k]->from].at[0];
+    uint32_t e = mp_seq_before(s, broken[k]->node, mp_seq_key(s, use));
+    if (mp_seq_key(s, e) > mp_seq_key(s, from)) continue; /* another closure has computed it again inside this gap */
+    use = mp_seq_user_after(s, e, mp_seq_key(s, from) + 1);
+    recompute(x, broken[k]->node, use, 0);
+  }
+}
+
+/* ---- trim ---- */
+
+/* removes e, and recomputations that only it read */
+static void take_out(search *x, uint32_t e) {
+  seq *s = x->s;
+  const rgraph *g = x->g;
+  uint32_t node = s->ev[e].node;
+  uint64_t key = mp_seq_key(s, e);
+  uint32_t n = g->in_at[node + 1] - g->in_at[node], few[16], *from = few;
+  if (n > 16) from = mp_alloc_array(s->arena, n, sizeof *from);
+  for (uint32_t k = 0; k < n; k++) from[k] = mp_seq_before(s, g->in[g->in_at[node] + k], key);
+  mp_seq_remove(s, e);
+  for (uint32_t k = 0; k < n; k++)
+    if (s->ev[from[k]].extra != NONE && !s->ev[from[k]].users.n) take_out(x, from[k]);
+}
+
+static bool could_stay(const search *x, uint32_t e) {
+  const seq *s = x->s;
+  uint32_t node = s->ev[e].node;
+  uint64_t key = mp_seq_key(s, e);
+  if (!s->ev[e].users.n) return true;
+  uint32_t older = mp_seq_before(s, node, key);
+  int64_t m = mp_seq_max(s, mp_seq_key(s, mp_seq_end(s, older)), key);
+  return m == INT64_MIN || m + x->g->bytes[node] <= x->budget;
+}
+
+void mp_search_trim(search *x) {
+  seq *s = x->s;
+  for (bool more = true; more;) {
+    more = false;
+    for (uint32_t k = s->extras.n; k-- > 0;) {
+      if (k >= s->extras.n) continue;
+      uint32_t e = s->extras.at[k];
+      if (!could_stay(x, e)) continue;
+      take_out(x, e);
+      more = true;
+    }
+  }
+}
+
+/* ---- improve ---- */
+
+static void ruin(search *x) {
+  seq *s = x->s;
+  uint32_t n = 1 + draw(x, 3), last = NONE;
+  for (uint32_t k = 0; k < n && s->extras.n; k++) {
+    uint32_t at = draw(x, s->extras.n);
+    if (last != NONE && draw(x, 2)) { /* the nearest of a few in the sequence */
+      for (uint32_t tries = 0; tries < 4; tries++) {
+        uint32_t other = draw(x, s->extras.n);
+        int64_t here = (int64_t)mp_seq_key(s, s->extras.at[at]), there = (int64_t)mp_seq_key(s, s->extras.at[other]);
+        int64_t mark = (int64_t)mp_seq_key(s, last);
+        if (llabs(there - mark) < llabs(here - mark)) at = other;
+      }
+    }
+    uint32_t e = s->extras.at[at];
+    last = mp_seq_next(s, e);
+    while (last != NONE && s->ev[last].extra != NONE) last = mp_seq_next(s, last);
+    take_out(x, e);
+  }
+}
+
+void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock) {
+  seq *s = x->s;
+  mp_seq_commit(s);
+  double tiny = 1e-9 * x->g->base_cost;
+  for (uint32_t k = 0; k < rounds && s->cost > goal + tiny && s->extras.n; k++) {
+    if (k % 16 == 0 && mp_rclock_over(clock)) break;
+    double before = s->cost;
+    ruin(x);
+    bool fits = mp_search_repair(x, k % 2 ? 0.5 : 0.15, 40);
+    if (fits) mp_search_trim(x);
+    if (fits && s->cost <= before + tiny)
+      mp_seq_commit(s);
+    else
+      mp_seq_undo(s, 0);
+  }
+}
