@@ -65,6 +65,7 @@ static void search_all(mp_arena *a, const rgraph *g, cover *c, int64_t budget, c
   for (int way = 0; way < 2; way++) {
     search x;
     mp_search_open(&x, a, g, budget, 7 + (uint64_t)way);
+    x.clock = clock;
     x.s = mp_seq_make(a, g, base, g->n);
     if (!way) mp_search_break(&x, c);
     if (!mp_search_repair(&x, 0, 4 * g->n + 50)) continue;

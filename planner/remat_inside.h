@@ -123,8 +123,13 @@ typedef struct search {
   seq *s;
   int64_t budget;
   uint64_t random;
-  uint32_t *seen, stamp; /* by node: already priced in this closure */
-  list order;            /* scratch */
+  mp_arena *arena;
+  rclock *clock; /* may be NULL */
+  /* the closure that was looked at last */
+  uint32_t *seen, stamp;
+  list closure;
+  double cost;
+  int64_t held;
 } search;
 
 void mp_search_open(search *x, mp_arena *a, const rgraph *g, int64_t budget, uint64_t seed);

@@ -22,71 +22,108 @@ static uint32_t draw(search *x, uint32_t n) { /* xorshift64* */
 static double fraction(search *x) { return draw(x, 1u << 30) / (double)(1u << 30); }
 
 void mp_search_open(search *x, mp_arena *a, const rgraph *g, int64_t budget, uint64_t seed) {
-  *x = (search){.g = g, .budget = budget, .random = seed * 0x9e3779b97f4a7c15u | 1};
+  *x = (search){.arena = a, .g = g, .budget = budget, .random = seed * 0x9e3779b97f4a7c15u | 1};
   x->seen = mp_alloc_array(a, g->n, sizeof *x->seen);
 }
 
 /* ---- the closure of a recomputation ---- */
 
-static bool available(const search *x, uint32_t node, uint64_t key) {
+typedef enum access { THERE, HOLD, GONE } access;
+
+/* is node resident at key, can it be held until then, or must it be computed again? */
+static access reach(const search *x, uint32_t node, uint64_t key) {
   const seq *s = x->s;
   uint32_t p = mp_seq_before(s, node, key);
   uint64_t end = mp_seq_key(s, mp_seq_end(s, p));
-  if (end >= key) return true;
+  if (end >= key) return THERE;
   int64_t m = mp_seq_max(s, end, key);
-  return m == INT64_MIN || m + x->g->bytes[node] <= x->budget;
+  return m == INT64_MIN || m + x->g->bytes[node] <= x->budget ? HOLD : GONE;
 }
 
-static double price_closure(search *x, uint32_t node, uint64_t key, double limit, uint32_t depth) {
-  const rgraph *g = x->g;
-  double cost = g->cost[node];
-  x->seen[node] = x->stamp;
-  if (depth > DEEPEST) return INFINITY;
-  for (uint32_t k = g->in_at[node]; k < g->in_at[node + 1] && cost < limit; k++) {
-    uint32_t j = g->in[k];
-    if (x->seen[j] == x->stamp || available(x, j, key)) continue;
-    cost += price_closure(x, j, key, limit - cost, depth + 1);
+static void push(search *x, uint32_t node) {
+  if (x->closure.n == x->closure.cap) {
+    uint32_t cap = x->closure.cap ? x->closure.cap * 2 : 64, *at = mp_alloc_array(x->arena, cap, sizeof *at);
+    if (x->closure.n) memcpy(at, x->closure.at, x->closure.n * sizeof *at);
+    x->closure.at = at;
+    x->closure.cap = cap;
   }
-  return cost;
+  x->closure.at[x->closure.n++] = node;
 }
 
-/* cost of computing node again right before key, with all that it needs; may stop early above limit */
-static double price(search *x, uint32_t node, uint64_t key, double limit) {
-  x->stamp++;
-  return price_closure(x, node, key, limit, 0);
-}
-
-static void recompute(search *x, uint32_t node, uint32_t before, uint32_t depth) {
+static void close_over(search *x, uint32_t node, uint64_t key, double limit, uint32_t depth) {
   const rgraph *g = x->g;
-  for (uint32_t k = g->in_at[node]; k < g->in_at[node + 1]; k++)
-    if (depth < DEEPEST && !available(x, g->in[k], mp_seq_key(x->s, before))) recompute(x, g->in[k], before, depth + 1);
-  mp_seq_insert(x->s, node, before);
+  x->seen[node] = x->stamp;
+  x->cost += g->cost[node];
+  if (depth > DEEPEST) x->cost = INFINITY;
+  for (uint32_t k = g->in_at[node]; k < g->in_at[node + 1] && x->cost < limit; k++) {
+    uint32_t j = g->in[k];
+    if (x->seen[j] == x->stamp) continue;
+    access how = reach(x, j, key);
+    if (how == GONE) {
+      close_over(x, j, key, limit, depth + 1);
+    } else if (how == HOLD) {
+      x->seen[j] = x->stamp;
+      x->held += g->bytes[j];
+    }
+  }
+  push(x, node);
+}
+
+/* What it takes to compute node again right before key: x->closure in order, x->cost, x->held (bytes of inputs to hold on to). Stops early
+ * above limit, with a cost above it. */
+static void close_at(search *x, uint32_t node, uint64_t key, double limit) {
+  x->stamp++;
+  x->cost = 0;
+  x->held = 0;
+  x->closure.n = 0;
+  close_over(x, node, key, limit, 0);
+}
+
+/* bytes over the budget while the closure is computed before `place`, at most */
+static int64_t closure_over(const search *x, uint32_t node, uint32_t place) {
+  const rgraph *g = x->g;
+  const seq *s = x->s;
+  int64_t load = mp_seq_mem(s, place) - g->bytes[s->ev[place].node] + x->held;
+  uint32_t old = mp_seq_before(s, node, mp_seq_key(s, place));
+  if (mp_seq_key(s, mp_seq_end(s, old)) >= mp_seq_key(s, place)) load -= g->bytes[node];
+  for (uint32_t k = 0; k < x->closure.n; k++) load += g->bytes[x->closure.at[k]];
+  return load > x->budget ? load - x->budget : 0;
+}
+
+static void recompute(search *x, uint32_t node, uint32_t place) {
+  close_at(x, node, mp_seq_key(x->s, place), INFINITY);
+  for (uint32_t k = 0; k < x->closure.n; k++) mp_seq_insert(x->s, x->closure.at[k], place);
 }
 
 /* ---- repair ---- */
 
 typedef struct choice {
-  uint32_t node, before;
+  uint32_t node, place;
   double score;
 } choice;
 
+static void weigh(search *x, uint32_t node, uint32_t place, double over, double scale, choice *best) {
+  double gain = fmin((double)x->g->bytes[node], over);
+  close_at(x, node, mp_seq_key(x->s, place), best->score / scale * gain);
+  double score = x->cost * scale / gain;
+  if (score >= best->score) return;
+  double left = gain - (double)closure_over(x, node, place);
+  score = left > 0 ? x->cost * scale / left : 1e6 * score; /* it only moves the peak */
+  if (score < best->score) *best = (choice){node, place, score};
+}
+
 /* the best place to compute node again between the peak and its next use: right before the use, or where one of its inputs is last held */
-static choice price_drop(search *x, uint32_t node, uint64_t peak, uint32_t use, double over, double noise, double limit) {
+static void weigh_drop(search *x, uint32_t node, uint64_t peak, uint32_t use, double over, double noise, choice *best) {
   const rgraph *g = x->g;
   seq *s = x->s;
-  double gain = fmin((double)g->bytes[node], over), scale = (noise > 0 ? 1 + noise * fraction(x) : 1) / gain;
+  double scale = noise > 0 ? 1 + noise * fraction(x) : 1;
   uint64_t key = mp_seq_key(s, use);
-  choice best = {node, use, price(x, node, key, limit / scale) * scale};
-  if (best.score <= g->cost[node] * scale) return best;
+  weigh(x, node, use, over, scale, best);
   for (uint32_t k = g->in_at[node]; k < g->in_at[node + 1]; k++) {
     uint32_t p = mp_seq_before(s, g->in[k], key), end = mp_seq_end(s, p);
     uint64_t at = mp_seq_key(s, end);
-    if (at <= peak || at >= key) continue;
-    uint32_t place = mp_seq_next(s, end);
-    double score = price(x, node, mp_seq_key(s, place), fmin(limit, best.score) / scale) * scale;
-    if (score < best.score) best = (choice){node, place, score};
+    if (at > peak && at < key) weigh(x, node, mp_seq_next(s, end), over, scale, best);
   }
-  return best;
 }
 
 static bool relieve(search *x, uint32_t peak, double noise) {
@@ -99,22 +136,22 @@ static bool relieve(search *x, uint32_t peak, double noise) {
     if (g->bytes[i] <= 0) continue;
     if (mp_seq_key(s, s->of_node[i].at[0]) >= key) break;
     uint32_t e = mp_seq_before(s, i, key), use = mp_seq_user_after(s, e, key);
-    if (use == NONE || use == peak) continue;
-    double gain = fmin((double)g->bytes[i], over);
-    if (g->cost[i] >= best.score * gain) continue;
-    choice now = price_drop(x, i, key, use, over, noise, best.score);
-    if (now.score < best.score) best = now;
+    if (use != NONE && use != peak) weigh_drop(x, i, key, use, over, noise, &best);
   }
   if (best.node == NONE) return false;
-  recompute(x, best.node, best.before, 0);
+  recompute(x, best.node, best.place);
   return true;
 }
 
 bool mp_search_repair(search *x, double noise, uint32_t steps) {
-  for (uint32_t k = 0; mp_seq_peak(x->s) > x->budget; k++) {
-    if (k == steps) return false;
-    uint32_t peak = mp_seq_argpeak(x->s, noise > 0 && draw(x, 2));
-    if (!relieve(x, peak, noise)) return false;
+  int64_t least = INT64_MAX, peak;
+  uint32_t stale = 0;
+  for (uint32_t k = 0; (peak = mp_seq_peak(x->s)) > x->budget; k++) {
+    stale = peak < least ? 0 : stale + 1;
+    if (peak < least) least = peak;
+    if (k == steps || stale > 30 || (x->clock && k % 16 == 15 && mp_rclock_over(x->clock))) return false;
+    uint32_t at = mp_seq_argpeak(x->s, noise > 0 && draw(x, 2));
+    if (!relieve(x, at, noise)) return false;
   }
   return true;
 }
@@ -139,7 +176,7 @@ void mp_search_break(search *x, const cover *c) {
     uint32_t e = mp_seq_before(s, broken[k]->node, mp_seq_key(s, use));
     if (mp_seq_key(s, e) > mp_seq_key(s, from)) continue; /* another closure has computed it again inside this gap */
     use = mp_seq_user_after(s, e, mp_seq_key(s, from) + 1);
-    recompute(x, broken[k]->node, use, 0);
+    recompute(x, broken[k]->node, use);
   }
 }
 
@@ -152,7 +189,7 @@ static void take_out(search *x, uint32_t e) {
   uint32_t node = s->ev[e].node;
   uint64_t key = mp_seq_key(s, e);
   uint32_t n = g->in_at[node + 1] - g->in_at[node], few[16], *from = few;
-  if (n > 16) from = mp_alloc_array(s->arena, n, sizeof *from);
+  if (n > 16) from = mp_alloc_array(x->arena, n, sizeof *from);
   for (uint32_t k = 0; k < n; k++) from[k] = mp_seq_before(s, g->in[g->in_at[node] + k], key);
   mp_seq_remove(s, e);
   for (uint32_t k = 0; k < n; k++)
