@@ -125,6 +125,7 @@ typedef struct search {
   uint64_t random;
   mp_arena *arena;
   rclock *clock; /* may be NULL */
+  uint32_t salt, bold; /* which inputs are held on to without room: bold of 16, chosen by salt */
   /* the closure that was looked at last */
   uint32_t *seen, stamp;
   list closure;

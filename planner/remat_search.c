@@ -37,7 +37,9 @@ static access reach(const search *x, uint32_t node, uint64_t key) {
   uint64_t end = mp_seq_key(s, mp_seq_end(s, p));
   if (end >= key) return THERE;
   int64_t m = mp_seq_max(s, end, key);
-  return m == INT64_MIN || m + x->g->bytes[node] <= x->budget ? HOLD : GONE;
+  if (m == INT64_MIN || m + x->g->bytes[node] <= x->budget) return HOLD;
+  /* now and then hold on all the same: what is in the way may be cheaper to drop */
+  return x->bold && (node * 2654435761u ^ x->salt) % 16 < x->bold ? HOLD : GONE;
 }
 
 static void push(search *x, uint32_t node) {
@@ -242,19 +244,39 @@ static void ruin(search *x) {
   }
 }
 
+/* Record-to-record: a state not much dearer than the best one found is kept too; after long vain, back to the best. */
 void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock) {
-  seq *s = x->s;
-  mp_seq_commit(s);
-  double tiny = 1e-9 * x->g->base_cost;
-  for (uint32_t k = 0; k < rounds && s->cost > goal + tiny && s->extras.n; k++) {
+  const rgraph *g = x->g;
+  double tiny = 1e-9 * g->base_cost, best = x->s->cost;
+  mp_mark mark = mp_arena_mark(x->arena);
+  (void)mark;
+  size_t n;
+  uint32_t *nodes = mp_seq_nodes(x->arena, x->s, &n);
+  uint32_t stale = 0;
+  mp_seq_commit(x->s);
+  for (uint32_t k = 0; k < rounds && best > goal + tiny && x->s->extras.n; k++) {
+    seq *s = x->s;
     if (k % 16 == 0 && mp_rclock_over(clock)) break;
-    double before = s->cost;
+    double before = s->cost, allowed = (best - g->base_cost) * (1 + 0.1 * fraction(x) * (1 - stale / 1000.0)) + g->base_cost;
+    x->salt = draw(x, 1u << 30);
+    x->bold = draw(x, 3) * 2;
     ruin(x);
-    bool fits = mp_search_repair(x, k % 2 ? 0.5 : 0.15, 40);
+    bool fits = mp_search_repair(x, k % 2 ? 1 : 0.15, 40);
     if (fits) mp_search_trim(x);
-    if (fits && s->cost <= before + tiny)
-      mp_seq_commit(s);
-    else
+    if (!fits || s->cost > fmax(before, allowed) + tiny) {
       mp_seq_undo(s, 0);
+      stale++;
+      continue;
+    }
+    mp_seq_commit(s);
+    if (s->cost < best - tiny) {
+      best = s->cost, stale = 0;
+      nodes = mp_seq_nodes(x->arena, s, &n);
+    } else if (++stale >= 1000) {
+      stale = 0;
+      x->s = mp_seq_make(x->arena, g, nodes, n);
+    }
   }
+  x->bold = 0;
+  if (x->s->cost > best + tiny) x->s = mp_seq_make(x->arena, g, nodes, n);
 }
