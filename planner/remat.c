@@ -3,6 +3,8 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "planner/remat_inside.h"
@@ -60,21 +62,61 @@ static uint32_t *base_nodes(mp_arena *a, const rgraph *g) {
   return nodes;
 }
 
-static void search_all(mp_arena *a, const rgraph *g, cover *c, int64_t budget, const mp_remat_options *opt, rclock *clock, best *b) {
-  uint32_t *base = base_nodes(a, g);
-  for (int way = 0; way < 2; way++) {
-    search x;
-    mp_search_open(&x, a, g, budget, 7 + (uint64_t)way);
-    x.clock = clock;
-    x.s = mp_seq_make(a, g, base, g->n);
-    if (!way) mp_search_break(&x, c);
-    if (!mp_search_repair(&x, 0, 4 * g->n + 50)) continue;
-    mp_search_trim(&x);
-    keep(a, b, x.s, &x);
-    if (!opt->no_search) mp_search_improve(&x, g->base_cost + c->lower, 100000, clock);
-    keep(a, b, x.s, &x);
-    clock->cost = b->cost;
+typedef struct hunt {
+  mp_arena *arena;
+  const rgraph *g;
+  cover *c;
+  int64_t budget;
+  const mp_remat_options *opt;
+  rclock *clock;
+  best best;
+  bool impossible;
+} hunt;
+
+static void start(hunt *h, search *x, const uint32_t *nodes, size_t n) {
+  mp_search_open(x, h->arena, h->g, h->budget, 7);
+  x->clock = h->clock;
+  x->s = mp_seq_make(h->arena, h->g, nodes, n);
+}
+
+/* repaired and trimmed, if it can be */
+static void try_seed(hunt *h, search *x) {
+  if (!mp_search_repair(x, 0, 4 * h->g->n + 50)) return;
+  mp_search_trim(x);
+  keep(h->arena, &h->best, x->s, x);
+  h->clock->cost = h->best.cost;
+}
+
+static void search_all(hunt *h) {
+  static const mp_evict_way ways[] = {{1, 1, 1}, {0, 0, 1}, {1, 1, 0.5}, {0, 1, 1}, {0.5, 1, 1}, {1, 0.5, 1}, {0, 0.5, 1}, {1, 1, 0}};
+  const rgraph *g = h->g;
+  uint32_t *base = base_nodes(h->arena, g);
+  const uint64_t *ancestors = NULL;
+  search x;
+  start(h, &x, base, g->n);
+  mp_search_break(&x, h->c);
+  try_seed(h, &x);
+  start(h, &x, base, g->n);
+  try_seed(h, &x);
+  double goal = g->base_cost + h->c->lower;
+  for (size_t k = 0; k < sizeof ways / sizeof *ways && g->n < 3000 && h->best.cost > goal * (1 + 1e-9); k++) {
+    list out = {0};
+    if (h->best.nodes && k >= 4) break;
+    if (k == 4) ancestors = mp_scratch_ancestors(h->arena, g);
+    mp_evict_end ok = mp_evict(h->arena, g, h->budget, ways[k], 40 * (size_t)g->n + 1000, ancestors, h->clock, &out);
+    h->impossible = ok == MP_EVICT_IMPOSSIBLE;
+    if (getenv("DBG")) fprintf(stderr, "evict %zu: %d, %u events %.3f s\n", k, ok, out.n, mp_rclock_seconds(h->clock));
+    if (h->impossible) return;
+    if (ok != MP_EVICT_DONE) continue;
+    start(h, &x, out.at, out.n);
+    try_seed(h, &x);
+    if (getenv("DBG")) fprintf(stderr, "  cost %.3f%% best %.3f%% %.3f s\n", (x.s->cost/g->base_cost-1)*100, (h->best.cost/g->base_cost-1)*100, mp_rclock_seconds(h->clock));
   }
+  if (!h->best.nodes || h->opt->no_search) return;
+  start(h, &x, h->best.nodes, h->best.n);
+  mp_search_improve(&x, goal, 100000, h->clock);
+  keep(h->arena, &h->best, x.s, &x);
+  h->clock->cost = h->best.cost;
 }
 
 static const void *solve(mp_arena *a, void *arg) {
@@ -98,14 +140,18 @@ static const void *solve(mp_arena *a, void *arg) {
   } else {
     mp_cover_solve(c, INFINITY, 200, &clock);
     clock.bound = g->base_cost + c->lower;
-    search_all(a, g, c, budget, &j->opt, &clock, &b);
+    hunt h = {a, g, c, budget, &j->opt, &clock, b, false};
+    search_all(&h);
+    b = h.best;
+    r->impossible = h.impossible;
     clock.over = false;
     clock.limit += 0.3;
     if (b.nodes && b.cost > g->base_cost + c->lower) mp_cover_solve(c, b.cost - g->base_cost, 20000, &clock);
     r->bound = g->base_cost + c->lower;
   }
   if (!b.nodes) {
-    r->why = "gave up: no schedule found, and no proof that there is none";
+    r->why = r->impossible ? "no schedule exists: some node cannot be computed within the budget, whatever is freed"
+                           : "gave up: no schedule found, and no proof that there is none";
     return r;
   }
   r->feasible = true;

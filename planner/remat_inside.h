@@ -30,9 +30,10 @@ typedef struct list {
 } list;
 
 typedef struct event {
-  uint32_t node, block, slot; /* where it stands in the sequence */
-  uint32_t extra;             /* its place in seq.extras, NONE for a first computation */
-  list users;                 /* events that read it, in order */
+  uint64_t key;   /* its place in the sequence: rank of its block << 32 | slot in it */
+  uint32_t node;
+  uint32_t extra; /* its place in seq.extras, NONE for a first computation */
+  list users;     /* events that read it, in order */
 } event;
 
 typedef struct seq {
@@ -47,7 +48,7 @@ typedef struct seq {
   /* blocks of at most BLOCK events; order[k] is the k-th block's id */
   struct block *blocks;
   uint32_t n_blocks, cap_blocks;
-  uint32_t *order, *rank;
+  uint32_t *order;
   int64_t *add, *max; /* by rank: what to add to each memory figure of the block; the largest, with that added */
   /* what was done since the last commit, for undo */
   struct change *log;
@@ -59,10 +60,13 @@ rgraph *mp_rgraph_make(mp_arena *a, const mp_remat *in);
 
 /* nodes[0..n): a sequence with every first computation in order. */
 seq *mp_seq_make(mp_arena *a, const rgraph *g, const uint32_t *nodes, size_t n);
-uint64_t mp_seq_key(const seq *s, uint32_t e); /* compares like the position */
+static inline uint64_t mp_seq_key(const seq *s, uint32_t e) { return s->ev[e].key; } /* compares like the position */
 uint32_t mp_seq_next(const seq *s, uint32_t e); /* the following event, or NONE */
-uint32_t mp_seq_end(const seq *s, uint32_t e); /* its last user, or itself */
-uint32_t mp_seq_before(const seq *s, uint32_t node, uint64_t key); /* latest event of node before key, or NONE */
+static inline uint32_t mp_seq_end(const seq *s, uint32_t e) { /* its last user, or itself */
+  const list *u = &s->ev[e].users;
+  return u->n ? u->at[u->n - 1] : e;
+}
+uint32_t mp_seq_before(const seq *s, uint32_t node, uint64_t key); /* latest event of node before key; it has one */
 uint32_t mp_seq_user_after(const seq *s, uint32_t e, uint64_t key); /* first user of e at or after key, or NONE */
 uint32_t mp_seq_insert(seq *s, uint32_t node, uint32_t before);
 void mp_seq_remove(seq *s, uint32_t e);
@@ -125,6 +129,8 @@ typedef struct search {
   uint64_t random;
   mp_arena *arena;
   rclock *clock; /* may be NULL */
+  uint32_t *cheap, n_cheap; /* nodes worth dropping, least cost a byte first */
+  uint64_t hot; /* where the memory is over the budget now, if not 0: nothing can be held across */
   uint32_t salt, bold; /* which inputs are held on to without room: bold of 16, chosen by salt */
   /* the closure that was looked at last */
   uint32_t *seen, stamp;
@@ -142,5 +148,21 @@ bool mp_search_repair(search *x, double noise, uint32_t steps);
 void mp_search_trim(search *x);
 /* Takes a few recomputations out, repairs, keeps what is no worse; until cost <= goal, rounds or the clock are used up. */
 void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock);
+
+/* How much a resident value is worth: (cost of its return) ^ cost / (bytes ^ bytes * (stages until its next need) ^ wait). */
+typedef struct mp_evict_way {
+  double cost, bytes, wait;
+} mp_evict_way;
+/* Which nodes cannot be computed within the budget: see remat_scratch.c. */
+typedef enum mp_scratch_end { MP_SCRATCH_FOUND, MP_SCRATCH_NEVER, MP_SCRATCH_UNKNOWN } mp_scratch_end;
+uint64_t *mp_scratch_ancestors(mp_arena *a, const rgraph *g); /* by node: a set of itself and its ancestors */
+/* path (storage given): computations that lead from nothing to v. Looks at limit sets at most. */
+mp_scratch_end mp_scratch(mp_arena *a, const rgraph *g, const uint64_t *ancestors, uint32_t v, int64_t budget, uint32_t limit, list *path);
+
+typedef enum mp_evict_end { MP_EVICT_DONE, MP_EVICT_STUCK, MP_EVICT_IMPOSSIBLE } mp_evict_end;
+/* Runs the program in a memory of budget bytes; out: the sequence. At most limit computations. ancestors: NULL, or from
+ * mp_scratch_ancestors to compute nodes from nothing where the memory is stuck. For some thousand nodes. */
+mp_evict_end mp_evict(mp_arena *a, const rgraph *g, int64_t budget, mp_evict_way way, size_t limit, const uint64_t *ancestors, rclock *clock,
+                      list *out);
 
 #endif

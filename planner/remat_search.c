@@ -5,6 +5,7 @@
  * Trim: a recomputation whose value could as well have stayed is taken out.
  * Improve: take a few recomputations out at random, repair with some noise, trim, keep what is no worse. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,9 +22,26 @@ static uint32_t draw(search *x, uint32_t n) { /* xorshift64* */
 
 static double fraction(search *x) { return draw(x, 1u << 30) / (double)(1u << 30); }
 
+typedef struct ratio {
+  double cost_per_byte;
+  uint32_t node;
+} ratio;
+
+static int by_ratio(const void *a, const void *b) {
+  const ratio *x = a, *y = b;
+  if (x->cost_per_byte < y->cost_per_byte || x->cost_per_byte > y->cost_per_byte) return x->cost_per_byte < y->cost_per_byte ? -1 : 1;
+  return (x->node > y->node) - (x->node < y->node);
+}
+
 void mp_search_open(search *x, mp_arena *a, const rgraph *g, int64_t budget, uint64_t seed) {
   *x = (search){.arena = a, .g = g, .budget = budget, .random = seed * 0x9e3779b97f4a7c15u | 1};
   x->seen = mp_alloc_array(a, g->n, sizeof *x->seen);
+  x->cheap = mp_alloc_array(a, g->n, sizeof *x->cheap);
+  ratio *order = mp_alloc_array(a, g->n, sizeof *order);
+  for (uint32_t v = 0; v < g->n; v++)
+    if (g->bytes[v] > 0 && g->out_at[v + 1] > g->out_at[v]) order[x->n_cheap++] = (ratio){g->cost[v] / (double)g->bytes[v], v};
+  qsort(order, x->n_cheap, sizeof *order, by_ratio);
+  for (uint32_t k = 0; k < x->n_cheap; k++) x->cheap[k] = order[k].node;
 }
 
 /* ---- the closure of a recomputation ---- */
@@ -36,8 +54,10 @@ static access reach(const search *x, uint32_t node, uint64_t key) {
   uint32_t p = mp_seq_before(s, node, key);
   uint64_t end = mp_seq_key(s, mp_seq_end(s, p));
   if (end >= key) return THERE;
-  int64_t m = mp_seq_max(s, end, key);
-  if (m == INT64_MIN || m + x->g->bytes[node] <= x->budget) return HOLD;
+  if (end >= x->hot || key <= x->hot) {
+    int64_t m = mp_seq_max(s, end, key);
+    if (m == INT64_MIN || m + x->g->bytes[node] <= x->budget) return HOLD;
+  }
   /* now and then hold on all the same: what is in the way may be cheaper to drop */
   return x->bold && (node * 2654435761u ^ x->salt) % 16 < x->bold ? HOLD : GONE;
 }
@@ -134,12 +154,15 @@ static bool relieve(search *x, uint32_t peak, double noise) {
   double over = (double)(mp_seq_mem(s, peak) - x->budget);
   uint64_t key = mp_seq_key(s, peak);
   choice best = {NONE, NONE, INFINITY};
-  for (uint32_t i = 0; i < g->n; i++) {
-    if (g->bytes[i] <= 0) continue;
-    if (mp_seq_key(s, s->of_node[i].at[0]) >= key) break;
+  x->hot = key;
+  for (uint32_t k = 0; k < x->n_cheap; k++) {
+    uint32_t i = x->cheap[k];
+    if (g->cost[i] >= best.score * (double)g->bytes[i]) break; /* so are all that follow */
+    if (mp_seq_key(s, s->of_node[i].at[0]) >= key) continue;
     uint32_t e = mp_seq_before(s, i, key), use = mp_seq_user_after(s, e, key);
     if (use != NONE && use != peak) weigh_drop(x, i, key, use, over, noise, &best);
   }
+  x->hot = 0;
   if (best.node == NONE) return false;
   recompute(x, best.node, best.place);
   return true;
@@ -252,7 +275,7 @@ void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock) {
   (void)mark;
   size_t n;
   uint32_t *nodes = mp_seq_nodes(x->arena, x->s, &n);
-  uint32_t stale = 0;
+  uint32_t stale = 0, rounds_done = 0, fitted = 0, kept = 0;
   mp_seq_commit(x->s);
   for (uint32_t k = 0; k < rounds && best > goal + tiny && x->s->extras.n; k++) {
     seq *s = x->s;
@@ -263,11 +286,13 @@ void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock) {
     ruin(x);
     bool fits = mp_search_repair(x, k % 2 ? 1 : 0.15, 40);
     if (fits) mp_search_trim(x);
+    rounds_done++, fitted += fits;
     if (!fits || s->cost > fmax(before, allowed) + tiny) {
       mp_seq_undo(s, 0);
       stale++;
       continue;
     }
+    kept++;
     mp_seq_commit(s);
     if (s->cost < best - tiny) {
       best = s->cost, stale = 0;
@@ -277,6 +302,7 @@ void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock) {
       x->s = mp_seq_make(x->arena, g, nodes, n);
     }
   }
+  if (getenv("DBG")) fprintf(stderr, "improve: rounds %u fits %u kept %u, best %.4f%% at %.3f s\n", rounds_done, fitted, kept, (best / g->base_cost - 1) * 100, mp_rclock_seconds(clock));
   x->bold = 0;
   if (x->s->cost > best + tiny) x->s = mp_seq_make(x->arena, g, nodes, n);
 }

@@ -6,7 +6,7 @@
 
 #include "planner/remat_inside.h"
 
-#define BLOCK 256u
+#define BLOCK 64u
 #define EMPTY (INT64_MIN / 2)
 
 typedef struct block {
@@ -74,10 +74,12 @@ static uint32_t list_rank(const seq *s, const list *l, uint64_t key) {
 
 /* ---- positions ---- */
 
-uint64_t mp_seq_key(const seq *s, uint32_t e) { return (uint64_t)s->rank[s->ev[e].block] << 32 | s->ev[e].slot; }
+static uint64_t key_of(uint32_t rank, uint32_t slot) { return (uint64_t)rank << 32 | slot; }
+static uint32_t rank_of(const seq *s, uint32_t e) { return (uint32_t)(s->ev[e].key >> 32); }
+static uint32_t slot_of(const seq *s, uint32_t e) { return (uint32_t)s->ev[e].key; }
 
 uint32_t mp_seq_next(const seq *s, uint32_t e) {
-  uint32_t r = s->rank[s->ev[e].block], slot = s->ev[e].slot + 1;
+  uint32_t r = rank_of(s, e), slot = slot_of(s, e) + 1;
   for (; r < s->n_blocks; r++, slot = 0) {
     const block *b = &s->blocks[s->order[r]];
     if (slot < b->n) return b->ev[slot];
@@ -85,15 +87,9 @@ uint32_t mp_seq_next(const seq *s, uint32_t e) {
   return NONE;
 }
 
-uint32_t mp_seq_end(const seq *s, uint32_t e) {
-  const list *u = &s->ev[e].users;
-  return u->n ? u->at[u->n - 1] : e;
-}
-
 uint32_t mp_seq_before(const seq *s, uint32_t node, uint64_t key) {
   const list *l = &s->of_node[node];
-  uint32_t r = list_rank(s, l, key);
-  return r ? l->at[r - 1] : NONE;
+  return l->n == 1 ? l->at[0] : l->at[list_rank(s, l, key) - 1];
 }
 
 uint32_t mp_seq_user_after(const seq *s, uint32_t e, uint64_t key) {
@@ -131,8 +127,8 @@ static void add_range(seq *s, uint64_t from, uint64_t to, int64_t d) {
 }
 
 int64_t mp_seq_mem(const seq *s, uint32_t e) {
-  const event *x = &s->ev[e];
-  return s->blocks[x->block].mem[x->slot] + s->add[s->rank[x->block]];
+  uint32_t r = rank_of(s, e);
+  return s->blocks[s->order[r]].mem[slot_of(s, e)] + s->add[r];
 }
 
 static int64_t max_slots(const seq *s, uint32_t rank, uint32_t lo, uint32_t hi) {
@@ -179,18 +175,22 @@ uint32_t mp_seq_argpeak(const seq *s, bool last) {
 
 /* ---- blocks ---- */
 
-static uint32_t fresh_block(seq *s, uint32_t rank) {
+static void number(seq *s, uint32_t rank, uint32_t slot) {
+  const block *b = &s->blocks[s->order[rank]];
+  for (uint32_t i = slot; i < b->n; i++) s->ev[b->ev[i]].key = key_of(rank, i);
+}
+
+static void fresh_block(seq *s, uint32_t rank) {
   if (s->n_blocks == s->cap_blocks) {
     uint32_t cap = s->cap_blocks ? s->cap_blocks * 2 : 8;
-#define GROW(p)                                              \
-  do {                                                       \
-    void *q = mp_alloc_array(s->arena, cap, sizeof *(p));    \
+#define GROW(p)                                                 \
+  do {                                                          \
+    void *q = mp_alloc_array(s->arena, cap, sizeof *(p));       \
     if (s->n_blocks) memcpy(q, (p), s->n_blocks * sizeof *(p)); \
-    (p) = q;                                                 \
+    (p) = q;                                                    \
   } while (0)
     GROW(s->blocks);
     GROW(s->order);
-    GROW(s->rank);
     GROW(s->add);
     GROW(s->max);
 #undef GROW
@@ -205,43 +205,41 @@ static uint32_t fresh_block(seq *s, uint32_t rank) {
   s->add[rank] = 0;
   s->max[rank] = EMPTY;
   s->blocks[id].n = 0;
-  for (uint32_t r = rank; r < s->n_blocks; r++) s->rank[s->order[r]] = r;
-  return id;
 }
 
-static void split(seq *s, uint32_t id) {
-  uint32_t r = s->rank[id], other = fresh_block(s, r + 1), half = s->blocks[id].n / 2;
-  block *b = &s->blocks[id], *c = &s->blocks[other];
+static void split(seq *s, uint32_t rank) {
+  fresh_block(s, rank + 1);
+  block *b = &s->blocks[s->order[rank]], *c = &s->blocks[s->order[rank + 1]];
+  uint32_t half = b->n / 2;
   c->n = b->n - half;
   memcpy(c->ev, b->ev + half, c->n * sizeof *c->ev);
   memcpy(c->mem, b->mem + half, c->n * sizeof *c->mem);
   b->n = half;
-  s->add[r + 1] = s->add[r];
-  for (uint32_t i = 0; i < c->n; i++) s->ev[c->ev[i]].block = other, s->ev[c->ev[i]].slot = i;
-  refresh(s, r);
-  refresh(s, r + 1);
+  s->add[rank + 1] = s->add[rank];
+  for (uint32_t r = rank + 1; r < s->n_blocks; r++) number(s, r, 0);
+  refresh(s, rank);
+  refresh(s, rank + 1);
 }
 
-static void place(seq *s, uint32_t e, uint32_t id, uint32_t slot, int64_t mem) {
-  block *b = &s->blocks[id];
+static void place(seq *s, uint32_t e, uint32_t rank, uint32_t slot, int64_t mem) {
+  block *b = &s->blocks[s->order[rank]];
   memmove(b->ev + slot + 1, b->ev + slot, (b->n - slot) * sizeof *b->ev);
   memmove(b->mem + slot + 1, b->mem + slot, (b->n - slot) * sizeof *b->mem);
   b->ev[slot] = e;
-  b->mem[slot] = mem - s->add[s->rank[id]];
+  b->mem[slot] = mem - s->add[rank];
   b->n++;
-  s->ev[e].block = id;
-  for (uint32_t i = slot; i < b->n; i++) s->ev[b->ev[i]].slot = i;
-  if (mem > s->max[s->rank[id]]) s->max[s->rank[id]] = mem;
+  number(s, rank, slot);
+  if (mem > s->max[rank]) s->max[rank] = mem;
 }
 
 static void displace(seq *s, uint32_t e) {
-  uint32_t id = s->ev[e].block, slot = s->ev[e].slot;
-  block *b = &s->blocks[id];
+  uint32_t rank = rank_of(s, e), slot = slot_of(s, e);
+  block *b = &s->blocks[s->order[rank]];
   b->n--;
   memmove(b->ev + slot, b->ev + slot + 1, (b->n - slot) * sizeof *b->ev);
   memmove(b->mem + slot, b->mem + slot + 1, (b->n - slot) * sizeof *b->mem);
-  for (uint32_t i = slot; i < b->n; i++) s->ev[b->ev[i]].slot = i;
-  refresh(s, s->rank[id]);
+  number(s, rank, slot);
+  refresh(s, rank);
 }
 
 /* ---- edits ---- */
@@ -279,12 +277,12 @@ static void read_inputs(seq *s, uint32_t e) {
 
 static uint32_t insert(seq *s, uint32_t node, uint32_t before) {
   const rgraph *g = s->g;
-  if (s->blocks[s->ev[before].block].n == BLOCK) split(s, s->ev[before].block);
+  if (s->blocks[s->order[rank_of(s, before)]].n == BLOCK) split(s, rank_of(s, before));
   uint32_t e = fresh_event(s);
   event *x = &s->ev[e];
   x->node = node;
   x->users.n = 0;
-  place(s, e, s->ev[before].block, s->ev[before].slot, mp_seq_mem(s, before) - g->bytes[s->ev[before].node]);
+  place(s, e, rank_of(s, before), slot_of(s, before), mp_seq_mem(s, before) - g->bytes[s->ev[before].node]);
   uint64_t key = mp_seq_key(s, e);
   list *own = &s->of_node[node];
   uint32_t r = list_rank(s, own, key), older = own->at[r - 1];
@@ -351,7 +349,37 @@ void mp_seq_remove(seq *s, uint32_t e) {
 }
 
 size_t mp_seq_mark(const seq *s) { return s->n_log; }
-void mp_seq_commit(seq *s) { s->n_log = 0; }
+
+/* edits leave blocks behind that hold little */
+static void repack(seq *s) {
+  uint32_t live = s->g->n + s->extras.n, n = 0;
+  if (s->n_blocks < 16 + 4 * (live / (BLOCK / 2))) return;
+  mp_mark mark = mp_arena_mark(s->arena);
+  uint32_t *ev = mp_alloc_array(s->arena, live, sizeof *ev);
+  int64_t *mem = mp_alloc_array(s->arena, live, sizeof *mem);
+  for (uint32_t r = 0; r < s->n_blocks; r++) {
+    const block *b = &s->blocks[s->order[r]];
+    for (uint32_t i = 0; i < b->n; i++) ev[n] = b->ev[i], mem[n++] = b->mem[i] + s->add[r];
+  }
+  s->n_blocks = (live + BLOCK / 2 - 1) / (BLOCK / 2);
+  for (uint32_t r = 0, i = 0; r < s->n_blocks; r++) {
+    block *b = &s->blocks[r];
+    s->order[r] = r;
+    s->add[r] = 0;
+    for (b->n = 0; b->n < BLOCK / 2 && i < live; i++) {
+      s->ev[ev[i]].key = key_of(r, b->n);
+      b->ev[b->n] = ev[i];
+      b->mem[b->n++] = mem[i];
+    }
+    refresh(s, r);
+  }
+  mp_arena_rewind(s->arena, mark);
+}
+
+void mp_seq_commit(seq *s) {
+  s->n_log = 0;
+  repack(s);
+}
 
 void mp_seq_undo(seq *s, size_t mark) {
   while (s->n_log > mark) {
@@ -390,7 +418,7 @@ static void fill_memory(seq *s, size_t n) {
   }
   for (uint32_t e = 0; e < n; e++) {
     now += s->g->bytes[s->ev[e].node];
-    s->blocks[s->ev[e].block].mem[s->ev[e].slot] = now;
+    s->blocks[s->order[rank_of(s, e)]].mem[slot_of(s, e)] = now;
     for (uint32_t d = dying[e].n; d != NONE; d = next[d]) now -= s->g->bytes[s->ev[d].node];
   }
   for (uint32_t r = 0; r < s->n_blocks; r++) refresh(s, r);
@@ -405,10 +433,10 @@ seq *mp_seq_make(mp_arena *a, const rgraph *g, const uint32_t *nodes, size_t n) 
   if (n >= NONE / 4) mp_fail(a, MP_INTERNAL, "a schedule of %zu steps is too long", n);
   for (uint32_t i = 0; i < n; i++) {
     if (i % (BLOCK / 2) == 0) fresh_block(s, s->n_blocks);
-    uint32_t e = fresh_event(s), v = nodes[i], id = s->order[s->n_blocks - 1];
+    uint32_t e = fresh_event(s), v = nodes[i], rank = s->n_blocks - 1;
     event *x = &s->ev[e];
-    block *b = &s->blocks[id];
-    *x = (event){.node = v, .block = id, .slot = b->n, .extra = NONE};
+    block *b = &s->blocks[s->order[rank]];
+    *x = (event){.node = v, .key = key_of(rank, b->n), .extra = NONE};
     b->ev[b->n++] = e;
     for (uint32_t k = g->in_at[v]; k < g->in_at[v + 1]; k++) {
       const list *l = &s->of_node[g->in[k]];
