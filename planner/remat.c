@@ -3,8 +3,6 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "planner/remat_inside.h"
@@ -105,12 +103,10 @@ static void search_all(hunt *h) {
     if (k == 4) ancestors = mp_scratch_ancestors(h->arena, g);
     mp_evict_end ok = mp_evict(h->arena, g, h->budget, ways[k], 40 * (size_t)g->n + 1000, ancestors, h->clock, &out);
     h->impossible = ok == MP_EVICT_IMPOSSIBLE;
-    if (getenv("DBG")) fprintf(stderr, "evict %zu: %d, %u events %.3f s\n", k, ok, out.n, mp_rclock_seconds(h->clock));
     if (h->impossible) return;
     if (ok != MP_EVICT_DONE) continue;
     start(h, &x, out.at, out.n);
     try_seed(h, &x);
-    if (getenv("DBG")) fprintf(stderr, "  cost %.3f%% best %.3f%% %.3f s\n", (x.s->cost/g->base_cost-1)*100, (h->best.cost/g->base_cost-1)*100, mp_rclock_seconds(h->clock));
   }
   if (!h->best.nodes || h->opt->no_search) return;
   start(h, &x, h->best.nodes, h->best.n);

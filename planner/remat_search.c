@@ -5,7 +5,6 @@
  * Trim: a recomputation whose value could as well have stayed is taken out.
  * Improve: take a few recomputations out at random, repair with some noise, trim, keep what is no worse. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -275,7 +274,7 @@ void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock) {
   (void)mark;
   size_t n;
   uint32_t *nodes = mp_seq_nodes(x->arena, x->s, &n);
-  uint32_t stale = 0, rounds_done = 0, fitted = 0, kept = 0;
+  uint32_t stale = 0;
   mp_seq_commit(x->s);
   for (uint32_t k = 0; k < rounds && best > goal + tiny && x->s->extras.n; k++) {
     seq *s = x->s;
@@ -286,13 +285,11 @@ void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock) {
     ruin(x);
     bool fits = mp_search_repair(x, k % 2 ? 1 : 0.15, 40);
     if (fits) mp_search_trim(x);
-    rounds_done++, fitted += fits;
     if (!fits || s->cost > fmax(before, allowed) + tiny) {
       mp_seq_undo(s, 0);
       stale++;
       continue;
     }
-    kept++;
     mp_seq_commit(s);
     if (s->cost < best - tiny) {
       best = s->cost, stale = 0;
@@ -302,7 +299,6 @@ void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock) {
       x->s = mp_seq_make(x->arena, g, nodes, n);
     }
   }
-  if (getenv("DBG")) fprintf(stderr, "improve: rounds %u fits %u kept %u, best %.4f%% at %.3f s\n", rounds_done, fitted, kept, (best / g->base_cost - 1) * 100, mp_rclock_seconds(clock));
   x->bold = 0;
   if (x->s->cost > best + tiny) x->s = mp_seq_make(x->arena, g, nodes, n);
 }

@@ -1,0 +1,160 @@
+/* Rematerialization against brute force on small instances, known optima, hostile files. */
+#include <math.h>
+
+#include "planner/remat.h"
+#include "support_base.h"
+
+/* ---- brute force: shortest path over (resident set, next first computation) ---- */
+
+enum { MOST = 9 };
+
+typedef struct tiny {
+  mp_remat in;
+  mp_remat_node node[MOST];
+  uint32_t inputs[MOST][MOST];
+} tiny;
+
+static uint64_t state = 88172645463325252u;
+
+static uint32_t draw(uint32_t n) {
+  state ^= state << 13;
+  state ^= state >> 7;
+  state ^= state << 17;
+  return (uint32_t)(state >> 33) % n;
+}
+
+static void make(tiny *t, uint32_t n) {
+  uint32_t kind = draw(4), cost = draw(3) ? 9 : 1, bytes = draw(3) ? 9 : 1;
+  memset(t, 0, sizeof *t);
+  t->in = (mp_remat){.name = "tiny", .n = n, .nodes = t->node};
+  for (uint32_t v = 0; v < n; v++) {
+    mp_remat_node *x = &t->node[v];
+    x->cost = (double)(draw(10) ? 1 + draw(cost) : 0);
+    if (kind == 3) x->cost += 0.25 * draw(4) + 0.1 * draw(2);
+    x->bytes = draw(12) ? 1 + draw(bytes) : 0;
+    x->inputs = t->inputs[v];
+    for (uint32_t u = 0; u < v; u++) {
+      bool chain = kind == 1 && (u + 1 == v || u + v + 1 == n); /* a forward chain and its backward */
+      if (chain || (kind != 1 && draw(v) < 2)) t->inputs[v][x->n_inputs++] = u;
+    }
+  }
+}
+
+/* the least cost, or INFINITY. Costs are summed as they are; states are settled in order of cost. */
+static double brute(const tiny *t, uint64_t budget) {
+  static double dist[MOST + 1][1 << MOST];
+  static bool done[MOST + 1][1 << MOST];
+  uint32_t n = t->in.n, sets = 1u << n;
+  uint64_t bytes[1 << MOST];
+  for (uint32_t s = 0; s < sets; s++) {
+    bytes[s] = 0;
+    for (uint32_t v = 0; v < n; v++)
+      if (s >> v & 1) bytes[s] += t->node[v].bytes;
+  }
+  for (uint32_t k = 0; k <= n; k++)
+    for (uint32_t s = 0; s < sets; s++) dist[k][s] = INFINITY, done[k][s] = false;
+  dist[0][0] = 0;
+  for (uint32_t k = 0; k <= n; k++) { /* within a stage: settle by cost, simple and slow; the next stage only grows from this one */
+    for (;;) {
+      uint32_t s = sets;
+      for (uint32_t q = 0; q < sets; q++)
+        if (!done[k][q] && dist[k][q] < INFINITY && (s == sets || dist[k][q] < dist[k][s])) s = q;
+      if (s == sets) break;
+      done[k][s] = true;
+      if (k == n) return dist[k][s];
+      for (uint32_t v = 0; v <= k; v++) {
+        if (s >> v & 1) {
+          uint32_t q = s & ~(1u << v);
+          if (dist[k][s] < dist[k][q]) dist[k][q] = dist[k][s];
+          continue;
+        }
+        uint32_t need = 0, q = s | 1u << v, to = k + (v == k);
+        for (uint32_t j = 0; j < t->node[v].n_inputs; j++) need |= 1u << t->inputs[v][j];
+        if ((s & need) != need || bytes[q] > budget) continue;
+        if (dist[k][s] + t->node[v].cost < dist[to][q]) dist[to][q] = dist[k][s] + t->node[v].cost;
+      }
+    }
+  }
+  return INFINITY;
+}
+
+static void check_valid(mp_arena *a, const mp_remat *in, const mp_remat_result *r) {
+  mp_err err;
+  const mp_remat_replayed *p = mp_remat_replay(a, in, r->steps, r->n_steps, &err);
+  if (!p) fail_msg("%s", err.text);
+  assert_true(p->peak == r->peak && p->peak <= r->budget);
+  assert_true(fabs(p->cost - r->cost) <= 1e-9 * (1 + p->cost));
+  assert_true(r->bound <= r->cost + 1e-9 * (1 + r->cost));
+}
+
+static void small_instances_against_brute_force(void **unused) {
+  (void)unused;
+  const char *more = getenv("MEMPLAN_REMAT_CASES");
+  unsigned long cases = more ? strtoul(more, NULL, 10) : 1500, feasible = 0, best = 0, proved = 0, never = 0;
+  double over = 0, gap = 0;
+  for (unsigned long c = 0; c < cases; c++) {
+    mp_arena *a = mp_arena_new(0);
+    mp_err err;
+    tiny t;
+    make(&t, 3 + draw(more ? 7 : 6));
+    const mp_remat_result *base = mp_remat_base(a, &t.in, &err);
+    assert_non_null(base);
+    uint64_t least = base->least, budget = least + (base->base_peak > least ? draw((uint32_t)(base->base_peak - least)) : 0);
+    double optimum = brute(&t, budget);
+    mp_remat_options off = {.no_fixing = c % 2, .no_rounding = c % 3 == 0, .no_rows = c % 5 == 0, .no_closure = c % 7 == 0, .no_chain = c % 4 == 0};
+    const mp_remat_result *r = mp_remat_solve(a, &t.in, budget, &off, &err);
+    if (!r) fail_msg("%s", err.text);
+    double tiny_bit = 1e-9 * (1 + base->base_cost);
+    assert_true(r->bound <= optimum + tiny_bit);
+    assert_int_equal(r->feasible, !isinf(optimum));
+    assert_int_equal(r->impossible, isinf(optimum));
+    never += r->impossible;
+    if (r->feasible) {
+      check_valid(a, &t.in, r);
+      assert_true(r->cost >= optimum - tiny_bit);
+      if (r->optimal) assert_true(r->cost <= optimum + tiny_bit);
+      feasible++;
+      best += r->cost <= optimum + tiny_bit;
+      proved += r->optimal;
+      over += optimum > 0 ? r->cost / optimum - 1 : 0;
+      gap += r->bound > 0 ? optimum / r->bound - 1 : 0;
+    }
+    mp_arena_free(a);
+  }
+  print_message("%lu instances, %lu impossible: cost %.3f %% over the optimum on average, optimal on %.2f %%, proved on %.2f %%; bound %.2f %% under it\n",
+                cases, never, 100 * over / (double)feasible, 100.0 * (double)best / (double)feasible, 100.0 * (double)proved / (double)feasible,
+                100 * gap / (double)feasible);
+  assert_true(over / (double)feasible < 0.01);
+  assert_true(feasible > cases / 2 && never > 0);
+}
+
+/* a switch changes how long the bound takes, not what it is */
+static void every_switch_gives_the_same_bound(void **unused) {
+  (void)unused;
+  for (int c = 0; c < 300; c++) {
+    mp_arena *a = mp_arena_new(0);
+    mp_err err;
+    tiny t;
+    make(&t, 9);
+    for (uint32_t v = 0; v < t.in.n; v++) t.node[v].cost = floor(t.node[v].cost);
+    const mp_remat_result *base = mp_remat_base(a, &t.in, &err);
+    uint64_t budget = (base->least + base->base_peak) / 2;
+    double first = -1;
+    for (int k = 0; k < 4; k++) {
+      mp_remat_options opt = {.no_fixing = k == 1, .no_rounding = k == 2, .no_rows = k == 3, .no_search = true};
+      const mp_remat_result *r = mp_remat_solve(a, &t.in, budget, &opt, &err);
+      assert_non_null(r);
+      if (k == 0) first = r->bound;
+      if (r->feasible) assert_true(fabs(r->bound - first) <= 1e-6 * (1 + first));
+    }
+    mp_arena_free(a);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(small_instances_against_brute_force),
+      cmocka_unit_test(every_switch_gives_the_same_bound),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
