@@ -25,7 +25,13 @@ static void rank_from_bindings(mp_build *b, mp_value *v) {
   mp_build_warn(b, "input '%.100s' has no declared rank: taken as %d from --dim", v->name, high + 1);
 }
 
-void mp_bind_input(mp_build *b, mp_value *v) {
+/* An axis that the file leaves open without a name still is one number throughout the graph: it is called as --dim calls it, INPUT:AXIS. */
+static void name_axes(mp_build *b, mp_value *v) {
+  for (int i = 0; i < v->rank && v->form == MP_FORM_TENSOR; i++)
+    if (mp_int_is_unknown(v->dims[i])) v->dims[i] = mp_syms_name(b->syms, mp_format(b->a, "%s:%d", v->name, i));
+}
+
+static void bind_axes(mp_build *b, mp_value *v) {
   const mp_graph_options *o = b->options;
   if (!o || !o->binding_count) return;
   if (v->rank < 0) rank_from_bindings(b, v);
@@ -43,6 +49,11 @@ void mp_bind_input(mp_build *b, mp_value *v) {
     *dim = mp_int_of(d->n);
     b->binding_used[i] = true;
   }
+}
+
+void mp_bind_input(mp_build *b, mp_value *v) {
+  bind_axes(b, v);
+  name_axes(b, v);
 }
 
 static void list_names(mp_build *b, const mp_graph *g, mp_text *t) {

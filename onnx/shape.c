@@ -125,6 +125,8 @@ const char *mp_infer_string(const mp_infer *c, const char *name, const char *oth
 const int64_t *mp_infer_attr_ints(const mp_infer *c, const char *name, uint32_t *n) {
   static const int64_t none;
   const mp_attr *x = attr(c, name);
+  *n = 1;
+  if (x && x->kind == MP_ATTR_INT) return &x->as.i; /* a lone axis written as a number */
   *n = 0;
   if (!x || x->kind != MP_ATTR_INTS) return NULL;
   *n = x->n;

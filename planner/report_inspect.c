@@ -5,9 +5,11 @@
 
 #include "planner/inspect.h"
 
+/* every dim a number or an expression over named dimensions */
 bool mp_inspect_known(const mp_value *v) {
-  uint64_t n;
-  return v->dtype != MP_UNDEFINED && v->form == MP_FORM_TENSOR && mp_value_elements(v, &n);
+  bool known = v->dtype != MP_UNDEFINED && v->form == MP_FORM_TENSOR && v->rank >= 0;
+  for (int i = 0; i < v->rank && known; i++) known = !mp_int_is_unknown(v->dims[i]);
+  return known;
 }
 
 /* Floating initializers, but the running statistics of a normalization: those are state that no gradient reaches. */
