@@ -96,6 +96,8 @@ uint32_t mp_builder_call(mp_builder *b, const char *name, const mp_arg *args, ui
 /* The instance of `path` that is open now, or a new turn of it: paths must come in execution order. Parents are made as needed, but for one that is only a
  * list: "layer.0.attn" makes layer.0 and layer.0.attn; a Sequential, which runs itself, is asked for by name ("features") before its members. */
 int32_t mp_builder_module(mp_builder *b, const char *path, const char *type);
+/* The same for a whole chain of modules, outermost first (without the model itself): opens those that are not open. types may be NULL. */
+int32_t mp_builder_modules(mp_builder *b, const char *const *paths, const char *const *types, uint32_t n);
 void mp_builder_leave(mp_builder *b, const char *path); /* its forward returned: the next mp_builder_module of this path is a new turn */
 void mp_builder_warn(mp_builder *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* fixes instance ranges, lifetimes (locals.c), blocks; the builder is done */

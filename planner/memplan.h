@@ -207,6 +207,9 @@ const char *mp_report_compute(mp_arena *a, const mp_compute_options *o, const mp
 /* models: the folder with sample models, whose own count stands beside the stated one where the file is found; NULL: none */
 const char *mp_report_published(mp_arena *a, const char *models, bool json, mp_err *err);
 
+/* The program: parameters, inputs, module instances, then one line a call: module path, name, arguments, results, ONNX nodes. */
+const char *mp_report_program(mp_arena *a, const mp_program *p, mp_err *err);
+
 /* The given devices with their sources, or the whole catalogue where d is NULL. */
 const char *mp_report_devices(mp_arena *a, const mp_device *const *d, size_t n, bool json, mp_err *err);
 

@@ -75,6 +75,17 @@ int32_t mp_builder_module(mp_builder *b, const char *path, const char *type) {
   return add_instance(b, path, strlen(path), type);
 }
 
+int32_t mp_builder_modules(mp_builder *b, const char *const *paths, const char *const *types, uint32_t n) {
+  if (!n) return mp_builder_module(b, "", NULL);
+  while (b->open.n > 1 && !within(b->instances.at[b->open.at[b->open.n - 1]].path, paths[n - 1])) b->open.n--;
+  for (uint32_t i = 0; i < n; i++) {
+    bool is_open = false;
+    for (size_t k = 1; k < b->open.n && !is_open; k++) is_open = !strcmp(b->instances.at[b->open.at[k]].path, paths[i]);
+    if (!is_open) mp_builder_module(b, paths[i], types ? types[i] : NULL);
+  }
+  return mp_builder_module(b, paths[n - 1], types ? types[n - 1] : NULL);
+}
+
 void mp_builder_leave(mp_builder *b, const char *path) {
   for (size_t i = 1; i < b->open.n; i++)
     if (!strcmp(b->instances.at[b->open.at[i]].path, path)) b->open.n = i;
@@ -170,6 +181,8 @@ void mp_builder_warn(mp_builder *b, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(line, sizeof line, fmt, ap);
   va_end(ap);
+  for (size_t i = 0; i < b->warnings.n; i++)
+    if (!strcmp(b->warnings.at[i], line)) return; /* once is enough */
   *mp_push(b->arena, &b->warnings) = mp_strdup(b->arena, line);
 }
 

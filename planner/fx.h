@@ -1,0 +1,111 @@
+/* What recover_fx.c, fx_missing.c and fx_whole.c share: the program while it is being read from the dynamo exporter's metadata. */
+#ifndef MP_FX_H
+#define MP_FX_H
+
+#include <string.h>
+
+#include "planner/fx_text.h"
+#include "planner/inside.h"
+
+/* What an FX name stands for. */
+typedef enum fx_kind { FX_UNKNOWN, FX_TENSOR, FX_SCALAR, FX_TUPLE } fx_kind;
+typedef struct fx_ref {
+  fx_kind kind;
+  uint32_t n;
+  int32_t var;
+  mp_arg scalar;
+  const int32_t *members; /* of a tuple: variables */
+} fx_ref;
+
+typedef struct fx_whole_row fx_whole_row;
+
+/* The nodes that one FX call became; call NULL: a node that an optimizer put in without saying what for. */
+typedef struct fx_group {
+  const mp_fx_call *call;
+  int32_t *nodes;
+  uint32_t node_count;
+  const char *stack, *source;
+  const char *path, *type; /* innermost module */
+  uint32_t cap;
+  const fx_whole_row *whole; /* the last part of a call that was made whole (fx_whole.c) */
+  uint32_t whole_first;      /* its first */
+  bool dropped;              /* a part before the last */
+} fx_group;
+
+/* Where an argument stands, and the shape of its call's result. */
+typedef struct fx_place {
+  const fx_group *g;
+  uint32_t arg;
+  int rank; /* -1: not known */
+  int64_t dims[MP_RANK];
+} fx_place;
+
+#define FX_MAX_ARGS 16
+static inline bool fx_one_of(const char *op, const char *const *ops, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (!strcmp(op, ops[i])) return true;
+  return false;
+}
+#define FX_ONE_OF(op, ...) fx_one_of(op, (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+
+typedef struct fx_param {
+  const mp_fx_spec *spec;
+  int32_t var;
+  bool known; /* are its dims */
+  bool used;
+  int32_t selects; /* rows of it that were folded into constants */
+} fx_param;
+
+typedef struct fx_rec {
+  mp_arena *a;
+  mp_builder *b;
+  const mp_graph *g;
+  mp_names *names;
+  MP_VEC(fx_ref) refs; /* by number of the name */
+  MP_VEC(fx_group) groups;
+  MP_VEC(fx_param) params;
+  MP_VEC(uint32_t) uses; /* references in arguments, by number of the name */
+  mp_names *value_names;
+  MP_VEC(int32_t) value_ids;
+  MP_VEC(int32_t) taken; /* values that references of the group being read stand for */
+  int32_t *var_of_value, *group_of_node;
+  mp_text guessed, unread; /* names of parameters, for one warning each */
+  bool train_op, convolutional;
+} fx_rec;
+
+/* recover_fx.c */
+fx_ref *fx_ref_of(fx_rec *r, const char *name); /* made when new; valid until the next one is made */
+void fx_note(fx_rec *r, mp_text *t, const char *name); /* adds to a list of names */
+void fx_set(fx_rec *r, const char *name, int32_t var);
+void fx_add_node(fx_rec *r, fx_group *g, int32_t node);
+int32_t fx_module(fx_rec *r, const fx_group *g);
+uint32_t fx_emit(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t module, const int32_t *outs, uint32_t outs_n, bool with_nodes);
+int32_t fx_result(fx_rec *r, const char *name, int32_t like_value, int32_t value); /* a variable with the dtype and dims of a value */
+int32_t fx_result_dims(fx_rec *r, const char *name, mp_dtype t, int rank, const int64_t *dims);
+fx_param *fx_param_named(fx_rec *r, const char *placeholder);
+int fx_dims_of_value(fx_rec *r, int32_t value, int64_t *dims); /* rank; fails where a dim is not a number */
+int32_t fx_value_output(const fx_rec *r, const fx_group *g); /* the value of the group's (first) result */
+const int32_t *fx_externals(fx_rec *r, const fx_group *g, uint32_t *n); /* values read and not made by the group, in order, each once */
+int32_t fx_value_named(fx_rec *r, const char *name); /* -1: none */
+uint32_t fx_uses(fx_rec *r, const char *name);       /* references to it in all arguments */
+const char *fx_stem(mp_arena *a, const char *name); /* "clone_3" -> "clone" */
+
+/* fx_args.c: arguments of a call */
+uint32_t fx_read_args(fx_rec *r, const fx_group *g, mp_arg *args, uint32_t max);
+mp_arg fx_arg(fx_rec *r, const mp_fx_item *i, const fx_place *p);
+bool fx_number_of_value(const mp_value *v, mp_arg *out);
+
+/* fx_in_place.c: which results are written over an operand; the file does not say */
+bool fx_in_place(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n);
+
+/* fx_missing.c: calls that the exporter's optimizer removed, from the references that are left */
+bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg);
+void fx_find_tied(fx_rec *r, fx_param *p);
+void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg);
+int32_t fx_var_of_initializer(fx_rec *r, int32_t value); /* of a constant that a bare node reads */
+
+/* fx_whole.c: calls that the exporter wrote out as their parts */
+void fx_make_whole(fx_rec *r);
+void fx_emit_whole(fx_rec *r, const fx_group *g);
+
+#endif

@@ -1,0 +1,58 @@
+/* Which calls write their result over their first operand. A functionalised trace does not say; the source line, the way that a call is written out, and
+ * the habit of convolutional networks do. */
+#include "planner/fx.h"
+
+#include <stdio.h>
+
+/* does the source line write its result into an operand: "x += y", "y.relu_()" */
+static bool says_in_place(const mp_fx_call *c, const char *source) {
+  if (!source) return false;
+  const char *op = strstr(c->op, "::");
+  static const struct {
+    const char *op, *sign;
+  } signs[] = {{"add", "+="}, {"sub", "-="}, {"mul", "*="}, {"div", "/="}, {"bitwise_and", "&="}, {"bitwise_or", "|="}};
+  for (size_t i = 0; op && i < sizeof signs / sizeof *signs; i++)
+    if (!strcmp(op + 2, signs[i].op)) {
+      const char *p = source;
+      while (*p && *p != '=' && *p != '(' && *p != '+' && *p != '-' && *p != '*' && *p != '/' && *p != '&' && *p != '|') p++;
+      if (!strncmp(p, signs[i].sign, 2)) return true;
+    }
+  char name[64];
+  size_t n = op ? strlen(op + 2) : 0;
+  if (!n || n > sizeof name - 4) return false;
+  snprintf(name, sizeof name, ".%s_(", op + 2);
+  return strstr(source, name) != NULL;
+}
+
+/* The call that made an argument, or NULL. */
+static const mp_call *maker(fx_rec *r, const mp_arg *a) {
+  if (a->kind != MP_ARG_VAR) return NULL;
+  const mp_var *v = mp_builder_at(r->b, a->as.var);
+  return v->call >= 0 ? mp_builder_call_at(r->b, (uint32_t)v->call) : NULL;
+}
+
+static bool made_by(fx_rec *r, const mp_arg *a, const char *name) {
+  const mp_call *c = maker(r, a);
+  return c && !strcmp(c->row->name, name);
+}
+
+/* nn.ReLU and its like after a convolution, a batch norm or a residual sum in a convolutional network: torchvision's and most others' are inplace=True. Assumed
+ * only where nothing else reads the operand. */
+static bool habit(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args) {
+  if (!r->convolutional || !g->type || !strstr(g->type, ".activation.") || g->call->args[0].kind != MP_FX_REF || fx_uses(r, g->call->args[0].text) != 1) return false;
+  if (!FX_ONE_OF(name, "aten::relu", "aten::hardtanh", "aten::leaky_relu", "aten::elu", "aten::hardswish", "aten::silu", "aten::clamp", "aten::hardsigmoid")) return false;
+  const mp_call *c = maker(r, args);
+  return c && FX_ONE_OF(c->row->name, "aten::conv2d", "aten::conv3d", "aten::convolution", "aten::conv_transpose2d", "aten::_native_batch_norm_legit_functional",
+                        "aten::_native_batch_norm_legit_no_training", "aten::batch_norm", "aten::add", "aten::linear", "aten::mul");
+}
+
+bool fx_in_place(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n) {
+  if (!n) return false;
+  if (says_in_place(g->call, g->source)) return true;
+  if (FX_ONE_OF(name, "aten::slice_scatter", "aten::select_scatter", "aten::index_put", "aten::fill")) return true; /* functionalised writes into a view */
+  if (!strcmp(name, "aten::bernoulli")) return n > 1; /* the noise of dropout: empty_like().bernoulli_(p).div_(p) */
+  if (!strcmp(name, "aten::div") && made_by(r, &args[0], "aten::bernoulli")) return true;
+  if (!strcmp(name, "aten::mul") && n > 1 && g->type && strstr(g->type, ".dropout.Dropout") && made_by(r, &args[1], "aten::div"))
+    return g->type[strlen(g->type) - 1] == 't'; /* nn.Dropout writes out only its in-place form; Dropout2d both: taken for the other */
+  return habit(r, g, name, args);
+}

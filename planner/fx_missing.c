@@ -1,0 +1,505 @@
+/* Calls that the exporter's optimizer removed. What is left of one is a reference in somebody's arguments, %clone_3: its name tells the operation, and the value that
+ * the reader's nodes take in its place is what it was made from. */
+#include <stdlib.h>
+
+#include "planner/fx.h"
+
+/* ---- which value stands for a reference ---- */
+
+static bool is_taken(const fx_rec *r, int32_t value) {
+  for (size_t i = 0; i < r->taken.n; i++)
+    if (r->taken.at[i] == value) return true;
+  return false;
+}
+
+static bool item_has_var(fx_rec *r, const mp_fx_item *items, uint32_t n, int32_t var) {
+  for (uint32_t i = 0; i < n; i++) {
+    if (items[i].kind == MP_FX_LIST && item_has_var(r, items[i].at, items[i].n, var)) return true;
+    if (items[i].kind != MP_FX_REF) continue;
+    uint32_t id = mp_names_find(r->names, items[i].text, strlen(items[i].text));
+    if (id != UINT32_MAX && r->refs.at[id].kind == FX_TENSOR && r->refs.at[id].var == var) return true;
+  }
+  return false;
+}
+
+static bool is_factory(const char *stem) {
+  return FX_ONE_OF(stem, "full", "zeros", "ones", "empty", "arange", "new_full", "new_zeros", "new_ones", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like",
+                   "scalar_tensor", "scalar_tensor_default", "lift_fresh_copy", "_tensor_constant");
+}
+
+/* The value that the group reads in place of `name`: the one so named, else the first that no other argument stands for. */
+static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name) {
+  int32_t value = fx_value_named(r, name);
+  if (value >= 0) return value;
+  uint32_t n, constants = is_factory(fx_stem(r->a, name));
+  const int32_t *in = fx_externals(r, g, &n);
+  for (uint32_t pass = 0; pass < 2; pass++) /* values that nodes make come first, but constants where the name says so */
+    for (uint32_t i = 0; i < n; i++) {
+      bool constant = r->g->values[in[i]].kind == MP_VALUE_INITIALIZER && r->var_of_value[in[i]] < 0;
+      int32_t var = r->var_of_value[in[i]];
+      if (is_taken(r, in[i]) || constant != (pass ? !constants : constants)) continue;
+      if (!constant && var < 0) continue; /* a shape, or a value that another call has to itself */
+      if (var >= 0 && item_has_var(r, g->call->args, g->call->arg_count, var)) continue;
+      return in[i];
+    }
+  return -1;
+}
+
+/* ---- constants: parameters under an operation that was done at export, and factories ---- */
+
+static bool inside(const char *path, const char *target) {
+  size_t n = strlen(path);
+  return !n || (!strncmp(path, target, n) && target[n] == '.');
+}
+
+/* The first parameter or buffer of the module (else of one around it) that no call names and nothing has taken. */
+static fx_param *forgotten(fx_rec *r, const fx_group *g, bool looks_up) {
+  fx_param *best = NULL;
+  size_t length = 0;
+  for (size_t i = 0; i < r->params.n; i++) {
+    fx_param *p = &r->params.at[i];
+    if ((p->used && !p->selects) || !p->spec->target || fx_uses(r, p->spec->name)) continue;
+    if (looks_up && mp_builder_at(r->b, p->var)->role != MP_ROLE_PARAMETER) continue;
+    const char *dot = strrchr(p->spec->target, '.');
+    char *parent = mp_strndup(r->a, p->spec->target, dot ? (size_t)(dot - p->spec->target) : 0);
+    bool related = !strcmp(parent, g->path) || inside(looks_up ? g->path : parent, looks_up ? p->spec->target : g->path);
+    if (related && (!best || strlen(parent) > length)) {
+      best = p;
+      length = strlen(parent);
+    }
+  }
+  return best;
+}
+
+static void give_dims(fx_rec *r, fx_param *p, mp_dtype t, int rank, const int64_t *dims) {
+  mp_var *v = mp_builder_at(r->b, p->var);
+  v->rank = rank;
+  v->dtype = t;
+  for (int i = 0; i < rank; i++) v->dims[i] = dims[i];
+  p->known = true;
+}
+
+static int32_t emit_unary(fx_rec *r, const fx_group *g, const char *op, const char *name, const mp_arg *args, uint32_t n, int32_t like) {
+  mp_var shape = *mp_builder_at(r->b, like);
+  int32_t out = fx_result_dims(r, name, shape.dtype, shape.rank, shape.dims);
+  fx_emit(r, g, op, args, n, fx_module(r, g), &out, 1, false);
+  return out;
+}
+
+/* A constant value: a parameter's, else an operation on a parameter that was done at export, else made anew in every forward pass. */
+static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int32_t value) {
+  if (r->var_of_value[value] >= 0) return r->var_of_value[value];
+  const mp_value *v = &r->g->values[value];
+  const char *stem = fx_stem(r->a, name);
+  int64_t dims[MP_RANK] = {0};
+  int rank = fx_dims_of_value(r, value, dims);
+  int32_t out = fx_result_dims(r, name, v->dtype, rank, dims);
+  fx_param *p = is_factory(stem) ? NULL : forgotten(r, g, !strcmp(stem, "embedding"));
+  if (p && !strcmp(stem, "select")) { /* w[0], w[1]: rows of one parameter, as many as are read */
+    mp_var *w = mp_builder_at(r->b, p->var);
+    if (!p->selects++) {
+      int64_t rows[MP_RANK] = {0};
+      memcpy(rows + 1, dims, (size_t)(rank < MP_RANK ? rank : MP_RANK - 1) * sizeof *dims);
+      give_dims(r, p, v->dtype, rank < MP_RANK ? rank + 1 : MP_RANK, rows);
+    }
+    w->dims[0] = p->selects;
+    if (!p->used) fx_note(r, &r->guessed, p->spec->target);
+    p->used = true;
+    mp_arg args[] = {mp_arg_var(p->var), mp_arg_int(0), mp_arg_int(p->selects - 1)};
+    fx_emit(r, g, "aten::select", args, 3, fx_module(r, g), &out, 1, false);
+  } else if (p) {
+    p->used = true;
+    if (!p->known) {
+      bool turned = FX_ONE_OF(stem, "t", "transpose", "permute") && rank == 2;
+      int64_t own[MP_RANK];
+      for (int i = 0; i < rank; i++) own[i] = dims[turned ? rank - 1 - i : i];
+      if (!strcmp(stem, "expand") && rank > 0) own[0] = 1; /* what is expanded is the batch */
+      give_dims(r, p, !strcmp(stem, "_to_copy") ? MP_FLOAT : v->dtype, rank, own);
+      fx_note(r, &r->guessed, p->spec->target);
+    }
+    mp_arg args[] = {mp_arg_var(p->var), mp_arg_ints(r->a, dims, (uint32_t)rank)};
+    if (!strcmp(stem, "embedding")) { /* of constant ids, which live on the device */
+      args[1] = mp_arg_var(mp_builder_var(r->b, MP_ROLE_CONSTANT, mp_format(r->a, "%s.ids", name), MP_INT64, rank - 1, dims, -1));
+      int64_t table[2] = {rank > 1 ? dims[rank - 2] : 1, dims[rank - 1]}; /* rows that are looked up; the rest is not in the file */
+      give_dims(r, p, v->dtype, 2, table);
+    }
+    bool sized = FX_ONE_OF(stem, "expand", "view", "reshape");
+    if (FX_ONE_OF(stem, "t", "transpose", "permute")) {
+      int64_t perm[MP_RANK];
+      for (int i = 0; i < rank; i++) perm[i] = rank - 1 - i;
+      args[1] = mp_arg_ints(r->a, perm, (uint32_t)rank);
+      fx_emit(r, g, "aten::permute", args, 2, fx_module(r, g), &out, 1, false);
+    } else if (!strcmp(stem, "_to_copy")) {
+      args[1] = mp_arg_dtype(v->dtype);
+      fx_emit(r, g, "aten::_to_copy", args, 2, fx_module(r, g), &out, 1, false);
+    } else fx_emit(r, g, mp_format(r->a, "aten::%s", stem), args, sized || !strcmp(stem, "embedding") ? 2 : 1, fx_module(r, g), &out, 1, false);
+  } else {
+    mp_arg args[] = {mp_arg_ints(r->a, dims, (uint32_t)rank), mp_arg_float(0), mp_arg_dtype(v->dtype)};
+    fx_emit(r, g, "aten::full", args, 3, fx_module(r, g), &out, 1, false);
+  }
+  r->var_of_value[value] = out;
+  return out;
+}
+
+int32_t fx_var_of_initializer(fx_rec *r, int32_t value) {
+  const mp_value *v = &r->g->values[value];
+  if (v->kind != MP_VALUE_INITIALIZER) return -1;
+  int64_t dims[MP_RANK] = {0};
+  int rank = fx_dims_of_value(r, value, dims);
+  int32_t var = mp_builder_var(r->b, MP_ROLE_CONSTANT, v->name, v->dtype, rank, dims, value);
+  return r->var_of_value[value] = var;
+}
+
+/* ---- views ---- */
+
+/* The permutation that a transpose or permute call does. */
+static bool own_permutation(const mp_fx_call *c, int rank, int64_t *perm) {
+  for (int i = 0; i < rank; i++) perm[i] = i;
+  if (!strcmp(c->op, "aten::transpose") && c->arg_count == 3) {
+    int64_t x = c->args[1].i, y = c->args[2].i;
+    if (x < 0) x += rank;
+    if (y < 0) y += rank;
+    if (x < 0 || y < 0 || x >= rank || y >= rank) return false;
+    perm[x] = y;
+    perm[y] = x;
+    return true;
+  }
+  if (!strcmp(c->op, "aten::permute") && c->arg_count == 2 && c->args[1].n == (uint32_t)rank) {
+    for (int i = 0; i < rank; i++) perm[i] = c->args[1].at[i].i < 0 ? c->args[1].at[i].i + rank : c->args[1].at[i].i;
+    return true;
+  }
+  return false;
+}
+
+/* Two transposes merged into one node: the first is the whole permutation without the second's own. */
+static int32_t first_transpose(fx_rec *r, const fx_group *g, const char *name, int32_t x) {
+  mp_var v = *mp_builder_at(r->b, x);
+  const mp_node *n = &r->g->nodes[g->nodes[0]];
+  const mp_attr *whole = !strcmp(n->type, "Transpose") ? mp_node_attr(n, "perm") : NULL;
+  int64_t own[MP_RANK], first[MP_RANK] = {0}, dims[MP_RANK] = {0};
+  if (!whole || whole->kind != MP_ATTR_INTS || whole->n != (uint32_t)v.rank || !own_permutation(g->call, v.rank, own)) return x;
+  for (int i = 0; i < v.rank; i++) {
+    if (own[i] < 0 || own[i] >= v.rank || whole->as.ints[i] < 0 || whole->as.ints[i] >= v.rank) return x;
+    first[own[i]] = whole->as.ints[i];
+  }
+  for (int i = 0; i < v.rank; i++) dims[i] = v.dims[first[i]];
+  int32_t out = fx_result_dims(r, name, v.dtype, v.rank, dims);
+  mp_arg args[] = {mp_arg_var(x), mp_arg_ints(r->a, first, (uint32_t)v.rank)};
+  fx_emit(r, g, "aten::permute", args, 2, fx_module(r, g), &out, 1, false);
+  return out;
+}
+
+/* unsqueeze(unsqueeze(x)) merged into one node with both axes: the first's is the one that the second does not name */
+static int32_t first_unsqueeze(fx_rec *r, const fx_group *g, const char *name, int32_t x) {
+  mp_var v = *mp_builder_at(r->b, x);
+  const mp_node *n = &r->g->nodes[g->nodes[0]];
+  const mp_value *axes = !strcmp(n->type, "Unsqueeze") && n->ins > 1 && n->in[1] >= 0 ? &r->g->values[n->in[1]] : NULL;
+  if (!axes || !axes->ints || axes->contents != 2 || g->call->arg_count < 2 || v.rank + 2 > MP_RANK) return x;
+  int rank = v.rank + 2;
+  int64_t own = g->call->args[1].i, first = -1;
+  if (own < 0) own += rank;
+  for (uint32_t i = 0; i < 2; i++) {
+    int64_t axis = axes->ints[i].n < 0 ? axes->ints[i].n + rank : axes->ints[i].n;
+    if (axis != own) first = axis - (axis > own);
+  }
+  if (first < 0 || first > v.rank) return x;
+  int64_t dims[MP_RANK] = {0};
+  for (int i = 0, k = 0; i < v.rank + 1; i++) dims[i] = i == first ? 1 : v.dims[k++];
+  int32_t out = fx_result_dims(r, name, v.dtype, v.rank + 1, dims);
+  mp_arg args[] = {mp_arg_var(x), mp_arg_int(first)};
+  fx_emit(r, g, "aten::unsqueeze", args, 2, fx_module(r, g), &out, 1, false);
+  return out;
+}
+
+static int64_t elements(const mp_var *v) {
+  int64_t n = 1;
+  for (int i = 0; i < v->rank; i++) n *= v->dims[i];
+  return n;
+}
+
+/* A view whose shape is gone. An operand of attention has the shape of its fellow; elsewhere the next view says all that matters. */
+static int32_t lost_view(fx_rec *r, const fx_group *g, const char *name, int32_t x, uint32_t arg) {
+  mp_var v = *mp_builder_at(r->b, x);
+  if (strcmp(g->call->op, "aten::scaled_dot_product_attention") != 0 || arg > 2) return x;
+  for (uint32_t i = 0; i < 3; i++) {
+    const fx_ref *f = i != arg && g->call->args[i].kind == MP_FX_REF ? fx_ref_of(r, g->call->args[i].text) : NULL;
+    if (!f || f->kind != FX_TENSOR) continue;
+    mp_var like = *mp_builder_at(r->b, f->var);
+    if (like.rank < 3) continue;
+    if (elements(&v) != elements(&like)) { /* another sequence length */
+      like.dims[like.rank - 2] = 1;
+      int64_t rest = elements(&like);
+      if (!rest || elements(&v) % rest) continue;
+      like.dims[like.rank - 2] = elements(&v) / rest;
+    }
+    int32_t out = fx_result_dims(r, name, v.dtype, like.rank, like.dims);
+    mp_arg args[] = {mp_arg_var(x), mp_arg_ints(r->a, like.dims, (uint32_t)like.rank)};
+    fx_emit(r, g, "aten::view", args, 2, fx_module(r, g), &out, 1, false);
+    return out;
+  }
+  return x;
+}
+
+/* ---- a convolution under a batch norm, a padding under a convolution ---- */
+
+/* The placeholder of a weight: the initializer has its name, else it is the next that nothing names. */
+static fx_param *param_of_value(fx_rec *r, const fx_group *g, int32_t value, const char *leaf) {
+  for (size_t i = 0; i < r->params.n; i++)
+    if (r->params.at[i].spec->target && !strcmp(r->params.at[i].spec->target, r->g->values[value].name)) return &r->params.at[i];
+  const char *dot = strrchr(g->path, '.');
+  char *around = mp_strndup(r->a, g->path, dot ? (size_t)(dot - g->path) : 0);
+  for (size_t i = 0; i < r->params.n; i++) {
+    fx_param *p = &r->params.at[i];
+    const char *last = p->spec->target ? strrchr(p->spec->target, '.') : NULL;
+    if (p->used || !last || strcmp(last + 1, leaf) != 0 || fx_uses(r, p->spec->name) || !inside(around, p->spec->target)) continue;
+    return p;
+  }
+  return NULL;
+}
+
+static mp_arg ints_attr(fx_rec *r, const mp_node *n, const char *name, uint32_t count, int64_t otherwise) {
+  const mp_attr *at = mp_node_attr(n, name);
+  int64_t ints[MP_RANK];
+  for (uint32_t i = 0; i < count && i < MP_RANK; i++) ints[i] = at && at->kind == MP_ATTR_INTS && i < at->n ? at->as.ints[i] : otherwise;
+  return mp_arg_ints(r->a, ints, count);
+}
+
+/* The node of a batch norm is a convolution (or a Gemm) that it was folded into: there was a call before it, whose result no value holds. */
+static bool folded_product(fx_rec *r, const fx_group *g, const char *name) {
+  const mp_node *n = &r->g->nodes[g->nodes[g->node_count - 1]];
+  bool product = FX_ONE_OF(n->type, "Conv", "ConvTranspose", "Gemm");
+  if (strncmp(g->call->op, "aten::_native_batch_norm", 24) != 0 || !product || n->ins < 2 || n->in[0] < 0 || n->in[1] < 0) return false;
+  int32_t x = r->var_of_value[n->in[0]], out_value = fx_value_output(r, g);
+  fx_param *w = param_of_value(r, g, n->in[1], "weight");
+  if (x < 0 || !w) return false;
+  int64_t dims[MP_RANK] = {0};
+  int rank = fx_dims_of_value(r, n->in[1], dims);
+  w->used = true;
+  bool flipped = !strcmp(n->type, "Gemm") && !mp_node_int(n, "transB", 0);
+  if (!w->known) give_dims(r, w, r->g->values[n->in[1]].dtype, rank, flipped ? (int64_t[]){dims[1], dims[0]} : dims);
+  const char *dot = strrchr(w->spec->target, '.');
+  char *path = mp_strndup(r->a, w->spec->target, dot ? (size_t)(dot - w->spec->target) : 0);
+  fx_param *bias = NULL;
+  for (size_t i = 0; i < r->params.n; i++)
+    if (r->params.at[i].spec->target && !strcmp(r->params.at[i].spec->target, mp_format(r->a, "%s%sbias", path, *path ? "." : ""))) bias = &r->params.at[i];
+  int32_t out = fx_result(r, name, out_value, -1);
+  const mp_var *shape = mp_builder_at(r->b, out);
+  if (bias) {
+    bias->used = true;
+    if (!bias->known) give_dims(r, bias, shape->dtype, 1, &shape->dims[shape->rank > 1]);
+  }
+  mp_arg args[9] = {mp_arg_var(x), mp_arg_var(w->var), bias ? mp_arg_var(bias->var) : mp_arg_none()};
+  uint32_t count = 3, spatial = rank > 2 ? (uint32_t)rank - 2 : 0;
+  const char *op = "aten::linear", *stem = fx_stem(r->a, name);
+  mp_arg groups = mp_arg_int(mp_node_int(n, "group", 1));
+  if (spatial) {
+    op = mp_format(r->a, "aten::%s", stem);
+    args[3] = ints_attr(r, n, "strides", spatial, 1);
+    args[4] = ints_attr(r, n, "pads", spatial, 0);
+    args[5] = ints_attr(r, n, "dilations", spatial, 1);
+    args[6] = groups;
+    count = 7;
+    if (!strcmp(stem, "convolution")) {
+      args[6] = mp_arg_bool(!strcmp(n->type, "ConvTranspose"));
+      args[7] = ints_attr(r, n, "output_padding", spatial, 0);
+      args[8] = groups;
+      count = 9;
+    }
+  }
+  fx_module(r, g);
+  fx_emit(r, g, op, args, count, mp_builder_module(r->b, path, NULL), &out, 1, true);
+  fx_set(r, name, out);
+  return true;
+}
+
+/* A convolution whose padding on both sides differs was padded by a call of its own. */
+static bool merged_pad(fx_rec *r, const fx_group *g, const char *name, const char *stem) {
+  const mp_node *n = &r->g->nodes[g->nodes[g->node_count - 1]];
+  const mp_attr *pads = !strcmp(n->type, "Conv") ? mp_node_attr(n, "pads") : NULL;
+  if (!FX_ONE_OF(stem, "constant_pad_nd", "pad") || !pads || pads->kind != MP_ATTR_INTS || pads->n % 2 || pads->n > 2 * (MP_RANK - 2) || n->in[0] < 0) return false;
+  int32_t x = r->var_of_value[n->in[0]];
+  if (x < 0) return false;
+  uint32_t spatial = pads->n / 2;
+  const mp_fx_item *own = g->call->arg_count > 4 && g->call->args[4].kind == MP_FX_LIST ? &g->call->args[4] : NULL; /* the convolution's padding */
+  mp_var v = *mp_builder_at(r->b, x);
+  if (v.rank != (int)spatial + 2) return false;
+  int64_t list[2 * MP_RANK];
+  for (uint32_t i = 0; i < spatial; i++) {
+    int64_t already = own && own->n ? own->at[i < own->n ? i : 0].i : 0, low = pads->as.ints[i] - already, high = pads->as.ints[spatial + i] - already;
+    uint32_t at = 2 * (spatial - 1 - i); /* F.pad counts from the last dimension */
+    list[at] = low;
+    list[at + 1] = high;
+    v.dims[2 + i] += low + high;
+  }
+  int32_t out = fx_result_dims(r, name, v.dtype, v.rank, v.dims);
+  mp_arg args[] = {mp_arg_var(x), mp_arg_ints(r->a, list, 2 * spatial), mp_arg_float(0)};
+  fx_emit(r, g, "aten::constant_pad_nd", args, 3, fx_module(r, g), &out, 1, false);
+  fx_set(r, name, out);
+  return true;
+}
+
+/* ---- the table of what a name means ---- */
+
+/* equal calls are merged: when x was made by the same operation, the reference is to its twin */
+static int32_t twin(fx_rec *r, const fx_group *g, const char *name, const char *op, int32_t x) {
+  mp_var v = *mp_builder_at(r->b, x);
+  if (v.call < 0) return -1;
+  mp_call c = *mp_builder_call_at(r->b, (uint32_t)v.call);
+  if (strcmp(c.row->name, op) != 0 || c.out_count != 1) return -1;
+  int32_t out = fx_result_dims(r, name, v.dtype, v.rank, v.dims);
+  fx_emit(r, g, op, c.args, c.arg_count, fx_module(r, g), &out, 1, false);
+  return out;
+}
+
+static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t x, uint32_t arg) {
+  mp_var v = *mp_builder_at(r->b, x);
+  mp_arg args[2] = {mp_arg_var(x), mp_arg_none()};
+  if (FX_ONE_OF(stem, "alias", "type_as", "_to_copy", "lift_fresh_copy", "convert_element_type_default", "convert_element_type", "getitem", "copy", "expand", "dropout"))
+    return x; /* they changed nothing, and PyTorch returns the operand itself or a view of all of it */
+  if (!strcmp(stem, "detach")) return emit_unary(r, g, "aten::detach", name, args, 1, x);
+  if (!strcmp(stem, "clone")) return emit_unary(r, g, "aten::contiguous", name, args, 1, x); /* dropout(p=0) too leaves a clone: no copy of what is contiguous */
+  int32_t same = twin(r, g, name, mp_format(r->a, "aten::%s", stem), x);
+  if (same >= 0 && !FX_ONE_OF(stem, "transpose", "permute", "view", "unsqueeze")) return same;
+  if (FX_ONE_OF(stem, "transpose", "permute")) return first_transpose(r, g, name, x);
+  if (!strcmp(stem, "unsqueeze")) return first_unsqueeze(r, g, name, x);
+  if (FX_ONE_OF(stem, "view", "reshape", "_unsafe_view", "squeeze", "flatten", "slice", "select", "t")) return lost_view(r, g, name, x, arg);
+  if (FX_ONE_OF(stem, "mul", "div", "add", "sub", "pow")) { /* by 1, plus 0: no node, yet a tensor */
+    args[1] = mp_arg_float(FX_ONE_OF(stem, "add", "sub") ? 0 : 1);
+    return emit_unary(r, g, mp_format(r->a, "aten::%s", stem), name, args, 2, x);
+  }
+  mp_builder_warn(r->b, "%s: '%s' was removed from the file and is taken for its operand (%s)", g->call->name, name, v.name);
+  return x;
+}
+
+bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {
+  const char *stem = fx_stem(r->a, name);
+  if (folded_product(r, g, name) || merged_pad(r, g, name, stem)) return true;
+  int32_t value = stand_in(r, g, name);
+  if (value < 0) {
+    mp_builder_warn(r->b, "%s: nothing in the file tells what '%s' was", g->call->name, name);
+    return false;
+  }
+  *mp_push(r->a, &r->taken) = value;
+  mp_arg number;
+  if (FX_ONE_OF(stem, "scalar_tensor_default", "scalar_tensor") && fx_number_of_value(&r->g->values[value], &number)) {
+    *fx_ref_of(r, name) = (fx_ref){.kind = FX_SCALAR, .scalar = number};
+    return true;
+  }
+  int32_t x = r->var_of_value[value];
+  if (x < 0) {
+    if (r->g->values[value].kind != MP_VALUE_INITIALIZER) {
+      mp_builder_warn(r->b, "%s: '%s' is read before it is made", g->call->name, r->g->values[value].name);
+      return false;
+    }
+    fx_set(r, name, constant_var(r, g, name, value));
+  } else fx_set(r, name, rebuilt(r, g, name, stem, x, arg));
+  return true;
+}
+
+/* ---- parameters whose initializer is gone: their size follows from where they are used ---- */
+
+static int64_t last_dim(fx_rec *r, int32_t value) {
+  int64_t dims[MP_RANK] = {0};
+  int rank = value >= 0 ? fx_dims_of_value(r, value, dims) : 0;
+  return rank ? dims[rank - 1] : 1;
+}
+
+static int64_t channels(fx_rec *r, int32_t value) {
+  int64_t dims[MP_RANK] = {0};
+  int rank = value >= 0 ? fx_dims_of_value(r, value, dims) : 0;
+  return rank > 1 ? dims[1] : 1;
+}
+
+/* the constant that the group reads in the parameter's place: merged with an equal one, transposed or cast */
+static bool size_from_constant(fx_rec *r, const fx_group *g, fx_param *p, bool turned) {
+  uint32_t n;
+  const int32_t *in = fx_externals(r, g, &n);
+  for (uint32_t i = 0; i < n; i++) {
+    const mp_value *v = &r->g->values[in[i]];
+    int32_t var = r->var_of_value[in[i]];
+    if (v->kind != MP_VALUE_INITIALIZER || is_taken(r, in[i]) || (var >= 0 && item_has_var(r, g->call->args, g->call->arg_count, var))) continue;
+    if (!mp_dtype_is_float(v->dtype) && mp_builder_at(r->b, p->var)->role == MP_ROLE_PARAMETER) continue;
+    int64_t dims[MP_RANK] = {0};
+    int rank = fx_dims_of_value(r, in[i], dims);
+    *mp_push(r->a, &r->taken) = in[i];
+    if (turned && rank == 2) give_dims(r, p, v->dtype, 2, (int64_t[]){dims[1], dims[0]});
+    else give_dims(r, p, v->dtype, rank, dims);
+    return true;
+  }
+  return false;
+}
+
+/* weights of a recurrent layer: argument 2 or 3 lists w_ih, w_hh, [b_ih, b_hh] for each layer and direction */
+static bool size_recurrent(fx_rec *r, const fx_group *g, fx_param *p) {
+  int64_t gates = !strcmp(g->call->op, "aten::lstm") ? 4 : !strcmp(g->call->op, "aten::gru") ? 3 : !strncmp(g->call->op, "aten::rnn_", 10) ? 1 : 0;
+  if (!gates) return false;
+  int64_t hidden = 0, in = 0;
+  uint32_t directions = 1;
+  for (uint32_t i = 0; i < g->node_count; i++) {
+    const mp_node *n = &r->g->nodes[g->nodes[i]];
+    if (!FX_ONE_OF(n->type, "LSTM", "GRU", "RNN")) continue;
+    const mp_attr *direction = mp_node_attr(n, "direction");
+    if (!hidden) in = last_dim(r, n->in[0]);
+    hidden = mp_node_int(n, "hidden_size", 0);
+    if (direction && direction->kind == MP_ATTR_STRING && !strcmp(direction->as.string, "bidirectional")) directions = 2;
+  }
+  const char *leaf = strrchr(p->spec->target, '.');
+  leaf = leaf ? leaf + 1 : p->spec->target;
+  const char *layer = strstr(leaf, "_l");
+  if (!hidden || !layer) return false;
+  if (atoi(layer + 2) > 0) in = hidden * directions;
+  if (!strncmp(leaf, "bias", 4)) give_dims(r, p, MP_FLOAT, 1, (int64_t[]){gates * hidden});
+  else give_dims(r, p, MP_FLOAT, 2, (int64_t[]){gates * hidden, strstr(leaf, "_hh") ? hidden : in});
+  return true;
+}
+
+void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg) {
+  const char *op = g->call->op;
+  int32_t out = fx_value_output(r, g);
+  mp_dtype t = out >= 0 ? r->g->values[out].dtype : MP_FLOAT;
+  int64_t n = -1, dims[MP_RANK] = {0};
+  if (size_recurrent(r, g, p)) return;
+  if (!strcmp(op, "aten::linear")) {
+    if (arg == 2) n = last_dim(r, out);
+    else if (arg == 1) {
+      uint32_t externals;
+      const int32_t *in = fx_externals(r, g, &externals);
+      const fx_ref *x = g->call->args[0].kind == MP_FX_REF ? fx_ref_of(r, g->call->args[0].text) : NULL;
+      if (x && x->kind == FX_TENSOR) {
+        const mp_var *v = mp_builder_at(r->b, x->var);
+        give_dims(r, p, t, 2, (int64_t[]){last_dim(r, out), v->rank ? v->dims[v->rank - 1] : 1});
+        return;
+      }
+      (void)in;
+    }
+  } else if (FX_ONE_OF(op, "aten::addmm", "aten::baddbmm") && arg == 0) n = last_dim(r, out);
+  else if (FX_ONE_OF(op, "aten::layer_norm", "aten::rms_norm") && g->call->args[1].kind == MP_FX_LIST && g->call->args[1].n <= MP_RANK) {
+    for (uint32_t i = 0; i < g->call->args[1].n; i++) dims[i] = g->call->args[1].at[i].i;
+    give_dims(r, p, t, (int)g->call->args[1].n, dims);
+    return;
+  } else if (!strncmp(op, "aten::_native_batch_norm", 24) || FX_ONE_OF(op, "aten::group_norm", "aten::instance_norm", "aten::batch_norm") ||
+             (FX_ONE_OF(op, "aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::convolution") && arg == 2))
+    n = channels(r, out);
+  if (n >= 0) give_dims(r, p, t, 1, &n);
+  else if (!size_from_constant(r, g, p, false)) mp_builder_warn(r->b, "the size of '%s' is not in the file; taken as one element", p->spec->target ? p->spec->target : p->spec->name);
+}
+
+/* e.weight, which nobody reads, while the calls of module e read head.weight: one tensor under two names */
+void fx_find_tied(fx_rec *r, fx_param *p) {
+  const char *dot = strrchr(p->spec->target, '.');
+  if (!dot) return;
+  char *path = mp_strndup(r->a, p->spec->target, (size_t)(dot - p->spec->target));
+  for (size_t i = 0; i < r->groups.n; i++) {
+    const fx_group *g = &r->groups.at[i];
+    if (!g->call || strcmp(g->path, path) != 0) continue;
+    for (uint32_t k = 0; k < g->call->arg_count; k++) {
+      const fx_param *q = g->call->args[k].kind == MP_FX_REF ? fx_param_named(r, g->call->args[k].text) : NULL;
+      const char *leaf = q && q->spec->target ? strrchr(q->spec->target, '.') : NULL;
+      if (!leaf || strcmp(leaf, dot) != 0 || !q->known) continue;
+      const mp_var *v = mp_builder_at(r->b, q->var);
+      give_dims(r, p, v->dtype, v->rank, v->dims);
+      mp_builder_at(r->b, p->var)->tied = q->var;
+      return;
+    }
+  }
+}

@@ -1,0 +1,175 @@
+/* Calls that the exporter wrote out as their parts before conversion, though the program ran (and autograd saw) one. A row says which calls in a row, in one module and
+ * from one source line, are one. */
+#include "planner/fx.h"
+
+typedef struct parts {
+  fx_rec *r;
+  const fx_group *at[16]; /* NULL: an optional part that is absent */
+  const fx_group *last;
+} parts;
+
+struct fx_whole_row {
+  const char *name;
+  const char *ops;    /* separated by blanks; "div?" may be absent (by 1: removed); a last "*": all that follows in the module */
+  const char *module; /* class that must contain them, or what the source line must hold; NULL: the sequence is clear enough */
+  const char *source;
+  uint32_t (*arguments)(parts *p, mp_arg *args);
+  bool (*fits)(const fx_group *first); /* NULL: its operation is enough */
+};
+
+static mp_arg part_arg(parts *p, int part, uint32_t i) {
+  const fx_group *g = p->at[part];
+  if (!g || i >= g->call->arg_count) return mp_arg_none();
+  fx_place place = {.g = g, .arg = i, .rank = -1};
+  return fx_arg(p->r, &g->call->args[i], &place);
+}
+
+static mp_arg reduction(parts *p, int part) {
+  const fx_group *g = p->at[part];
+  return mp_arg_int(!g ? 0 : !strcmp(g->call->op, "aten::sum") ? 2 : 1);
+}
+
+/* pow mean add rsqrt mul [mul]: rms_norm(x, normalized_shape, weight, eps) */
+static uint32_t rms_norm(parts *p, mp_arg *args) {
+  args[0] = part_arg(p, 0, 0);
+  if (args[0].kind != MP_ARG_VAR) return 0;
+  const mp_var *x = mp_builder_at(p->r->b, args[0].as.var);
+  mp_arg dims = part_arg(p, 1, 1), weight = mp_arg_none();
+  uint32_t n = dims.kind == MP_ARG_INTS && dims.n <= (uint32_t)x->rank ? dims.n : 1;
+  args[1] = mp_arg_ints(p->r->a, x->dims + x->rank - n, n);
+  for (uint32_t i = 0; i < 2 && p->at[5]; i++)
+    if (p->at[5]->call->args[i].kind == MP_FX_REF && fx_param_named(p->r, p->at[5]->call->args[i].text)) weight = part_arg(p, 5, i);
+  args[2] = weight;
+  args[3] = part_arg(p, 2, 1);
+  return 4;
+}
+
+/* sub mul log_sigmoid sub mean: (1 - y) x - log sigmoid(x) */
+static uint32_t bce_with_logits(parts *p, mp_arg *args) {
+  args[0] = part_arg(p, 2, 0);
+  args[1] = part_arg(p, 0, 1);
+  args[2] = args[3] = mp_arg_none();
+  args[4] = reduction(p, 4);
+  return 5;
+}
+
+/* sub neg log1p maximum mul log maximum mul sub mean */
+static uint32_t bce(parts *p, mp_arg *args) {
+  args[0] = part_arg(p, 1, 0);
+  args[1] = part_arg(p, 0, 0);
+  args[2] = mp_arg_none();
+  args[3] = reduction(p, 9);
+  return 4;
+}
+
+/* sub abs lt ... where mean: x, y, reduction, beta or delta */
+static uint32_t smooth(parts *p, mp_arg *args) {
+  args[0] = part_arg(p, 0, 0);
+  args[1] = part_arg(p, 0, 1);
+  args[2] = reduction(p, 8);
+  args[3] = part_arg(p, 2, 1);
+  return 4;
+}
+
+/* index [masked_fill ... div] in the pooling module, index mean in a forward that calls the function: adaptive_avg_pool2d whose windows differ in size */
+static uint32_t adaptive_avg_pool(parts *p, mp_arg *args) {
+  int64_t dims[MP_RANK] = {0};
+  fx_place place = {.g = p->at[0], .rank = -1};
+  int rank = fx_dims_of_value(p->r, fx_value_output(p->r, p->last), dims);
+  args[0] = fx_arg(p->r, &p->at[0]->call->args[0], &place);
+  args[1] = mp_arg_ints(p->r->a, dims + rank - 2, 2);
+  return 2;
+}
+
+/* is it windows of the last two dimensions that are gathered: index(x, [None, None, rows, columns]) */
+static bool gathers_windows(const fx_group *g) {
+  if (g->call->arg_count < 2 || g->call->args[1].kind != MP_FX_LIST || g->call->args[1].n != 4) return false;
+  const mp_fx_item *i = g->call->args[1].at;
+  return i[0].kind == MP_FX_NONE && i[1].kind == MP_FX_NONE && i[2].kind == MP_FX_REF && i[3].kind == MP_FX_REF;
+}
+
+static const fx_whole_row rows[] = {
+    {"aten::rms_norm", "pow mean add rsqrt mul mul", ".RMSNorm", "rms_norm(", rms_norm, NULL},
+    {"aten::rms_norm", "pow mean add rsqrt mul", ".RMSNorm", "rms_norm(", rms_norm, NULL},
+    {"aten::binary_cross_entropy_with_logits", "sub mul log_sigmoid sub mean|sum", NULL, NULL, bce_with_logits, NULL},
+    {"aten::binary_cross_entropy", "sub neg log1p maximum mul log maximum mul sub mean|sum", NULL, NULL, bce, NULL},
+    {"aten::smooth_l1_loss", "sub abs lt pow mul div? sub where mean|sum", NULL, NULL, smooth, NULL},
+    {"aten::huber_loss", "sub abs lt mul mul sub mul? where mean|sum", NULL, NULL, smooth, NULL},
+    {"aten::adaptive_avg_pool2d", "index *", ".AdaptiveAvgPool2d", "adaptive_avg_pool2d(", adaptive_avg_pool, gathers_windows},
+    {"aten::adaptive_avg_pool2d", "index mean", NULL, NULL, adaptive_avg_pool, gathers_windows},
+};
+
+static bool same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
+
+/* is the group the operation that the pattern's word names: "mean|sum", "div?" */
+static bool is_op(const fx_group *g, const char *word, size_t n) {
+  if (!g->call || strncmp(g->call->op, "aten::", 6) != 0) return false;
+  const char *op = g->call->op + 6;
+  size_t len = strlen(op);
+  for (const char *p = word, *end = word + n; p < end;) {
+    const char *stop = p;
+    while (stop < end && *stop != '|' && *stop != '?') stop++;
+    if ((size_t)(stop - p) == len && !strncmp(p, op, len)) return true;
+    p = stop + 1;
+  }
+  return false;
+}
+
+/* parts of the exporter's own making between those of the pattern */
+static bool between(const fx_group *g) { return !g->call || !strcmp(g->call->op, "prims::convert_element_type") || !strcmp(g->call->op, "aten::scalar_tensor"); }
+
+/* Groups from `first` that the row describes: how many, with `members` filled; 0 when it does not fit. */
+static uint32_t match(const fx_rec *r, size_t first, const fx_whole_row *row, const fx_group **members) {
+  const fx_group *head = &r->groups.at[first];
+  bool hinted = !row->module || (head->type && strstr(head->type, row->module)) || (head->source && strstr(head->source, row->source));
+  if (!hinted || !is_op(head, row->ops, strcspn(row->ops, " ")) || (row->fits && !row->fits(head))) return 0;
+  size_t i = first;
+  uint32_t k = 0;
+  for (const char *p = row->ops; *p;) {
+    size_t n = strcspn(p, " ");
+    bool optional = p[n - 1] == '?';
+    if (*p == '*') {
+      while (i < r->groups.n && !strcmp(r->groups.at[i].path, head->path) && same_text(r->groups.at[i].type, head->type)) i++;
+      return (uint32_t)(i - first);
+    }
+    while (i > first && i < r->groups.n && between(&r->groups.at[i])) i++;
+    const fx_group *g = i < r->groups.n ? &r->groups.at[i] : NULL;
+    bool fits = g && !g->whole && !g->dropped && is_op(g, p, n) && same_text(g->path, head->path) && same_text(g->stack, head->stack);
+    if (!fits && !optional) return 0;
+    members[k++] = fits ? g : NULL;
+    i += fits;
+    p += n + (p[n] == ' ');
+  }
+  return (uint32_t)(i - first);
+}
+
+void fx_make_whole(fx_rec *r) {
+  for (size_t i = 0; i < r->groups.n; i++)
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+      const fx_group *members[16];
+      uint32_t n = r->groups.at[i].call && !r->groups.at[i].dropped ? match(r, i, &rows[k], members) : 0;
+      if (!n) continue;
+      for (uint32_t j = 0; j + 1 < n; j++) r->groups.at[i + j].dropped = true;
+      r->groups.at[i + n - 1].whole = &rows[k];
+      r->groups.at[i + n - 1].whole_first = (uint32_t)i;
+      break;
+    }
+}
+
+void fx_emit_whole(fx_rec *r, const fx_group *g) {
+  parts p = {.r = r};
+  mp_arg args[FX_MAX_ARGS] = {0};
+  for (size_t j = g->whole_first; &r->groups.at[j] <= g; j++) r->groups.at[j].dropped = false; /* to match once more */
+  fx_group last = *g, all = *g;
+  p.last = g;
+  r->groups.at[g - r->groups.at].whole = NULL;
+  match(r, g->whole_first, last.whole, p.at);
+  uint32_t n = last.whole->arguments(&p, args);
+  all.nodes = NULL;
+  all.node_count = all.cap = 0;
+  for (size_t j = g->whole_first; &r->groups.at[j] <= g; j++)
+    for (uint32_t k = 0; k < r->groups.at[j].node_count; k++) fx_add_node(r, &all, r->groups.at[j].nodes[k]);
+  int32_t value = fx_value_output(r, g), out = fx_result(r, last.call->name, value, value);
+  fx_emit(r, &all, last.whole->name, args, n, fx_module(r, g), &out, 1, true);
+  fx_set(r, last.call->name, out);
+}
