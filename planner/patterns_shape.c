@@ -67,6 +67,8 @@ MP_ROW_EMIT(mp_row_transpose) {
   for (int i = 0; i < rank; i++) perm[i] = a && a->kind == MP_ATTR_INTS && (int)a->n == rank ? a->as.ints[i] : rank - 1 - i;
   mp_arg x = mp_r_tensor(r, h->values[0]);
   int n = transpositions(perm, rank, pair);
+  int32_t user;
+  if (n == 2 && (mp_r_users(r, mp_r_node(r, h->root)->out[0], &user, 1) != 1 || strcmp(mp_r_node(r, user)->type, "MatMul") != 0)) n = 0; /* a permute */
   if (!n) {
     mp_arg args[] = {x, mp_arg_ints(r->a, perm, (uint32_t)rank)};
     mp_r_last(r, h, "aten::permute", args, 2);

@@ -35,6 +35,12 @@ struct mp_hit {
   int64_t note;                          /* between a row's check and its emit */
 };
 
+/* a constant tensor of the file as a buffer of one module */
+typedef struct mp_lifted {
+  int32_t value, var;
+  const char *path;
+} mp_lifted;
+
 struct mp_rec {
   mp_arena *a;
   const mp_graph *g;
@@ -47,6 +53,9 @@ struct mp_rec {
   int32_t *use;
   mp_hit **owner;        /* of each node, NULL */
   int32_t module;        /* instance that calls go to now */
+  const char *path;      /* its path */
+  MP_VEC(mp_lifted) lifted;
+  mp_names *scopes;      /* every scope of node names, and what is around it */
   const mp_hit *charged; /* the hit whose nodes a call has been given */
   bool training;         /* exported for training, as far as the file shows */
 };
@@ -96,7 +105,7 @@ int32_t mp_r_result(mp_rec *r, const mp_hit *h, int slot);
 void mp_r_last(mp_rec *r, const mp_hit *h, const char *name, const mp_arg *args, uint32_t n);
 
 const char *mp_r_module_path(mp_rec *r, int32_t node);         /* NULL: the name has none */
-void mp_recover_in_place(mp_rec *r);                         /* inplace.c: which calls wrote into their operand */
+void mp_recover_habits(mp_rec *r);                           /* habits.c: what ran in place, what without gradients */
 
 /* ---- rows' functions, by family ---- */
 #define MP_ROW_CHECK(name) bool name(mp_rec *r, mp_hit *h)

@@ -365,7 +365,37 @@ static void find_live(mp_rec *r) {
 
 /* ---- pass 4: calls ---- */
 
-/* "/fn/fn.0/conv" -> "fn.0.conv": a child of a Sequential repeats its parent's name */
+/* every "/a", "/a/b" of the nodes' names */
+static void find_scopes(mp_rec *r) {
+  r->scopes = mp_names_new(r->a, 64);
+  for (uint32_t i = 0; i < r->g->node_count; i++) {
+    const mp_node *n = &r->g->nodes[i];
+    size_t end = scope_length(n);
+    bool fresh = n->name[0] == '/';
+    while (fresh && end > 0) {
+      mp_names_add(r->a, r->scopes, n->name, end, &fresh);
+      while (end > 0 && n->name[--end] != '/') {}
+    }
+  }
+}
+
+static bool has_parameters(const mp_rec *r, const char *path, size_t len) {
+  for (uint32_t v = 0; v < r->g->value_count; v++) {
+    const mp_value *x = value_at(r, (int32_t)v);
+    if (x->kind == MP_VALUE_INITIALIZER && !strncmp(x->name, path, len) && x->name[len] == '.') return true;
+  }
+  return false;
+}
+
+/* The exporter names a module's second run "relu_1". [name, name + len) is a scope whose last part may be such a name: -> the length without the number. */
+static size_t without_turn(const mp_rec *r, const char *name, size_t len, const char *path, size_t path_len) {
+  size_t n = len;
+  while (n > 0 && name[n - 1] >= '0' && name[n - 1] <= '9') n--;
+  if (n == len || n < 2 || name[n - 1] != '_' || mp_names_find(r->scopes, name, n - 1) == UINT32_MAX) return len;
+  return has_parameters(r, path, path_len) ? len : n - 1;
+}
+
+/* "/fn/fn.0/relu_1" -> "fn.0.relu": a child of a Sequential repeats its parent's name, a second run has a number */
 const char *mp_r_module_path(mp_rec *r, int32_t node) {
   const mp_node *n = mp_r_node(r, node);
   if (n->name[0] != '/') return NULL;
@@ -376,13 +406,17 @@ const char *mp_r_module_path(mp_rec *r, int32_t node) {
     const char *part = p + 1, *stop = memchr(part, '/', (size_t)(end - part));
     if (!stop) stop = end;
     size_t size = (size_t)(stop - part);
-    bool repeats = prev && size > prev_len && !strncmp(part, prev, prev_len) && part[prev_len] == '.';
-    if (repeats) len -= prev_len;
+    if (prev && size > prev_len && !strncmp(part, prev, prev_len) && part[prev_len] == '.') len -= prev_len;
     else if (len) path[len++] = '.';
     memcpy(path + len, part, size);
     len += size;
-    prev = part;
     prev_len = size;
+    size_t scope = (size_t)(stop - n->name), kept = without_turn(r, n->name, scope, path, len);
+    if (kept < scope && kept > (size_t)(part - n->name)) {
+      len -= scope - kept;
+      prev_len -= scope - kept;
+    }
+    prev = part;
     p = stop;
   }
   path[len] = 0;
@@ -393,7 +427,10 @@ static void emit(mp_rec *r, mp_hit *h) {
   if (h->done) return;
   h->done = true;
   const char *path = mp_r_module_path(r, h->root);
-  if (path) r->module = mp_builder_module(r->b, path, NULL);
+  if (path) {
+    r->module = mp_builder_module(r->b, path, NULL);
+    r->path = path;
+  }
   if (h->row == &unknown_row) {
     const mp_node *n = mp_r_node(r, h->root);
     mp_arg *args = mp_alloc_array(r->a, n->ins, sizeof *args);
@@ -408,6 +445,43 @@ static void emit(mp_rec *r, mp_hit *h) {
   }
 }
 
+/* 0, 1, 2, ...: torch.arange of a number, which the exporter wrote out */
+static bool counts(const mp_rec *r, int32_t value) {
+  int32_t p = mp_r_maker(r, value, "Constant");
+  const mp_attr *a = p < 0 ? NULL : mp_node_attr(mp_r_node(r, p), "value");
+  if (!a || a->kind != MP_ATTR_TENSOR || a->as.tensor->dtype != MP_INT64 || a->as.tensor->rank != 1) return false;
+  const mp_tensor *t = a->as.tensor;
+  uint64_t n = (uint64_t)t->dims[0];
+  if (n < 2 || (t->raw ? t->raw_bytes != n * 8 : t->contents != n)) return false;
+  for (uint64_t i = 0; i < n; i++) {
+    int64_t x;
+    if (t->raw) memcpy(&x, t->raw + 8 * i, 8);
+    else x = t->ints ? t->ints[i].n : -1;
+    if (x != (int64_t)i) return false;
+  }
+  return true;
+}
+
+/* A tensor that the exporter computed or copied into the file. Modules alike register buffers alike, and the exporter keeps one copy: each module that reads it has its own. */
+static int32_t lifted(mp_rec *r, int32_t v) {
+  bool constant = mp_r_maker(r, v, "Constant") >= 0 && !scalar(value_at(r, v));
+  if (constant && counts(r, v)) {
+    int64_t n = mp_r_dim(r, v, 0);
+    mp_arg args[] = {mp_arg_int(n), mp_arg_dtype(MP_INT64)};
+    int32_t out = mp_r_new(r, value_at(r, v)->name, MP_INT64, 1, &n);
+    mp_builder_call(r->b, "aten::arange", args, 2, &out, 1, r->module, NULL, 0);
+    return out;
+  }
+  for (size_t i = 0; i < r->lifted.n && constant; i++)
+    if (r->lifted.at[i].value == v && !strcmp(r->lifted.at[i].path, r->path)) return r->lifted.at[i].var;
+  int32_t var = make_var(r, scalar(value_at(r, v)) ? MP_ROLE_CONSTANT : MP_ROLE_BUFFER, v);
+  if (constant) {
+    r->var[v] = -1;
+    *mp_push(r->a, &r->lifted) = (mp_lifted){v, var, r->path};
+  }
+  return var;
+}
+
 int32_t mp_r_var(mp_rec *r, int32_t value) {
   int32_t v = resolve(r, value, -1);
   if (r->var[value] >= 0) return r->var[value];
@@ -415,7 +489,7 @@ int32_t mp_r_var(mp_rec *r, int32_t value) {
   int32_t p = mp_r_producer(r, v);
   if (p >= 0 && !is(mp_r_node(r, p), "Constant") && r->owner[p] && r->owner[p]->root == p && r->owner[p]->live) emit(r, r->owner[p]);
   if (r->var[v] >= 0) return r->var[v];
-  if (r->fixed[v]) return make_var(r, scalar(value_at(r, v)) ? MP_ROLE_CONSTANT : MP_ROLE_BUFFER, v); /* a tensor that the exporter computed or copied into the file */
+  if (r->fixed[v]) return lifted(r, v);
   mp_fail(r->a, MP_INTERNAL, "%s: '%s' is read before a call makes it", r->g->path, value_at(r, v)->name);
 }
 
@@ -461,6 +535,7 @@ const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g) {
   r->a = a;
   r->g = g;
   r->b = mp_builder_new(a, g);
+  r->path = "";
   r->var = mp_alloc_array(a, g->value_count, sizeof *r->var);
   for (uint32_t v = 0; v < g->value_count; v++) r->var[v] = -1;
   r->cast = mp_alloc_array(a, g->node_count, sizeof *r->cast);
@@ -468,6 +543,7 @@ const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g) {
   r->fixed = mp_alloc_array(a, g->value_count, sizeof *r->fixed);
   r->owner = mp_alloc_array(a, g->node_count, sizeof(mp_hit *));
   bool scopes = !strcmp(g->producer, "pytorch");
+  find_scopes(r);
   find_users(r);
   find_host(r);
   find_casts(r);
@@ -481,6 +557,6 @@ const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g) {
   for (uint32_t i = 0; i < g->node_count; i++)
     if (r->owner[i] && r->owner[i]->root == (int32_t)i && r->owner[i]->live) emit(r, r->owner[i]);
   for (uint32_t i = 0; i < g->output_count; i++) outputs[i] = mp_r_var(r, g->outputs[i]);
-  mp_recover_in_place(r);
+  mp_recover_habits(r);
   return mp_builder_finish(r->b, inputs, g->input_count, outputs, g->output_count, scopes ? "torchscript" : "unknown", r->training);
 }

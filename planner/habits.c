@@ -1,0 +1,135 @@
+/* What no file says about a program that was traced: which calls wrote into their operand, which ran without gradients. Habits of the framework's users, as structure.
+ *
+ * In place. An image network writes nn.ReLU(inplace=True) and `out += identity`. So in a network of mostly convolutions: an activation module whose operand is read by nobody
+ * else and not kept by the call that made it writes in place; so does the addition of a shortcut, where its first operand is such a fresh result. A network in which a
+ * shortcut is ever the first operand (x + f(x)) adds out of place throughout.
+ *
+ * No gradient. The target of a regression loss is a constant to it: calls that only lead there ran under torch.no_grad. */
+#include <string.h>
+
+#include "planner/recover.h"
+
+static const char *name_of(const mp_call *c) { return c->row->name; }
+static bool is(const mp_call *c, const char *name) { return c && !strcmp(name_of(c), name); }
+
+static bool starts(const mp_call *c, const char *stem) { return c && !strncmp(name_of(c), stem, strlen(stem)); }
+
+static const mp_call *maker(mp_rec *r, int32_t var) {
+  int32_t c = var < 0 ? -1 : mp_builder_at(r->b, var)->call;
+  return c < 0 ? NULL : mp_builder_call_at(r->b, (uint32_t)c);
+}
+
+static int32_t operand(const mp_call *c, uint32_t i) { return c && i < c->arg_count && c->args[i].kind == MP_ARG_VAR ? c->args[i].as.var : -1; }
+
+/* how many times each variable is read */
+static uint32_t *readers(mp_rec *r) {
+  uint32_t *n = mp_alloc_array(r->a, (size_t)mp_builder_var_count(r->b), sizeof *n);
+  for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
+    const mp_call *call = mp_builder_call_at(r->b, c);
+    for (uint32_t i = 0; i < call->arg_count; i++) {
+      if (call->args[i].kind == MP_ARG_VAR) n[call->args[i].as.var]++;
+      for (uint32_t k = 0; call->args[i].kind == MP_ARG_VARS && k < call->args[i].n; k++)
+        if (call->args[i].as.vars[k] >= 0) n[call->args[i].as.vars[k]]++;
+    }
+  }
+  for (uint32_t i = 0; i < r->g->output_count; i++)
+    if (r->var[r->g->outputs[i]] >= 0) n[r->var[r->g->outputs[i]]]++;
+  return n;
+}
+
+/* a result that its maker does not keep for backward: it may be overwritten */
+static bool fresh(mp_rec *r, const uint32_t *reads, int32_t var) {
+  const mp_call *m = maker(r, var);
+  if (!m || reads[var] != 1) return false;
+  return starts(m, "aten::conv") || is(m, "aten::batch_norm") || is(m, "aten::add") || is(m, "aten::mul") || is(m, "aten::linear") ||
+         starts(m, "aten::max_pool") || starts(m, "aten::avg_pool");
+}
+
+/* -> convolutions; *linears: products with a weight */
+static uint32_t layers(mp_rec *r, uint32_t *linears) {
+  uint32_t convolutions = 0;
+  for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
+    const mp_call *call = mp_builder_call_at(r->b, c);
+    convolutions += starts(call, "aten::conv") && !is(call, "aten::contiguous");
+    *linears += is(call, "aten::linear") || is(call, "aten::addmm");
+  }
+  return convolutions;
+}
+
+/* Add(a, b): the shortcut is the operand that others read too. 1: the second, 0: the first, -1: neither */
+static int shortcut(const mp_call *c, const uint32_t *reads) {
+  int32_t a = operand(c, 0), b = operand(c, 1);
+  if (a < 0 || b < 0) return -1;
+  return reads[b] > 1 ? 1 : reads[a] > 1 ? 0 : -1;
+}
+
+static bool same_dims(mp_rec *r, int32_t a, int32_t b) {
+  const mp_var *x = mp_builder_at(r->b, a), *y = mp_builder_at(r->b, b);
+  if (x->rank != y->rank || x->dtype != y->dtype) return false;
+  for (int i = 0; i < x->rank; i++)
+    if (x->dims[i] != y->dims[i]) return false;
+  return true;
+}
+
+static void find_in_place(mp_rec *r, const uint32_t *reads) {
+  static const char *const activations[] = {"aten::relu", "aten::hardtanh", "aten::hardswish", "aten::silu", "aten::leaky_relu"};
+  uint32_t count = 0, linears = 0, convolutions = layers(r, &linears);
+  bool adds = convolutions > 4, activations_too = convolutions > linears;
+  for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
+    const mp_call *call = mp_builder_call_at(r->b, c);
+    if (is(call, "aten::add") && mp_builder_at(r->b, call->outs[0])->rank == 4 && shortcut(call, reads) == 0) adds = false;
+  }
+  for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
+    mp_call *call = mp_builder_call_at(r->b, c);
+    bool activation = false;
+    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) activation |= activations_too && is(call, activations[i]);
+    int32_t x = operand(call, 0), y = operand(call, 1);
+    if (x < 0 || call->no_grad || !fresh(r, reads, x)) continue;
+    bool residual = adds && is(call, "aten::add") && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
+                    mp_builder_at(r->b, y)->role == MP_ROLE_RESULT;
+    if (!activation && !residual) continue;
+    call->in_place = true;
+    count++;
+  }
+  if (count) mp_builder_warn(r->b, "in-place calls leave no trace: %u activations and additions of shortcuts are taken to write into their operand", count);
+}
+
+/* marks what leads to a loss's target alone */
+static void find_no_grad(mp_rec *r) {
+  uint32_t calls = mp_builder_call_count(r->b), count = 0;
+  int32_t vars = mp_builder_var_count(r->b);
+  bool *wanted = mp_alloc_array(r->a, (size_t)vars, sizeof *wanted); /* a gradient may flow to it */
+  bool any = false;
+  for (uint32_t i = 0; i < r->g->output_count; i++)
+    if (r->var[r->g->outputs[i]] >= 0) wanted[r->var[r->g->outputs[i]]] = true;
+  for (uint32_t c = calls; c-- > 0;) {
+    mp_call *call = mp_builder_call_at(r->b, c);
+    bool reached = false, loss = is(call, "aten::mse_loss") || is(call, "aten::binary_cross_entropy_with_logits");
+    for (uint32_t o = 0; o < call->out_count; o++) reached |= call->outs[o] >= 0 && wanted[call->outs[o]];
+    if (!reached) {
+      call->no_grad = true;
+      any = true;
+      continue;
+    }
+    for (uint32_t i = 0; i < call->arg_count; i++) {
+      if (loss && i == 1) continue;
+      if (call->args[i].kind == MP_ARG_VAR) wanted[call->args[i].as.var] = true;
+      for (uint32_t k = 0; call->args[i].kind == MP_ARG_VARS && k < call->args[i].n; k++)
+        if (call->args[i].as.vars[k] >= 0) wanted[call->args[i].as.vars[k]] = true;
+    }
+  }
+  for (uint32_t c = 0; c < calls && any; c++) {
+    const mp_call *call = mp_builder_call_at(r->b, c);
+    for (uint32_t i = 0; i < call->arg_count && call->no_grad; i++) {
+      int32_t v = operand(call, i);
+      if (v >= 0 && mp_builder_at(r->b, v)->role == MP_ROLE_PARAMETER) count++, i = call->arg_count;
+    }
+  }
+  if (count) mp_builder_warn(r->b, "%u calls with parameters only lead to the loss's target: taken to run without gradients", count);
+}
+
+void mp_recover_habits(mp_rec *r) {
+  const uint32_t *reads = readers(r);
+  find_no_grad(r);
+  find_in_place(r, reads);
+}
