@@ -52,7 +52,11 @@ mp_ten mp_sum(mp_em *e, mp_ten x, const int64_t *dims, uint32_t n, bool keepdim,
 mp_ten mp_sub(mp_em *e, mp_ten a, mp_ten b);
 mp_ten mp_unary(mp_em *e, const char *name, mp_ten x);              /* a row of calls_point.c, out of place: "abs" */
 mp_ten mp_constant_pad(mp_em *e, mp_ten x, const int64_t *pads, uint32_t n);
-mp_ten mp_mul(mp_em *e, mp_ten a, mp_ten b);
+void mp_call_extreme(mp_em *e);                                     /* maximum, minimum; also max(x, other) */
+void mp_call_extreme_all(mp_em *e);                                 /* max(x), min(x) */
+
+/* tables that stand beside those of inside.h */
+extern const mp_call_table mp_calls_binary, mp_calls_choose, mp_calls_random, mp_calls_pool, mp_calls_order;
 mp_ten mp_batch_norm(mp_em *e, mp_ten x, mp_ten w, mp_ten b, bool running, bool training);
 
 #endif
