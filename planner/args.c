@@ -83,6 +83,11 @@ void mp_c_out(mp_em *e, uint32_t slot, mp_ten t) {
   e->var_ten[var] = t;
 }
 
+const mp_var *mp_c_out_var(const mp_em *e, uint32_t slot) {
+  if (!e->c || slot >= e->c->out_count || e->c->outs[slot] < 0) return NULL;
+  return &e->p->vars[e->c->outs[slot]];
+}
+
 /* ---- autocast (aten/src/ATen/autocast_mode.h and .cpp) ---- */
 
 static bool eligible(const mp_em *e, mp_ten t) {

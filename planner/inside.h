@@ -270,6 +270,7 @@ uint32_t mp_c_ints(mp_em *e, uint32_t i, int64_t *out, uint32_t max); /* an int 
 const char *mp_c_str(mp_em *e, uint32_t i);        /* NULL when absent */
 uint32_t mp_c_count(mp_em *e);                     /* of arguments */
 void mp_c_out(mp_em *e, uint32_t slot, mp_ten t);  /* the call's result */
+const mp_var *mp_c_out_var(const mp_em *e, uint32_t slot); /* the program's variable of that result, NULL where unused: dims and dtype as the file has them */
 
 /* What autocast does to a call's tensor arguments (torch/csrc: autocast_mode.h, the lists AT_FORALL_LOWER_PRECISION_FP, _FP32, _PROMOTE). */
 typedef enum mp_policy { MP_CAST_NONE, MP_CAST_HALF, MP_CAST_FP32, MP_CAST_PROMOTE } mp_policy;
@@ -295,6 +296,7 @@ typedef struct mp_call_table {
 extern const mp_call_table mp_calls_point, mp_calls_shape, mp_calls_matrix, mp_calls_conv, mp_calls_norm, mp_calls_attention, mp_calls_loss, mp_calls_reduce, mp_calls_create,
     mp_calls_rnn;
 const mp_call_row *mp_call_find(const char *name); /* "aten::add"; NULL: no row */
+void mp_call_unknown(mp_em *e);                    /* the forward of a call without a row: results as the file has them, operands kept */
 uint32_t mp_call_count(void);
 const mp_call_row *mp_call_at(uint32_t i);
 

@@ -140,6 +140,7 @@ static const mp_call_row *row_of(mp_builder *b, const char *name) {
     if (!strcmp(b->unknown.at[i]->name, name)) return b->unknown.at[i];
   mp_call_row *row = mp_alloc(b->arena, sizeof *row);
   row->name = mp_strdup(b->arena, name);
+  row->forward = mp_call_unknown;
   return *mp_push(b->arena, &b->unknown) = row;
 }
 
