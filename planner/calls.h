@@ -41,7 +41,7 @@ void mp_slices_shut(mp_bw *b, uint32_t input, mp_ten whole); /* gives `whole` as
 
 /* ---- arguments ---- */
 bool mp_is_half(mp_dtype t);
-int64_t mp_axis(mp_em *e, int64_t dim, int rank);                             /* negative counts from the end; a 0-d tensor has one axis */
+int64_t mp_call_axis(mp_em *e, int64_t dim, int rank);                             /* negative counts from the end; a 0-d tensor has one axis */
 mp_dtype mp_with_number(const mp_em *e, mp_ten a, bool is_float);   /* torch.result_type(tensor, Python number) */
 mp_dtype mp_arg_dtype_at(mp_em *e, uint32_t i);                     /* MP_UNDEFINED when absent or of another kind */
 

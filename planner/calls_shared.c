@@ -83,7 +83,7 @@ mp_ten mp_reduced(mp_em *e, const char *op, mp_dtype t, mp_ten x, const int64_t 
   mp_tensor_info i = *mp_em_info(e, x);
   bool out[MP_RANK] = {false};
   for (uint32_t k = 0; k < n; k++)
-    if (i.rank) out[mp_axis(e, dims[k], i.rank)] = true;
+    if (i.rank) out[mp_call_axis(e, dims[k], i.rank)] = true;
   int64_t left[MP_RANK];
   int rank = 0;
   for (int k = 0; k < i.rank; k++) {
@@ -166,7 +166,7 @@ void mp_slices_shut(mp_bw *b, uint32_t input, mp_ten whole) {
 /* ---- arguments ---- */
 
 bool mp_is_half(mp_dtype t) { return t == MP_FLOAT16 || t == MP_BFLOAT16; }
-int64_t mp_axis(mp_em *e, int64_t dim, int rank) {
+int64_t mp_call_axis(mp_em *e, int64_t dim, int rank) {
   int64_t ends = rank ? rank : 1;
   if (dim < -ends || dim >= ends)
     mp_fail(mp_em_arena(e), MP_BAD_INPUT, "%s: dimension %lld of a tensor of %d dimensions", mp_em_call(e) ? mp_em_call(e)->row->name : "backward", (long long)dim, rank);
