@@ -1,6 +1,8 @@
 /* Operators that rearrange a tensor or make one from a shape. They compute nothing, so they cost nothing; their point is that dims written as tensors
  * (Shape, Concat, Reshape, ...) are followed as contents, symbolic where the dims are. */
 #include <math.h>
+#include <stdio.h>
+
 
 #include "onnx/fold.h"
 #include "onnx/shape_tools.h"
@@ -57,6 +59,25 @@ static mp_int open_dim(mp_infer *c, const mp_shape *in, const mp_shape *out, int
   return d;
 }
 
+/* An exporter that traced a size as a number (nn.MultiheadAttention's key length) froze it into the target. Where one axis is off, and the operand's own size there
+ * makes the elements fit, that size is meant: a warning. */
+static bool thaw(mp_infer *c, const mp_shape *in, mp_shape *out, int64_t have) {
+  for (int i = 0; i < in->rank && i < out->rank; i++) {
+    if (!mp_int_is_number(in->dims[i]) || mp_sym_equal(in->dims[i], out->dims[i])) continue;
+    mp_int was = out->dims[i];
+    out->dims[i] = in->dims[i];
+    mp_int now = mp_elements(c, out);
+    if (mp_int_is_number(now) && now.n == have) {
+      char text[128];
+      snprintf(text, sizeof text, "the exporter froze axis %d at %lld; the operand's %lld is taken", i, (long long)was.n, (long long)in->dims[i].n);
+      mp_infer_warn(c, text);
+      return true;
+    }
+    out->dims[i] = was;
+  }
+  return false;
+}
+
 static void rule_reshape(mp_infer *c) {
   mp_infer_no_cost(c);
   mp_shape in, out;
@@ -84,7 +105,7 @@ static void rule_reshape(mp_infer *c) {
     out.dims[open] = open_dim(c, &in, &out, open, copied);
   } else if (!holes && in.rank >= 0 && out.rank >= 0) {
     mp_int have = mp_elements(c, &in), want = mp_elements(c, &out);
-    if (mp_int_is_number(have) && mp_int_is_number(want) && have.n != want.n)
+    if (mp_int_is_number(have) && mp_int_is_number(want) && have.n != want.n && !thaw(c, &in, &out, have.n))
       mp_infer_bad(c, "%lld elements cannot take a shape of %lld", (long long)have.n, (long long)want.n);
   }
   mp_infer_set(c, 0, mp_infer_dtype(c, 0), &out);

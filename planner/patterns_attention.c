@@ -153,8 +153,9 @@ MP_ROW_EMIT(mp_row_softmax_cast) {
   mp_arg args[] = {x, mp_arg_int(mp_node_int(softmax, "axis", -1)), casts > 1 ? mp_arg_dtype(MP_FLOAT) : mp_arg_none()};
   int32_t probabilities = mp_r_new_like(r, x.as.var);
   mp_r_call(r, h, "aten::softmax", args, 3, &probabilities, 1);
-  mp_arg to[] = {mp_arg_var(probabilities), h->values[1] >= 0 ? mp_r_tensor(r, h->values[1]) : mp_arg_dtype(r->g->values[softmax->out[0]].dtype)};
-  mp_r_last(r, h, "aten::to", to, 2);
+  bool like = h->values[1] >= 0;
+  mp_arg to[] = {mp_arg_var(probabilities), like ? mp_r_tensor(r, h->values[1]) : mp_arg_dtype(r->g->values[softmax->out[0]].dtype)};
+  mp_r_last(r, h, like ? "aten::type_as" : "aten::to", to, 2);
 }
 
 /* nn.MultiheadAttention's packed projection: unsqueeze(0).transpose(0, -2).squeeze(-2).contiguous(); the last leaves no node */

@@ -59,7 +59,7 @@ MP_ROW_EMIT(mp_row_cast) {
       if (c >= 0 && r->cast[c] == MP_CAST_SCOPED) args[1] = mp_r_tensor(r, mp_r_in(r, c, 0));
     }
   }
-  mp_r_last(r, h, "aten::to", args, 2);
+  mp_r_last(r, h, args[1].kind == MP_ARG_VAR ? "aten::type_as" : "aten::to", args, 2);
 }
 
 /* hardtanh and relu6 write their limits as constants; clamp casts them to the operand's type */
