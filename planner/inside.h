@@ -293,7 +293,7 @@ typedef struct mp_call_table {
 } mp_call_table;
 /* tables by family: calls_point.c elementwise and activations, calls_shape.c views and copies, calls_matrix.c, calls_conv.c convolution and pooling and resampling,
  * calls_norm.c, calls_attention.c, calls_loss.c embedding and losses, calls_reduce.c reductions, softmax and sorting, calls_create.c factories, calls_rnn.c */
-extern const mp_call_table mp_calls_point, mp_calls_shape, mp_calls_matrix, mp_calls_conv, mp_calls_norm, mp_calls_attention, mp_calls_loss, mp_calls_reduce, mp_calls_create,
+extern const mp_call_table mp_calls_point, mp_calls_shape, mp_calls_matrix, mp_calls_conv, mp_calls_norm, mp_calls_attention, mp_calls_loss, mp_calls_reduce, mp_calls_create, mp_calls_copy,
     mp_calls_rnn;
 const mp_call_row *mp_call_find(const char *name); /* "aten::add"; NULL: no row */
 void mp_call_unknown(mp_em *e);                    /* the forward of a call without a row: results as the file has them, operands kept */
