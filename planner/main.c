@@ -7,6 +7,7 @@
 static const mp_command commands[] = {
     {"inspect", "read a model: operators, shapes, parameters, FLOPs", mp_cmd_inspect},
     {"compute", "count the operations, time, energy and cost of a training run", mp_cmd_compute},
+    {"fit", "how much memory training takes, and whether it fits a device", mp_cmd_fit},
     {"devices", "print the catalogue of devices", mp_cmd_devices},
     {"checkpoint", "compute values again to fit a memory budget, at the least cost", mp_cmd_checkpoint},
     {0},

@@ -213,4 +213,48 @@ const char *mp_report_program(mp_arena *a, const mp_program *p, mp_err *err);
 /* The given devices with their sources, or the whole catalogue where d is NULL. */
 const char *mp_report_devices(mp_arena *a, const mp_device *const *d, size_t n, bool json, mp_err *err);
 
+/* ---- verdict: the timeline against what a device really offers ---- */
+typedef enum mp_fits { MP_FITS, MP_TIGHT /* fits, with less to spare than the stated error and cuDNN's range */, MP_FITS_NOT } mp_fits;
+const char *mp_fits_name(mp_fits f); /* "fits", "tight", "no" */
+typedef struct mp_workspaces { /* UINT64_MAX: the device's own figure */
+  uint64_t cublas, cudnn, context;
+} mp_workspaces;
+mp_workspaces mp_workspaces_default(void);
+typedef struct mp_verdict {
+  const mp_device *device;
+  mp_device_overhead overhead; /* after overrides */
+  uint64_t usable, needed;     /* needed = reserved + cuBLAS + cuDNN's low figure + context */
+  mp_fits fits;
+  int64_t spare;               /* usable - needed: negative is the shortfall */
+} mp_verdict;
+mp_verdict mp_verdict_make(const mp_timeline *t, const mp_device *d, const mp_workspaces *w, uint64_t convolution);
+/* The largest input + output + weight of one convolution of the trace, in bytes: what cuDNN's range follows from. */
+uint64_t mp_trace_convolution(const mp_trace *t);
+
+/* ---- the whole chain for one question ---- */
+typedef struct mp_question {
+  const char *path;
+  const mp_binding *bindings;
+  uint32_t binding_count;
+  const mp_run *run;
+  const mp_plan *plan;
+  const mp_device *const *devices;
+  uint32_t device_count;
+  mp_workspaces workspaces;
+} mp_question;
+typedef struct mp_answer {
+  const mp_question *question;
+  const mp_graph *graph;
+  const mp_program *program;
+  const mp_trace *trace;
+  const mp_tape *tape;
+  const mp_timeline *timeline;
+  const mp_verdict *verdicts; /* one a device */
+} mp_answer;
+/* file -> model -> graph -> program -> trace -> tape -> timeline -> verdicts */
+const mp_answer *mp_answer_make(mp_arena *a, const mp_question *q, mp_err *err);
+
+/* ---- reports: text in the arena ---- */
+const char *mp_report_fit_json(mp_arena *a, const mp_answer *const *answers, uint32_t n, mp_err *err); /* n > 1: {"rows": [...]} */
+
 #endif
