@@ -18,7 +18,9 @@ static mp_function *parse(mp_build *b, mp_span span) {
       case offsetof(Onnx__FunctionProto, name): fn->name = f.span; break;
       case offsetof(Onnx__FunctionProto, input): *mp_push(b->a, &fn->inputs) = mp_field_name(&w, &f); break;
       case offsetof(Onnx__FunctionProto, output): *mp_push(b->a, &fn->outputs) = mp_field_name(&w, &f); break;
-      case offsetof(Onnx__FunctionProto, opset_import): mp_opset_read(b->a, mp_walk_into(&w, &f), &fn->opsets); break;
+      case offsetof(Onnx__FunctionProto, opset_import):
+        if (!mp_opset_read(b->a, mp_walk_into(&w, &f), &fn->opsets)) mp_build_warn(b, "an opset import with a version that does not exist is left out");
+        break;
       default:
         if (!strcmp(f.d->name, "attribute_proto")) { /* defaults; not in the oldest schema that is supported */
           mp_attr *to = mp_push(b->a, &fn->defaults);

@@ -22,15 +22,21 @@ bool mp_function_key(char key[MP_FUNCTION_KEY], size_t *n, mp_span domain, mp_sp
   return true;
 }
 
-void mp_opset_read(mp_arena *a, mp_walk w, mp_opsets *sets) {
+bool mp_opset_read(mp_arena *a, mp_walk w, mp_opsets *sets) {
   mp_span domain = {0};
   int64_t version = 0;
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
       case offsetof(Onnx__OperatorSetIdProto, domain): domain = mp_domain_of(mp_field_name(&w, &f)); break;
       case offsetof(Onnx__OperatorSetIdProto, version): version = mp_bits_int(f.bits); break;
     }
-  if (version < 1 || version > INT16_MAX) mp_walk_fail(&w, w.end, "an opset version that does not exist");
+  if (version < 1 || version > INT32_MAX) return false;
+  for (size_t i = 0; i < sets->n; i++)
+    if (mp_span_is(domain, sets->at[i].domain)) { /* as in a map: the last one counts */
+      sets->at[i].version = version;
+      return true;
+    }
   *mp_push(a, sets) = (mp_opset){mp_strndup(a, (const char *)domain.at, domain.n), version};
+  return true;
 }
 
 void mp_kv_read(mp_walk w, mp_span *key, mp_span *value) {
@@ -65,6 +71,16 @@ static const char *text_of(mp_arena *a, const mp_field *f) {
   return mp_strndup(a, (const char *)s.at, s.n);
 }
 
+/* What is often found under a model's name: a pointer of Git LFS, a link that was stored as text, an error page. A model's first bytes are not all printable. */
+static void refuse_text(mp_arena *a, const mp_model *m) {
+  size_t n = m->size < 64 ? m->size : 64;
+  for (size_t i = 0; i < n; i++)
+    if (!((m->bytes[i] >= 32 && m->bytes[i] < 127) || m->bytes[i] == '\n' || m->bytes[i] == '\r')) return;
+  bool lfs = n > 20 && !memcmp(m->bytes, "version https://git-", 20);
+  mp_fail(a, MP_BAD_INPUT, "%s: is text, not a model: '%.*s'; %s", m->path, (int)(n < 40 ? n : 40), (const char *)m->bytes,
+          lfs ? "this is a pointer of Git LFS: run 'git lfs pull'" : "download or export the model itself");
+}
+
 static const void *read_contents(mp_arena *a, void *arg) {
   const mp_model *file = arg; /* path, bytes, size, mapped */
   mp_model *m = mp_alloc(a, sizeof *m);
@@ -73,13 +89,16 @@ static const void *read_contents(mp_arena *a, void *arg) {
   m->producer = m->producer_version = "";
   m->function_names = mp_names_new(a, 8);
   if (!m->size) mp_fail(a, MP_BAD_INPUT, "%s: the file is empty; an ONNX model was expected: download or export it again", m->path);
+  refuse_text(a, m);
   mp_source source = {a, m->path, m->bytes};
   mp_walk w = mp_walk_span(&source, (mp_span){m->bytes, m->size}, &onnx__model_proto__descriptor);
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
       case offsetof(Onnx__ModelProto, ir_version): m->ir_version = mp_bits_int(f.bits); break;
       case offsetof(Onnx__ModelProto, producer_name): m->producer = text_of(a, &f); break;
       case offsetof(Onnx__ModelProto, producer_version): m->producer_version = text_of(a, &f); break;
-      case offsetof(Onnx__ModelProto, opset_import): mp_opset_read(a, mp_walk_into(&w, &f), &m->opsets); break;
+      case offsetof(Onnx__ModelProto, opset_import):
+        if (!mp_opset_read(a, mp_walk_into(&w, &f), &m->opsets)) *mp_push(a, &m->warnings) = "an opset import with a version that does not exist is left out";
+        break;
       case offsetof(Onnx__ModelProto, graph): m->graph = f.span; break;
       case offsetof(Onnx__ModelProto, functions): add_function(a, m, mp_walk_into(&w, &f), f.span); break;
       case offsetof(Onnx__ModelProto, metadata_props): *mp_push(a, &m->metas) = f.span; break;

@@ -34,7 +34,7 @@ struct mp_model {
 bool mp_function_key(char key[MP_FUNCTION_KEY], size_t *n, mp_span domain, mp_span name, mp_span overload);
 /* "ai.onnx" is another spelling of "" */
 mp_span mp_domain_of(mp_span s);
-void mp_opset_read(mp_arena *a, mp_walk w, mp_opsets *sets);
+bool mp_opset_read(mp_arena *a, mp_walk w, mp_opsets *sets); /* false: a version that does not exist */
 void mp_kv_read(mp_walk w, mp_span *key, mp_span *value);
 
 /* ---- a graph while it is being built ---- */

@@ -214,8 +214,8 @@ void mp_tensor_read(mp_build *b, mp_walk w, mp_tensor *t) {
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
       case offsetof(Onnx__TensorProto, dims): add_dims(&w, &f, &h); break;
       case offsetof(Onnx__TensorProto, data_type):
-        if (f.bits >= MP_DTYPES) mp_walk_fail(&w, w.at, "an element type that memplan does not know");
-        t->dtype = (mp_dtype)f.bits;
+        t->dtype = f.bits < MP_DTYPES ? (mp_dtype)f.bits : MP_UNDEFINED;
+        if (f.bits >= MP_DTYPES) mp_build_warn(b, "a tensor has element type %lld, which memplan does not know: its size counts as nothing", (long long)f.bits);
         break;
       case offsetof(Onnx__TensorProto, name): {
         mp_span s = mp_field_name(&w, &f);
