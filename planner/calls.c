@@ -5,7 +5,7 @@
 
 static const mp_call_table *const tables[] = {
     &mp_calls_point, &mp_calls_binary, &mp_calls_choose, &mp_calls_random, &mp_calls_matrix, &mp_calls_conv, &mp_calls_pool, &mp_calls_norm, &mp_calls_reduce, &mp_calls_order,
-    &mp_calls_loss, &mp_calls_create, &mp_calls_rnn,
+    &mp_calls_loss, &mp_calls_create, &mp_calls_rnn, &mp_calls_shape, &mp_calls_copy, &mp_calls_attention,
 };
 
 /* Names may come with a trailing underscore (the in-place form, which the call itself says) and with an overload ("aten::add.Tensor"). */
