@@ -159,14 +159,18 @@ void mp_infer_out_shape(const mp_infer *c, int o, mp_shape *s) {
 
 /* ---- writing ---- */
 
-static void forget(mp_value *v) {
-  v->dtype = MP_UNDEFINED;
-  v->form = MP_FORM_TENSOR;
+static void forget_dims(mp_value *v) {
   v->rank = -1;
   v->dims = NULL;
   v->ints = NULL;
   v->floats = NULL;
   v->contents = 0;
+}
+
+static void forget(mp_value *v) {
+  v->dtype = MP_UNDEFINED;
+  v->form = MP_FORM_TENSOR;
+  forget_dims(v);
 }
 
 static mp_int *share_dims(mp_infer *c, int rank, const mp_int *dims) {
@@ -309,6 +313,46 @@ void mp_infer_bad(mp_infer *c, const char *fmt, ...) {
   mp_infer_depends(c, -1, mp_strdup(c->a, text));
 }
 
+/* ---- shapes ---- */
+
+mp_int mp_shape_elements(mp_infer *c, const mp_shape *s, int from, int to) {
+  mp_int n = mp_int_of(1);
+  if (s->rank < 0) return mp_int_unknown();
+  for (int i = from; i < to; i++) n = mp_sym_mul(c, n, s->dims[i]);
+  return n;
+}
+
+/* One axis. Equal dims, or one of them 1. Two that differ and are not numbers: one of them is 1 and the other the answer, so their maximum. */
+static bool join(mp_infer *c, mp_int a, mp_int b, mp_int *r) {
+  if (a.e == b.e && a.n == b.n) *r = a;
+  else if (!a.e && a.n == 1) *r = b;
+  else if (!b.e && b.n == 1) *r = a;
+  else if (!a.e && !b.e) return false;
+  else if (!a.e) *r = a;
+  else if (!b.e) *r = b;
+  else *r = mp_sym_max(c, a, b);
+  return true;
+}
+
+bool mp_shape_broadcast(mp_infer *c, const mp_shape *a, const mp_shape *b, mp_shape *r) {
+  if (a->rank < 0 || b->rank < 0) {
+    r->rank = -1;
+    return true;
+  }
+  int rank = a->rank > b->rank ? a->rank : b->rank;
+  for (int i = 1; i <= rank; i++) { /* from the last axis on; r may be a or b, whose dims are read before they are written */
+    mp_int x = i <= a->rank ? a->dims[a->rank - i] : mp_int_of(1), y = i <= b->rank ? b->dims[b->rank - i] : mp_int_of(1), z;
+    if (!join(c, x, y, &z)) {
+      mp_infer_bad(c, "dims %lld and %lld of axis -%d do not broadcast", (long long)x.n, (long long)y.n, i);
+      r->rank = -1;
+      return false;
+    }
+    r->dims[rank - i] = z;
+  }
+  r->rank = rank;
+  return true;
+}
+
 /* ---- one node ---- */
 
 static int64_t opset_of(const mp_graph *g, const char *domain) {
@@ -376,7 +420,7 @@ static void infer_node(mp_infer *c, declared *keep) {
     n->op->rule(c);
     if (c->bad)
       for (int o = 0; o < n->outs; o++)
-        if (out(c, o)) forget(out(c, o));
+        if (out(c, o)) forget_dims(out(c, o)); /* its dtype does not hang on the contradiction */
     if (!c->costed) default_cost(c);
   }
   for (int o = 0; keep && o < n->outs; o++)

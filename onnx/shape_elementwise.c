@@ -95,6 +95,7 @@ static void binary(mp_infer *c, mp_dtype t, mp_fold_ints ints, mp_fold_floats fl
   mp_infer_shape(c, 0, &a);
   mp_infer_shape(c, 1, &b);
   if (t == MP_UNDEFINED) t = mp_dtype_or(c, 0, 1);
+  mp_infer_set(c, 0, t, NULL);
   if (mp_infer_opset(c) < 7 && mp_infer_int(c, "broadcast", 0)) {
     mp_infer_set(c, 0, t, &a);
     if (b.rank > 0 && mp_infer_has_attr(c, "axis")) return; /* aligned to the middle of a: not a computation of shapes */

@@ -2,37 +2,9 @@
  * so equal means the same pointer, batch*seq/batch is seq, and nothing is ever simplified twice. An atom is a name, or a floor division, a division towards
  * zero, a minimum or a maximum that could not be resolved. A remainder is written a - b*(a//b), which lets it cancel too.
  * Each expression knows an interval that holds it (names are >= 1); what grows past MP_MAX_EXPR becomes unknown. */
-#include "onnx/shape.h"
+#include "onnx/sym.h"
 
 #include <string.h>
-
-enum { NAME, DIV, TDIV, MAX, MIN };
-enum { MAX_DEGREE = 16, MAX_SIZE = 4 * MP_MAX_EXPR };
-#define INF INT64_MAX
-#define NINF INT64_MIN
-
-typedef struct atom {
-  uint32_t id;      /* order of arrival: the order of factors in a term */
-  uint8_t kind;
-  uint16_t size;    /* names and numbers in it */
-  uint32_t hash;
-  const char *name;
-  mp_int a, b;      /* operands */
-  int64_t lo, hi;
-} atom;
-
-typedef struct term {
-  int64_t k;        /* coefficient */
-  uint32_t n;       /* factors, sorted by id, powers repeated; 0: the constant */
-  const atom **f;
-} term;
-
-struct mp_expr {
-  uint32_t id, hash;
-  uint16_t n, size;
-  int64_t lo, hi;
-  term t[];
-};
 
 const mp_expr mp_expr_unknown = {0};
 
@@ -80,6 +52,18 @@ static int64_t sat_mul(int64_t a, int64_t b) {
 }
 
 static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a % b < 0) != (b < 0)); }
+
+static int64_t gcd(int64_t a, int64_t b) {
+  if (a == NINF || b == NINF) return 1;
+  a = a < 0 ? -a : a;
+  b = b < 0 ? -b : b;
+  while (b) {
+    int64_t r = a % b;
+    a = b;
+    b = r;
+  }
+  return a;
+}
 
 static void times(int64_t *lo, int64_t *hi, int64_t lo2, int64_t hi2) {
   int64_t p[4] = {sat_mul(*lo, lo2), sat_mul(*lo, hi2), sat_mul(*hi, lo2), sat_mul(*hi, hi2)};
@@ -189,6 +173,53 @@ static void grow_exprs(mp_syms *s) {
   s->expr_mask = mask;
 }
 
+/* ends of the interval, each term on its own */
+static void interval(const poly *p, int64_t *low, int64_t *high) {
+  *low = *high = 0;
+  for (uint32_t i = 0; i < p->n; i++) {
+    int64_t lo = p->t[i].k, hi = lo;
+    for (uint32_t j = 0; j < p->t[i].n; j++) times(&lo, &hi, p->t[i].f[j]->lo, p->t[i].f[j]->hi);
+    *low = sat_add(*low, lo);
+    *high = sat_add(*high, hi);
+  }
+}
+
+static bool floors(const term *t) { return t->n == 1 && t->f[0]->kind == DIV && !t->f[0]->b.e && t->f[0]->b.n > 0; }
+
+/* A floor division lies between (a-b+1)/b and a/b: with that put in its place, terms cancel that move together, as in n - n//2 >= 1. */
+static void refine(const poly *p, int64_t *low, int64_t *high, int depth) {
+  int64_t m = 1;
+  for (uint32_t i = 0; i < p->n; i++) {
+    if (!floors(&p->t[i])) continue;
+    int64_t b = p->t[i].f[0]->b.n;
+    if (b > 1 << 20 || m > 1 << 20) return;
+    m = m / gcd(m, b) * b;
+  }
+  if (m == 1 || depth > 2) return;
+  for (int side = 0; side < 2; side++) { /* 0: m times a lower limit, 1: an upper one */
+    poly q;
+    int64_t k, lo, hi;
+    q.n = 0, q.bad = false;
+    for (uint32_t i = 0; i < p->n && !q.bad; i++) {
+      term t = p->t[i];
+      if (!floors(&t)) {
+        q.bad |= !mp_mul_i64(t.k, m, &t.k);
+        add_term(&q, t);
+        continue;
+      }
+      int64_t b = t.f[0]->b.n;
+      q.bad |= !mp_mul_i64(t.k, m / b, &k) || infinite(k);
+      if (!q.bad) add_scaled(&q, t.f[0]->a, k);
+      if ((t.k > 0) == !side && !q.bad) add_scaled(&q, mp_int_of(b - 1), -k);
+    }
+    if (q.bad) return;
+    interval(&q, &lo, &hi);
+    refine(&q, &lo, &hi, depth + 1);
+    if (!side && !infinite(lo) && -floor_div(-lo, m) > *low) *low = -floor_div(-lo, m);
+    if (side && !infinite(hi) && floor_div(hi, m) < *high) *high = floor_div(hi, m);
+  }
+}
+
 static mp_int result(mp_syms *s, const poly *p) {
   if (p->bad) return mp_int_unknown();
   if (!p->n) return mp_int_of(0);
@@ -206,12 +237,8 @@ static mp_int result(mp_syms *s, const poly *p) {
   mp_expr *e = mp_alloc(s->a, sizeof *e + p->n * sizeof *e->t);
   *e = (mp_expr){.id = s->expr_count, .hash = h, .n = (uint16_t)p->n, .size = (uint16_t)size};
   memcpy(e->t, p->t, p->n * sizeof *e->t);
-  for (uint32_t k = 0; k < p->n; k++) {
-    int64_t lo = p->t[k].k, hi = lo;
-    for (uint32_t j = 0; j < p->t[k].n; j++) times(&lo, &hi, p->t[k].f[j]->lo, p->t[k].f[j]->hi);
-    e->lo = sat_add(e->lo, lo);
-    e->hi = sat_add(e->hi, hi);
-  }
+  interval(p, &e->lo, &e->hi);
+  refine(p, &e->lo, &e->hi, 0);
   s->exprs[i] = e;
   if (++s->expr_count * 2 > s->expr_mask) grow_exprs(s);
   return (mp_int){0, e};
@@ -327,18 +354,6 @@ mp_int mp_sym_mul(mp_infer *c, mp_int a, mp_int b) {
 }
 
 /* ---- division ---- */
-
-static int64_t gcd(int64_t a, int64_t b) {
-  if (a == NINF || b == NINF) return 1;
-  a = a < 0 ? -a : a;
-  b = b < 0 ? -b : b;
-  while (b) {
-    int64_t r = a % b;
-    a = b;
-    b = r;
-  }
-  return a;
-}
 
 /* q * t = a, as monomials */
 static bool divide_term(mp_syms *s, const term *a, const term *t, term *q) {
@@ -484,6 +499,7 @@ mp_int mp_sym_div(mp_infer *c, mp_int a, mp_int b) {
 
 mp_int mp_sym_ceil_div(mp_infer *c, mp_int a, mp_int b) {
   mp_int minus = mp_int_of(-1);
+  if (!b.e && b.n > 0) return mp_sym_div(c, mp_sym_add(c, a, mp_int_of(b.n - 1)), b);
   return mp_sym_mul(c, mp_sym_div(c, mp_sym_mul(c, a, minus), b), minus);
 }
 
@@ -524,15 +540,13 @@ int mp_sym_compare(mp_infer *c, mp_int a, mp_int b) {
   return lo > bh ? 1 : hi < bl ? -1 : 2;
 }
 
-static const atom *lone(mp_int i) { return i.e && !unknown(i) && i.e->n == 1 && i.e->t[0].k == 1 && i.e->t[0].n == 1 ? i.e->t[0].f[0] : NULL; }
-
 /* surely a <= b */
 static bool below(mp_syms *s, mp_int a, mp_int b, int depth) {
   int64_t lo, hi;
   bounds(sum(s, a, b, -1), &lo, &hi);
   if (hi <= 0) return true;
   if (depth > 3) return false;
-  const atom *x = lone(a), *y = lone(b);
+  const atom *x = mp_sym_lone(a), *y = mp_sym_lone(b);
   if (x && x->kind == MIN && (below(s, x->a, b, depth + 1) || below(s, x->b, b, depth + 1))) return true;
   return y && y->kind == MAX && (below(s, a, y->a, depth + 1) || below(s, a, y->b, depth + 1));
 }
@@ -552,106 +566,3 @@ static mp_int extreme(mp_infer *c, mp_int a, mp_int b, uint8_t kind) {
 
 mp_int mp_sym_min(mp_infer *c, mp_int a, mp_int b) { return !a.e && !b.e ? (a.n < b.n ? a : b) : extreme(c, a, b, MIN); }
 mp_int mp_sym_max(mp_infer *c, mp_int a, mp_int b) { return !a.e && !b.e ? (a.n > b.n ? a : b) : extreme(c, a, b, MAX); }
-
-/* ---- text ---- */
-
-static void write_int(mp_arena *a, mp_text *t, mp_int i);
-
-static void write_operand(mp_arena *a, mp_text *t, mp_int i) {
-  bool plain = !i.e || lone(i);
-  if (!plain) mp_text_add(a, t, "(");
-  write_int(a, t, i);
-  if (!plain) mp_text_add(a, t, ")");
-}
-
-static void write_atom(mp_arena *a, mp_text *t, const atom *x, bool alone) {
-  static const char *const before[] = {"", "", "trunc(", "max(", "min("}, *const between[] = {"", "//", "/", ",", ","};
-  if (x->kind == NAME) {
-    mp_text_add(a, t, "%s", x->name);
-    return;
-  }
-  bool wrap = x->kind == DIV && !alone;
-  mp_text_add(a, t, "%s", wrap ? "(" : before[x->kind]);
-  if (x->kind > TDIV) write_int(a, t, x->a);
-  else write_operand(a, t, x->a);
-  mp_text_add(a, t, "%s", between[x->kind]);
-  if (x->kind > TDIV) write_int(a, t, x->b);
-  else write_operand(a, t, x->b);
-  if (wrap || x->kind != DIV) mp_text_add(a, t, ")");
-}
-
-static void write_int(mp_arena *a, mp_text *t, mp_int i) {
-  if (!i.e) {
-    mp_text_add(a, t, "%lld", (long long)i.n);
-    return;
-  }
-  if (unknown(i)) mp_text_add(a, t, "?");
-  for (uint32_t j = 0; j < i.e->n; j++) {
-    const term *x = &i.e->t[j];
-    bool number = !x->n || (x->k != 1 && x->k != -1);
-    if (x->k < 0 && (!number || x->k == NINF)) mp_text_add(a, t, "-");
-    else if (j && x->k > 0) mp_text_add(a, t, "+");
-    if (number) mp_text_add(a, t, x->n ? "%lld*" : "%lld", (long long)x->k);
-    for (uint32_t k = 0; k < x->n; k++) {
-      if (k) mp_text_add(a, t, "*");
-      write_atom(a, t, x->f[k], x->n == 1 && !number && (j == 0 || x->k > 0));
-    }
-  }
-}
-
-const char *mp_graph_open_dim(const mp_graph *g) {
-  for (uint32_t i = 0; i < g->input_count; i++) {
-    const mp_value *v = &g->values[g->inputs[i]];
-    for (int d = 0; d < v->rank; d++) {
-      const atom *x = lone(v->dims[d]);
-      if (x && x->kind == NAME) return x->name;
-    }
-  }
-  return NULL;
-}
-
-const char *mp_int_text(mp_arena *a, mp_int i) {
-  mp_text t = {0};
-  write_int(a, &t, i);
-  return t.at;
-}
-
-/* ---- shapes ---- */
-
-mp_int mp_shape_elements(mp_infer *c, const mp_shape *s, int from, int to) {
-  mp_int n = mp_int_of(1);
-  if (s->rank < 0) return mp_int_unknown();
-  for (int i = from; i < to; i++) n = mp_sym_mul(c, n, s->dims[i]);
-  return n;
-}
-
-/* One axis. Equal dims, or one of them 1. Two that differ and are not numbers: one of them is 1 and the other the answer, so their maximum. */
-static bool join(mp_infer *c, mp_int a, mp_int b, mp_int *r) {
-  if (a.e == b.e && a.n == b.n) *r = a;
-  else if (!a.e && a.n == 1) *r = b;
-  else if (!b.e && b.n == 1) *r = a;
-  else if (!a.e && !b.e) return false;
-  else if (!a.e) *r = a;
-  else if (!b.e) *r = b;
-  else *r = mp_sym_max(c, a, b);
-  return true;
-}
-
-bool mp_shape_broadcast(mp_infer *c, const mp_shape *a, const mp_shape *b, mp_shape *r) {
-  if (a->rank < 0 || b->rank < 0) {
-    r->rank = -1;
-    return true;
-  }
-  int rank = a->rank > b->rank ? a->rank : b->rank;
-  for (int i = 1; i <= rank; i++) { /* from the last axis on; r may be a or b, whose dims are read before they are written */
-    mp_int x = i <= a->rank ? a->dims[a->rank - i] : mp_int_of(1), y = i <= b->rank ? b->dims[b->rank - i] : mp_int_of(1), z;
-    if (!join(c, x, y, &z)) {
-      mp_infer_bad(c, "dims %lld and %lld of axis -%d do not broadcast", (long long)x.n, (long long)y.n, i);
-      r->rank = -1;
-      return false;
-    }
-    r->dims[rank - i] = z;
-  }
-  r->rank = rank;
-  return true;
-}
