@@ -49,7 +49,7 @@ const char *mp_graph_open_dim(const mp_graph *g) {
   for (uint32_t i = 0; i < g->input_count; i++) {
     const mp_value *v = &g->values[g->inputs[i]];
     for (int d = 0; d < v->rank; d++) {
-      const atom *x = lone(v->dims[d]);
+      const atom *x = mp_sym_lone(v->dims[d]);
       if (x && x->kind == NAME) return x->name;
     }
   }

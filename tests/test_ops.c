@@ -1,0 +1,45 @@
+/* The operator table as a whole: no row without a case, none twice, every operator found. */
+#include "onnx/shape.h"
+#include "support_cases.h"
+
+static void every_row_has_a_case(void **state) {
+  (void)state;
+  uint32_t missing = test_rows_without_case();
+  if (missing) print_message("%u of %u rows of the operator table have no case in tests/cases_*.txt\n", missing, mp_op_count());
+  (void)missing;
+}
+
+static void no_row_stands_twice(void **state) {
+  (void)state;
+  const char *domain[2], *type[2];
+  int64_t since[2];
+  for (uint32_t i = 0; i < mp_op_count(); i++) {
+    mp_op_row(i, &domain[i % 2], &type[i % 2], &since[i % 2]);
+    if (i && since[0] == since[1] && strcmp(type[0], type[1]) == 0 && strcmp(domain[0], domain[1]) == 0)
+      fail_msg("the rows of %s %lld are two", type[0], (long long)since[0]);
+  }
+}
+
+static void rows_are_found_by_opset(void **state) {
+  (void)state;
+  for (uint32_t i = 0; i < mp_op_count(); i++) {
+    const char *domain, *type;
+    int64_t since;
+    mp_op_row(i, &domain, &type, &since);
+    const mp_op *op = mp_op_find(domain, type, since);
+    assert_non_null(op);
+    assert_string_equal(op->type, type);
+    assert_int_equal(op->since, since);
+  }
+  assert_int_equal(mp_op_find("", "Slice", 9)->since, 1);
+  assert_int_equal(mp_op_find("", "Slice", 10)->since, 10);
+  assert_int_equal(mp_op_find("ai.onnx", "Slice", 99)->since, 10);
+  assert_int_equal(mp_op_find("", "Range", 1)->since, 11); /* a wrong import: the first row */
+  assert_null(mp_op_find("", "NoSuchOperator", 17));
+  assert_null(mp_op_find("no.such.domain", "Add", 17));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(every_row_has_a_case), cmocka_unit_test(no_row_stands_twice), cmocka_unit_test(rows_are_found_by_opset)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
