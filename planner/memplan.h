@@ -188,6 +188,7 @@ typedef struct mp_published {
   const char *printed_pf, *printed; /* petaflop and petaflop/s-days as printed, "" where not */
   const char *why;            /* why the figure does not follow from the inputs, "" */
   const char *model, *dims;   /* a sample model of the network and its dims, NULL */
+  uint8_t pass;               /* what the row calls samples in one pass of it: 2 words (one in, one out) of a translation */
 } mp_published;
 uint32_t mp_published_count(void);
 const mp_published *mp_published_at(uint32_t i);

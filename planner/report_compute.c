@@ -141,7 +141,7 @@ const char *mp_report_compute(mp_arena *a, const mp_compute_options *o, const mp
 
 /* ---- published figures ---- */
 
-/* multiply-adds of one sample of the row's sample model, 0 where there is none */
+/* multiply-adds of one of the row's samples, counted from its sample model; 0 where there is none */
 static double own_count(mp_arena *a, const mp_published *p, const char *models) {
   if (!models || !p->model) return 0;
   const char *path = mp_format(a, "%s/%s", models, p->model);
@@ -159,7 +159,7 @@ static double own_count(mp_arena *a, const mp_published *p, const char *models) 
   mp_err err = {0};
   const mp_compute *c = mp_compute_make(a, &o, &err);
   if (!c) mp_fail(a, err.code, "%s", err.text);
-  return c->phases[0].multiply_adds;
+  return c->phases[0].multiply_adds / p->pass;
 }
 
 /* the row's figure with memplan's own count in place of the stated multiply-adds; 0 where that cannot be said */
