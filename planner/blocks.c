@@ -1,9 +1,80 @@
-/* Repeated modules. */
+/* Repeated modules: members of one list that are alike, by class where the file has it, else by what they are made of.
+ *
+ * "encoder.layer.0", "encoder.layer.1", ... are a family when they are more than single operations. Only the outermost families count: a block inside a block is part of it. */
+#include <string.h>
+
 #include "planner/inside.h"
 
+/* "encoder.layer.3" -> 13, the length of "encoder.layer"; 0 where the last component is no number */
+static size_t list_length(const char *path) {
+  size_t n = strlen(path), end = n;
+  while (end && path[end - 1] >= '0' && path[end - 1] <= '9') end--;
+  return end < n && end > 1 && path[end - 1] == '.' ? end - 1 : 0;
+}
+
+/* more than one operation: a layer in a Sequential that is a single call is no block */
+static bool is_composite(const mp_instance *all, uint32_t count, uint32_t i) {
+  if (all[i].end - all[i].first < 3) return false;
+  for (uint32_t k = i + 1; k < count && all[k].first < all[i].end; k++)
+    if (all[k].parent == (int32_t)i) return true;
+  return all[i].end - all[i].first >= 4;
+}
+
+static bool same_calls(const mp_call *calls, const mp_instance *a, const mp_instance *b) {
+  if (a->end - a->first != b->end - b->first) return false;
+  for (uint32_t i = 0; i < a->end - a->first; i++)
+    if (strcmp(calls[a->first + i].row->name, calls[b->first + i].row->name) != 0) return false;
+  return true;
+}
+
+static int32_t next_child(const mp_instance *all, uint32_t count, int32_t parent, int32_t after) {
+  for (uint32_t k = (uint32_t)after + 1; k < count; k++)
+    if (all[k].parent == parent) return (int32_t)k;
+  return -1;
+}
+
+static const char *leaf(const char *path, const char *parent) { return path + (*parent ? strlen(parent) + 1 : 0); }
+
+/* the same direct submodules by name */
+static bool same_parts(const mp_instance *all, uint32_t count, uint32_t a, uint32_t b) {
+  int32_t i = (int32_t)a, k = (int32_t)b;
+  uint32_t n = 0;
+  for (;; n++) {
+    i = next_child(all, count, (int32_t)a, i);
+    k = next_child(all, count, (int32_t)b, k);
+    if (i < 0 || k < 0) return i == k && n > 1;
+    if (strcmp(leaf(all[i].path, all[a].path), leaf(all[k].path, all[b].path)) != 0) return false;
+  }
+}
+
+static bool alike(const mp_instance *all, uint32_t count, const mp_call *calls, uint32_t a, uint32_t b) {
+  if (all[a].type && all[b].type) return !strcmp(all[a].type, all[b].type);
+  return same_calls(calls, &all[a], &all[b]) || same_parts(all, count, a, b);
+}
+
 void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count, const mp_call *calls, uint32_t call_count) {
-  (void)a;
-  (void)calls;
   (void)call_count;
+  mp_names *lists = mp_names_new(a, 16);
+  MP_VEC(uint32_t) last = {0}; /* latest composite member of each list */
+  int32_t families = 0;
   for (uint32_t i = 0; i < instance_count; i++) instances[i].block = -1;
+  for (uint32_t i = 1; i < instance_count; i++) {
+    size_t n = list_length(instances[i].path);
+    bool again = instances[i].turn > 0;
+    if ((!n && !again) || !is_composite(instances, instance_count, i)) continue;
+    bool inside = false;
+    for (int32_t p = instances[i].parent; p >= 0 && !inside; p = instances[p].parent) inside = instances[p].block >= 0;
+    if (inside) continue;
+    bool fresh;
+    uint32_t id = mp_names_add(a, lists, instances[i].path, n ? n : strlen(instances[i].path), &fresh);
+    if (fresh) *mp_push(a, &last) = i;
+    else {
+      uint32_t before = last.at[id];
+      if (alike(instances, instance_count, calls, before, i)) {
+        if (instances[before].block < 0) instances[before].block = families++;
+        instances[i].block = instances[before].block;
+      }
+      last.at[id] = i;
+    }
+  }
 }

@@ -1,19 +1,88 @@
-/* When Python lets go of a value. */
+/* When Python lets go of a value. The file says what is read by whom, not which local variable holds what; three rules of Python and nn.Module bound it:
+ *
+ *   arguments   nn.Module's call holds the arguments of a module until its forward returns: a value made outside of a module and read inside lives to the module's end.
+ *   results     what a module makes and others read is its result, and belongs to the frame that called it.
+ *   locals      a frame holds a value until the variable is assigned anew or the frame returns. Where the file has no source lines, `x = f(x)` is assumed: a value whose
+ *               last reader works on it alone dies with that reader (when it is a module: with its return); a value that meets another of its size there
+ *               (`x + residual`) is a variable of its own and stays until the frame returns.
+ *
+ * A value that nothing reads dies at once. Outputs of the model live to the end of the step. */
 #include "planner/inside.h"
 
-static void read_by(mp_var *vars, const mp_arg *a, int32_t call) {
-  if (a->kind == MP_ARG_VAR && vars[a->as.var].dies < call) vars[a->as.var].dies = call;
-  for (uint32_t i = 0; a->kind == MP_ARG_VARS && i < a->n; i++)
-    if (a->as.vars[i] >= 0 && vars[a->as.vars[i]].dies < call) vars[a->as.vars[i]].dies = call;
+typedef struct context {
+  mp_var *vars;
+  const mp_call *calls;
+  const mp_instance *instances;
+  int32_t *last; /* of each variable: the call that reads it last, -1 */
+} context;
+
+static bool within(const context *x, int32_t module, int32_t outer) {
+  for (; module >= 0; module = x->instances[module].parent)
+    if (module == outer) return true;
+  return false;
+}
+
+static void note_reader(context *x, int32_t var, int32_t call) {
+  if (var >= 0 && x->last[var] < call) x->last[var] = call;
+}
+
+/* The frame that holds the value: the maker's module, or one around it as far out as some reader is. */
+static int32_t owner_of(const context *x, int32_t var) {
+  int32_t m = x->calls[x->vars[var].call].module;
+  int32_t reader = x->calls[x->last[var]].module;
+  while (m >= 0 && !within(x, reader, m)) m = x->instances[m].parent;
+  /* a module made of one call hands its result out even when it is the last to touch it */
+  return m < 0 ? 0 : m;
+}
+
+/* The call after which the frame `owner` has back what call `reader` gives: the end of the module that it runs in, one level below the owner. */
+static int32_t return_of(const context *x, int32_t owner, int32_t reader) {
+  int32_t m = x->calls[reader].module, below = -1;
+  for (; m >= 0 && m != owner; m = x->instances[m].parent) below = m;
+  return below >= 0 && m == owner ? (int32_t)x->instances[below].end - 1 : reader;
+}
+
+static int64_t elements(const mp_var *v) {
+  int64_t n = 1;
+  for (int i = 0; i < v->rank; i++) n *= v->dims[i];
+  return n;
+}
+
+/* Does the call read another computed value of at least this size beside `var`? */
+static bool meets_another(const context *x, const mp_call *c, int32_t var) {
+  for (uint32_t i = 0; i < c->arg_count; i++) {
+    const mp_arg *a = &c->args[i];
+    uint32_t n = a->kind == MP_ARG_VARS ? a->n : a->kind == MP_ARG_VAR ? 1 : 0;
+    for (uint32_t k = 0; k < n; k++) {
+      int32_t other = a->kind == MP_ARG_VARS ? a->as.vars[k] : a->as.var;
+      if (other >= 0 && other != var && x->vars[other].role == MP_ROLE_RESULT && elements(&x->vars[other]) >= elements(&x->vars[var])) return true;
+    }
+  }
+  return false;
+}
+
+static int32_t death_of(const context *x, int32_t var) {
+  const mp_var *v = &x->vars[var];
+  int32_t last = x->last[var];
+  if (last < 0) return v->call;
+  int32_t owner = owner_of(x, var), back = return_of(x, owner, last);
+  if (!meets_another(x, &x->calls[last], var)) return back;
+  int32_t end = (int32_t)x->instances[owner].end - 1;
+  return end > back ? end : back;
 }
 
 void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *calls, uint32_t call_count, const mp_instance *instances, uint32_t instance_count) {
-  (void)a;
-  (void)instances;
   (void)instance_count;
-  for (uint32_t i = 0; i < var_count; i++) vars[i].dies = vars[i].call;
+  context x = {vars, calls, instances, mp_alloc_array(a, var_count, sizeof(int32_t))};
+  for (uint32_t i = 0; i < var_count; i++) x.last[i] = -1;
   for (uint32_t c = 0; c < call_count; c++)
-    for (uint32_t i = 0; i < calls[c].arg_count; i++) read_by(vars, &calls[c].args[i], (int32_t)c);
-  for (uint32_t i = 0; i < var_count; i++)
-    if (vars[i].is_output || vars[i].role != MP_ROLE_RESULT) vars[i].dies = (int32_t)call_count;
+    for (uint32_t i = 0; i < calls[c].arg_count; i++) {
+      const mp_arg *g = &calls[c].args[i];
+      if (g->kind == MP_ARG_VAR) note_reader(&x, g->as.var, (int32_t)c);
+      for (uint32_t k = 0; g->kind == MP_ARG_VARS && k < g->n; k++) note_reader(&x, g->as.vars[k], (int32_t)c);
+    }
+  for (uint32_t i = 0; i < var_count; i++) {
+    bool stays = vars[i].is_output || vars[i].role != MP_ROLE_RESULT || vars[i].call < 0;
+    vars[i].dies = stays ? (int32_t)call_count : death_of(&x, (int32_t)i);
+  }
 }
