@@ -52,6 +52,24 @@ static bool alike(const mp_instance *all, uint32_t count, const mp_call *calls, 
   return same_calls(calls, &all[a], &all[b]) || same_parts(all, count, a, b);
 }
 
+static bool inside_block(const mp_instance *all, uint32_t i) {
+  for (int32_t p = all[i].parent; p >= 0; p = all[p].parent)
+    if (all[p].block >= 0) return true;
+  return false;
+}
+
+/* families inside others are dropped, the rest numbered anew */
+static void keep_outermost(mp_arena *a, mp_instance *all, uint32_t count, int32_t families) {
+  int32_t *number = mp_alloc_array(a, (size_t)families, sizeof *number), next = 0;
+  for (uint32_t i = count; i-- > 0;) /* children come after their parents */
+    if (all[i].block >= 0 && inside_block(all, i)) all[i].block = -1;
+  for (uint32_t i = 0; i < count; i++) {
+    if (all[i].block < 0) continue;
+    if (!number[all[i].block]) number[all[i].block] = ++next;
+    all[i].block = number[all[i].block] - 1;
+  }
+}
+
 void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count, const mp_call *calls, uint32_t call_count) {
   (void)call_count;
   mp_names *lists = mp_names_new(a, 16);
@@ -62,9 +80,6 @@ void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count
     size_t n = list_length(instances[i].path);
     bool again = instances[i].turn > 0;
     if ((!n && !again) || !is_composite(instances, instance_count, i)) continue;
-    bool inside = false;
-    for (int32_t p = instances[i].parent; p >= 0 && !inside; p = instances[p].parent) inside = instances[p].block >= 0;
-    if (inside) continue;
     bool fresh;
     uint32_t id = mp_names_add(a, lists, instances[i].path, n ? n : strlen(instances[i].path), &fresh);
     if (fresh) *mp_push(a, &last) = i;
@@ -77,4 +92,5 @@ void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count
       last.at[id] = i;
     }
   }
+  keep_outermost(a, instances, instance_count, families);
 }

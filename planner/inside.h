@@ -44,7 +44,7 @@ typedef struct mp_var {
 
 typedef struct mp_call_row mp_call_row;
 typedef struct mp_call {
-  const mp_call_row *row; /* never NULL; a name that no table has gets a row of its own whose forward is NULL */
+  const mp_call_row *row; /* never NULL; a name that no table has gets a row of its own (mp_call_unknown) */
   const mp_arg *args;
   const int32_t *outs;  /* variables; -1: unused */
   const int32_t *nodes; /* ONNX nodes that it came from */

@@ -191,7 +191,7 @@ static void warn_unknown(mp_builder *b) {
   if (!b->unknown.n) return;
   mp_text t = {0};
   for (size_t i = 0; i < b->unknown.n; i++) mp_text_add(b->arena, &t, "%s%s", i ? ", " : "", b->unknown.at[i]->name);
-  mp_builder_warn(b, "no rule for %zu call%s (%s): taken to make fresh results and to save nothing", b->unknown.n, b->unknown.n > 1 ? "s" : "", t.at);
+  mp_builder_warn(b, "no rule for %zu call%s (%s): taken to make fresh results and to keep their operands", b->unknown.n, b->unknown.n > 1 ? "s" : "", t.at);
 }
 
 const mp_program *mp_builder_finish(mp_builder *b, const int32_t *inputs, uint32_t input_count, const int32_t *outputs, uint32_t output_count, const char *exporter,

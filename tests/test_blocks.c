@@ -1,0 +1,84 @@
+#include "planner/inside.h"
+#include "support_base.h"
+
+typedef struct row {
+  const char *path, *type;
+  int32_t parent;
+  uint32_t first, end;
+} row;
+
+/* every call has the name that its number picks from `ops` */
+static mp_instance *find(mp_arena *a, const row *rows, uint32_t n, const char *ops) {
+  static mp_call_row names[128];
+  static char text[128][2];
+  mp_instance *all = mp_alloc_array(a, n, sizeof *all);
+  uint32_t calls = (uint32_t)strlen(ops);
+  mp_call *c = mp_alloc_array(a, calls, sizeof *c);
+  for (uint32_t i = 0; i < calls; i++) {
+    text[(int)ops[i]][0] = ops[i];
+    names[(int)ops[i]].name = text[(int)ops[i]];
+    c[i].row = &names[(int)ops[i]];
+  }
+  for (uint32_t i = 0; i < n; i++)
+    all[i] = (mp_instance){.path = rows[i].path, .type = rows[i].type, .parent = rows[i].parent, .first = rows[i].first, .end = rows[i].end};
+  mp_find_blocks(a, all, n, c, calls);
+  return all;
+}
+
+static void layers_of_one_class_are_blocks(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const row rows[] = {{"", "M", -1, 0, 9},         {"layer.0", "Layer", 0, 0, 4}, {"layer.0.fc", "Linear", 1, 0, 1},
+                      {"layer.1", "Layer", 0, 4, 9}, {"layer.1.fc", "Linear", 3, 4, 5}};
+  const mp_instance *m = find(a, rows, 5, "abcdabcde");
+  assert_int_equal(m[0].block, -1);
+  assert_int_equal(m[1].block, 0); /* one more call does not matter where the class is the same */
+  assert_int_equal(m[3].block, 0);
+  assert_int_equal(m[2].block, -1);
+  mp_arena_free(a);
+}
+
+static void without_classes_what_they_call_decides(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const row rows[] = {{"", NULL, -1, 0, 12}, {"a.0", NULL, 0, 0, 4}, {"a.1", NULL, 0, 4, 8}, {"a.2", NULL, 0, 8, 12}};
+  const mp_instance *m = find(a, rows, 4, "abcdabcdabxd");
+  assert_int_equal(m[1].block, 0);
+  assert_int_equal(m[2].block, 0);
+  assert_int_equal(m[3].block, -1);
+  mp_arena_free(a);
+}
+
+static void single_operations_in_a_sequential_are_no_blocks(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const row rows[] = {{"", "M", -1, 0, 3}, {"net.0", "ReLU", 0, 0, 1}, {"net.1", "ReLU", 0, 1, 2}, {"net.2", "ReLU", 0, 2, 3}};
+  const mp_instance *m = find(a, rows, 4, "aaa");
+  for (int i = 0; i < 4; i++) assert_int_equal(m[i].block, -1);
+  mp_arena_free(a);
+}
+
+static void only_the_outermost_family_counts_and_each_list_has_its_own(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const row rows[] = {{"", "M", -1, 0, 24},         {"enc.0", "E", 0, 0, 8},  {"enc.0.mlp.0", "L", 1, 0, 4}, {"enc.0.mlp.1", "L", 1, 4, 8}, {"enc.1", "E", 0, 8, 16},
+                      {"enc.1.mlp.0", "L", 4, 8, 12}, {"dec.0", "D", 0, 16, 20}, {"dec.1", "D", 0, 20, 24}};
+  const mp_instance *m = find(a, rows, 8, "abcdabcdabcdabcdabcdabcd");
+  assert_int_equal(m[1].block, m[4].block);
+  assert_int_equal(m[6].block, m[7].block);
+  assert_int_not_equal(m[1].block, m[6].block);
+  assert_true(m[1].block >= 0 && m[6].block >= 0);
+  for (int i = 2; i < 6; i++)
+    if (i != 4) assert_int_equal(m[i].block, -1); /* inside enc.0, enc.1 */
+  mp_arena_free(a);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(layers_of_one_class_are_blocks),
+      cmocka_unit_test(without_classes_what_they_call_decides),
+      cmocka_unit_test(single_operations_in_a_sequential_are_no_blocks),
+      cmocka_unit_test(only_the_outermost_family_counts_and_each_list_has_its_own),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,198 @@
+#include <math.h>
+
+#include "planner/fx_text.h"
+#include "planner/inside.h"
+#include "support_base.h"
+#include "support_graph.h"
+
+/* ---- the text of a call ---- */
+
+static void a_call_is_read_with_all_that_python_prints(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_fx_call *c = mp_fx_parse(a, "%index_put : [num_users=1] = call_function[target=torch.ops.aten.index_put.default](args = (%x, [None, %i], -inf, 1e-05, -3, "
+                                       "(True, False), 'none', torch.float32, s77, slice(None, 2, None)), kwargs = {device: cuda:0, dtype: torch.int64, pin_memory: False})");
+  assert_non_null(c);
+  assert_string_equal(c->name, "index_put");
+  assert_string_equal(c->op, "aten::index_put");
+  assert_string_equal(c->overload, "default");
+  assert_int_equal(c->arg_count, 10);
+  assert_int_equal(c->args[0].kind, MP_FX_REF);
+  assert_string_equal(c->args[0].text, "x");
+  assert_int_equal(c->args[1].n, 2);
+  assert_int_equal(c->args[1].at[0].kind, MP_FX_NONE);
+  assert_string_equal(c->args[1].at[1].text, "i");
+  assert_true(isinf(c->args[2].f) && c->args[2].f < 0);
+  assert_true(c->args[3].f == 1e-05);
+  assert_int_equal(c->args[4].i, -3);
+  assert_true(c->args[5].at[0].b && !c->args[5].at[1].b);
+  assert_string_equal(c->args[6].text, "none");
+  assert_int_equal(mp_fx_dtype(c->args[7].text), MP_FLOAT);
+  assert_int_equal(c->args[8].kind, MP_FX_WORD);
+  assert_string_equal(c->args[9].text, "slice(None, 2, None)");
+  assert_int_equal(c->kwarg_count, 3);
+  assert_string_equal(c->kwargs[0].value.text, "cuda:0");
+  assert_int_equal(mp_fx_dtype(c->kwargs[1].value.text), MP_INT64);
+  mp_arena_free(a);
+}
+
+static void other_spellings_of_a_call(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_fx_call *c = mp_fx_parse(a, "%relu : [num_users=1] = call_function[target=torch.ops.aten.relu.default](args = (%x,), kwargs = {})");
+  assert_int_equal(c->arg_count, 1);
+  c = mp_fx_parse(a, "%mul_3 = call_function[target=operator.mul](args = (%sym_size_int, 2), kwargs = {})");
+  assert_string_equal(c->op, "mul");
+  c = mp_fx_parse(a, "%g : [num_users=2] = call_function[target=<built-in function getitem>](args = (%split, 1), kwargs = {})");
+  assert_string_equal(c->op, "getitem");
+  assert_null(mp_fx_parse(a, "%x : [num_users=1] = placeholder[target=x]"));
+  assert_null(mp_fx_parse(a, "%x : [num_users=1] = call_function[target=torch.ops.aten.relu.default](args = (%x, [1, kwargs = {})"));
+  assert_null(mp_fx_parse(a, ""));
+  char deep[512] = "%x = call_function[target=torch.ops.aten.cat.default](args = (";
+  memset(deep + strlen(deep), '[', 100);
+  assert_null(mp_fx_parse(a, deep));
+  mp_arena_free(a);
+}
+
+static void the_signature_names_parameters(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_fx_spec *s;
+  uint32_t n = mp_fx_signature(a,
+                               "\n# inputs\np_w: PARAMETER target='fc.weight'\nb_m: BUFFER target='bn.mean' persistent=False\nx: USER_INPUT\n\n# outputs\n"
+                               "add: BUFFER_MUTATION target='bn.mean'\nsum_1: USER_OUTPUT\n",
+                               &s);
+  assert_int_equal(n, 5);
+  assert_string_equal(s[0].name, "p_w");
+  assert_string_equal(s[0].target, "fc.weight");
+  assert_false(s[1].persistent);
+  assert_null(s[2].target);
+  assert_false(s[2].is_output);
+  assert_true(s[3].is_output && s[4].is_output);
+  mp_arena_free(a);
+}
+
+/* ---- whole files ---- */
+
+#define FX(text) " meta.pkg.torch.onnx.fx_node=\"" text "\""
+#define IN(scopes, classes) " meta.pkg.torch.onnx.name_scopes=\"" scopes "\" meta.pkg.torch.onnx.class_hierarchy=\"" classes "\""
+#define SIGNATURE(text) "graphmeta pkg.torch.export.ExportedProgram.graph_signature=\"" text "\"\n"
+
+static const mp_program *recovered(mp_arena *a, const char *drawing) {
+  const mp_graph *g = test_graph(a, drawing);
+  const mp_program *p = mp_recover_fx(a, g);
+  assert_non_null(p);
+  return p;
+}
+
+/* the call's line in the report without its number and nodes */
+static const char *shown(mp_arena *a, const mp_program *p, uint32_t call) {
+  mp_err err;
+  const char *text = mp_report_program(a, p, &err), *at = strstr(text, mp_format(a, "\n%5u  ", call));
+  assert_non_null(at);
+  at += 8;
+  size_t n = strcspn(at, "\n");
+  const char *arrow = strstr(at, ") ->");
+  return mp_strndup(a, at, arrow && (size_t)(arrow - at) < n ? (size_t)(arrow - at) + 1 : n);
+}
+
+static void a_folded_batch_norm_is_two_calls(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(
+      a, "opset 20\nx: float[2,3,8,8]; c.weight = float[4,3,3,3]; c.weight_bias = float[4]\n"
+         "getitem = Conv(x, c.weight, c.weight_bias) pads=[1,1,1,1] strides=[2,2] name=\"conv\"" FX(
+             "%_native_batch_norm_legit_functional : [num_users=1] = call_function[target=torch.ops.aten._native_batch_norm_legit_functional.default](args = (%conv2d, %p_n_weight, "
+             "%p_n_bias, %b_n_running_mean, %b_n_running_var, True, 0.1, 1e-05), kwargs = {})") IN("['', 'n', 'bn']", "['M', 'torch.nn.BatchNorm2d', 'aten']") "\n" SIGNATURE(
+             "p_c_weight: PARAMETER target='c.weight'\np_n_weight: PARAMETER target='n.weight'\np_n_bias: PARAMETER target='n.bias'\nb_n_running_mean: BUFFER target='n.running_mean'\n"
+             "b_n_running_var: BUFFER target='n.running_var'\nb_n_num_batches_tracked: BUFFER target='n.num_batches_tracked'\nx: USER_INPUT") "-> getitem");
+  assert_int_equal(p->call_count, 2);
+  assert_string_equal(shown(a, p, 0), "c  aten::conv2d(%x, %c.weight, None, [2, 2], [1, 1], [1, 1], 1)");
+  assert_string_equal(shown(a, p, 1), "n  aten::_native_batch_norm_legit_functional(%conv2d, %n.weight, %n.bias, %n.running_mean, %n.running_var, True, 0.1, 1e-05)");
+  const mp_var *conv = &p->vars[p->calls[0].outs[0]];
+  assert_int_equal(conv->value, -1);
+  assert_int_equal(conv->dims[2], 4);
+  assert_int_equal(p->calls[0].node_count, 1); /* the node's arithmetic is the convolution's, once */
+  assert_int_equal(p->calls[1].node_count, 0);
+  uint64_t elements[4] = {0};
+  for (uint32_t i = 0; i < p->var_count; i++) {
+    uint64_t n = 1;
+    for (int k = 0; k < p->vars[i].rank; k++) n *= (uint64_t)p->vars[i].dims[k];
+    if (p->vars[i].role != MP_ROLE_RESULT) elements[p->vars[i].role] += n;
+  }
+  assert_int_equal(elements[MP_ROLE_PARAMETER], 4 * 27 + 4 + 4);
+  assert_int_equal(elements[MP_ROLE_BUFFER], 4 + 4 + 1);
+  assert_true(p->training);
+  mp_arena_free(a);
+}
+
+static void merged_transposes_a_copy_and_symbolic_sizes_come_back(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(
+      a, "opset 20\nx: float[2,5,3,4]; s = int64[2]{10,12}\n"
+         "transpose_1 = Transpose(x) perm=[0,2,3,1]" FX("%transpose_1 : [num_users=1] = call_function[target=torch.ops.aten.transpose.int](args = (%transpose, -1, -2), kwargs = {})") "\n"
+         "view = Reshape(transpose_1, s)" FX("%view : [num_users=1] = call_function[target=torch.ops.aten.view.default](args = (%clone, [%mul_7, 12]), kwargs = {})") "\n"
+         SIGNATURE("x: USER_INPUT") "-> view");
+  assert_int_equal(p->call_count, 4);
+  assert_string_equal(shown(a, p, 0), ".  aten::permute(%x, [0, 2, 1, 3])");
+  assert_string_equal(shown(a, p, 1), ".  aten::transpose(%transpose, -1, -2)");
+  assert_string_equal(shown(a, p, 2), ".  aten::contiguous(%transpose_1)");
+  assert_string_equal(shown(a, p, 3), ".  aten::view(%clone, [10, 12])");
+  mp_arena_free(a);
+}
+
+static void a_removed_bias_and_a_transposed_weight_keep_their_size(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p =
+      recovered(a, "opset 20\nx: float[2,5,3]; val_0 = float[3,7]\n"
+                   "linear = MatMul(x, val_0)" FX("%linear : [num_users=1] = call_function[target=torch.ops.aten.linear.default](args = (%args_0, %p_w, %p_b), kwargs = {})") "\n"
+                   SIGNATURE("p_w: PARAMETER target='w'\np_b: PARAMETER target='b'\nargs_0: USER_INPUT") "-> linear");
+  assert_string_equal(shown(a, p, 0), ".  aten::linear(%x, %w, %b)");
+  const mp_var *w = &p->vars[p->calls[0].args[1].as.var], *b = &p->vars[p->calls[0].args[2].as.var];
+  assert_int_equal(w->rank, 2);
+  assert_int_equal(w->dims[0], 7);
+  assert_int_equal(w->dims[1], 3);
+  assert_int_equal(b->dims[0], 7);
+  mp_arena_free(a);
+}
+
+static void rms_norm_is_made_whole(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define N(name, op, args) FX("%" name " : [num_users=1] = call_function[target=torch.ops.aten." op "](args = (" args "), kwargs = {})") IN("['', 'n', '" name "']", "['M', 'torch.nn.modules.normalization.RMSNorm', 'aten']") "\n"
+  const mp_program *p = recovered(
+      a, "opset 20\nx: float[2,5,8]; n.weight = float[8]; two = float[]{2}; ax = int64[1]{2}; eps = float[]{0.000001}\n"
+         "pow_1 = Pow(x, two)" N("pow_1", "pow.Tensor_Scalar", "%x, 2") "mean = ReduceMean(pow_1, ax)" N("mean", "mean.dim", "%pow_1, [2], True") "add = Add(mean, eps)" N(
+             "add", "add.Scalar", "%mean, 1e-06") "v = Sqrt(add)" N("rsqrt", "rsqrt.default", "%add") "rsqrt = Reciprocal(v)" N("rsqrt", "rsqrt.default", "%add")
+             "mul = Mul(x, rsqrt)" N("mul", "mul.Tensor", "%x, %rsqrt") "mul_1 = Mul(mul, n.weight)" N("mul_1", "mul.Tensor", "%mul, %p_n_weight")
+             "sum_1 = ReduceSum(mul_1)" FX("%sum_1 : [num_users=1] = call_function[target=torch.ops.aten.sum.default](args = (%type_as,), kwargs = {})") "\n"
+         SIGNATURE("p_n_weight: PARAMETER target='n.weight'\nx: USER_INPUT") "-> sum_1");
+  assert_int_equal(p->call_count, 2);
+  assert_string_equal(shown(a, p, 0), "n  aten::rms_norm(%x, [8], %n.weight, 1e-06)");
+  assert_int_equal(p->calls[0].node_count, 7);
+  assert_string_equal(shown(a, p, 1), ".  aten::sum(%mul_1)");
+  mp_arena_free(a);
+}
+
+static void a_file_without_the_metadata_is_not_taken(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  assert_null(mp_recover_fx(a, test_graph(a, "x: float[2]; y = Relu(x) -> y")));
+  mp_arena_free(a);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_call_is_read_with_all_that_python_prints),
+      cmocka_unit_test(other_spellings_of_a_call),
+      cmocka_unit_test(the_signature_names_parameters),
+      cmocka_unit_test(a_folded_batch_norm_is_two_calls),
+      cmocka_unit_test(merged_transposes_a_copy_and_symbolic_sizes_come_back),
+      cmocka_unit_test(a_removed_bias_and_a_transposed_weight_keep_their_size),
+      cmocka_unit_test(rms_norm_is_made_whole),
+      cmocka_unit_test(a_file_without_the_metadata_is_not_taken),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
