@@ -18,7 +18,7 @@ mp_ten mp_kernel(mp_em *e, const char *op, mp_dtype t, const mp_ten *x, uint32_t
 static inline mp_ten mp_kernel1(mp_em *e, const char *op, mp_ten a) { return mp_kernel(e, op, MP_UNDEFINED, MP_TENS(a)); }
 static inline mp_ten mp_kernel2(mp_em *e, const char *op, mp_ten a, mp_ten b) { return mp_kernel(e, op, MP_UNDEFINED, MP_TENS(a, b)); }
 /* Runs a row of elementwise kernels over the operands, as a backward formula does, and returns the last one's result. Words: "mul" a tensor of the operands' shape;
- * "?eq" a bool one; ".scalar_tensor" a 0-d one; "~tanh" lets go of the tensor before it once made. The others live until the caller's scope ends. */
+ * "?eq" a bool one; ".scalar_tensor" a 0-d one; "~tanh" (or "~?mul") lets go of those before it once made. The others live until the caller's scope ends. */
 mp_ten mp_kernels(mp_em *e, const char *words, const mp_ten *x, uint32_t n);
 /* the same in a scope of its own: at the end of the C++ statement the temporaries die */
 mp_ten mp_statement(mp_em *e, const char *words, const mp_ten *x, uint32_t n);

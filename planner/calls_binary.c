@@ -59,13 +59,13 @@ static void back_self(mp_bw *b, mp_ten whole, mp_ten r) {
   else mp_bw_give(b, 0, r);
 }
 
-/* ---- add, sub: meta: slices, alpha is not one, sign ---- */
+/* ---- add, sub: meta: slices, is other's gradient another tensor, sign, alpha is not one ---- */
 
 static void add_backward(mp_em *e, mp_bw *b) {
   mp_ten whole, g = back_open(e, b, &whole);
   if (g < 0) return;
   const int64_t *m = mp_bw_meta(b);
-  if (mp_bw_wants(b, 1)) mp_bw_give(b, 1, m[1] ? mp_kernel1(e, m[2] < 0 ? "aten::neg" : "aten::mul", g) : g);
+  if (mp_bw_wants(b, 1)) mp_bw_give(b, 1, m[1] ? mp_statement(e, m[2] < 0 ? m[3] ? "neg mul" : "neg" : "mul", MP_TENS(g)) : g);
   if (mp_bw_wants(b, 0)) back_self(b, whole, g);
 }
 static const mp_grad add_grad = {"AddBackward0", add_backward}, sub_grad = {"SubBackward0", add_backward};
@@ -75,7 +75,7 @@ static void add_like(mp_em *e, const char *op, const mp_grad *row, int64_t sign)
   double alpha = mp_c_float(e, 2, 1.0);
   frame f = frame_open(e, op, result_type(e, x, y), x, y);
   bool scaled = alpha < 1.0 || alpha > 1.0;
-  mp_record(e, row, MP_TENS(x, y), MP_NO_TENS, MP_INTS(f.slices, scaled || sign < 0, scaled ? 1 : sign), f.out);
+  mp_record(e, row, MP_TENS(x, y), MP_NO_TENS, MP_INTS(f.slices, scaled || sign < 0, sign, scaled), f.out);
   frame_shut(e, &f);
 }
 static void f_add(mp_em *e) { add_like(e, "aten::add", &add_grad, 1); }
@@ -83,7 +83,7 @@ static void f_sub(mp_em *e) { add_like(e, "aten::sub", &sub_grad, -1); }
 
 mp_ten mp_sub(mp_em *e, mp_ten a, mp_ten b) {
   mp_ten out = mp_kernel2(e, "aten::sub", a, b);
-  mp_record(e, &sub_grad, MP_TENS(a, b), MP_NO_TENS, MP_INTS(0, 1, -1), out);
+  mp_record(e, &sub_grad, MP_TENS(a, b), MP_NO_TENS, MP_INTS(0, 1, -1, 0), out);
   return out;
 }
 
@@ -137,7 +137,7 @@ static void f_div(mp_em *e) {
   if (!rounded && !mp_dtype_is_float(t)) t = MP_FLOAT;
   frame f = frame_open(e, "aten::div", t, x, y);
   bool nx = mp_em_needs(e, x), ny = mp_em_needs(e, y);
-  mp_ten keep_x = frame_keep(e, &f, ny && !rounded);
+  mp_ten keep_x = frame_keep(e, &f, ny);
   mp_record(e, &div_grad, MP_TENS(x, y), MP_TENS(keep_x, nx || ny ? y : -1), MP_INTS(f.slices, rounded), f.out);
   frame_shut(e, &f);
 }
@@ -193,7 +193,7 @@ static void f_pow(mp_em *e) {
   double p = y < 0 ? mp_c_float(e, 1, 1.0) : 1.0;
   int64_t kind = x < 0 ? POW_BASE : y >= 0 ? POW_TENSOR : p < 0.0 || p > 0.0 ? POW_NUMBER : POW_ZERO;
   frame f = frame_open(e, "aten::pow", t, x, y);
-  mp_ten keep_x = frame_keep(e, &f, kind == POW_TENSOR || (kind == POW_NUMBER && mp_em_needs(e, x)));
+  mp_ten keep_x = frame_keep(e, &f, kind == POW_TENSOR || (kind != POW_BASE && mp_em_needs(e, x)));
   bool ny = mp_em_needs(e, y);
   mp_ten r = ny ? f.out : -1;
   mp_record(e, &pow_grad, MP_TENS(x, y), MP_TENS(keep_x, kind == POW_TENSOR || (kind == POW_BASE && ny) ? y : -1, r), MP_INTS(kind), f.out);
@@ -229,8 +229,7 @@ void mp_call_extreme(mp_em *e) {
 static void atan2_backward(mp_em *e, mp_bw *b) {
   mp_ten g = mp_bw_grad(b, 0), x = mp_bw_saved(b, 0), y = mp_bw_saved(b, 1);
   if (g < 0) return;
-  mp_kernels(e, "mul", MP_TENS(x, y));
-  mp_kernels(e, "mul ~mul", MP_TENS(x, y));
+  mp_kernels(e, "mul ~mul", MP_TENS(x, y)); /* the sum of the squares, in the second's place */
   mp_statement(e, "reciprocal ?eq masked_fill", MP_TENS(x, y));
   mp_ten gs = mp_kernels(e, "mul mul", MP_TENS(g, x, y));
   mp_ten go = mp_kernels(e, "neg mul mul", MP_TENS(g, x, y));
@@ -247,7 +246,7 @@ static void xlogy_backward(mp_em *e, mp_bw *b) {
   mp_ten g = mp_bw_grad(b, 0), x = mp_bw_saved(b, 0), y = mp_bw_saved(b, 1);
   if (g < 0) return;
   if (mp_bw_wants(b, 1)) mp_bw_give(b, 1, mp_statement(e, "mul div", MP_TENS(g, x, y)));
-  if (mp_bw_wants(b, 0)) mp_bw_give(b, 0, mp_statement(e, "?eq ?le ?logical_and xlogy ~masked_fill mul", MP_TENS(g, x, y)));
+  if (mp_bw_wants(b, 0)) mp_bw_give(b, 0, mp_statement(e, "xlogy ?le ?eq ?bitwise_and masked_fill", MP_TENS(g, x, y)));
 }
 static const mp_grad atan2_grad = {"Atan2Backward0", atan2_backward}, logaddexp_grad = {"LogaddexpBackward0", logaddexp_backward}, xlogy_grad = {"XlogyBackward0", xlogy_backward};
 

@@ -105,7 +105,7 @@ static void addc_backward(mp_em *e, mp_bw *b) {
   if (g < 0) return;
   bool quotient = mp_bw_meta(b)[0];
   mp_bw_give(b, 0, g);
-  if (mp_bw_wants(b, 1)) mp_bw_give(b, 1, mp_statement(e, quotient ? "reciprocal mul mul" : "mul mul", MP_TENS(g, q)));
+  if (mp_bw_wants(b, 1)) mp_bw_give(b, 1, mp_statement(e, quotient ? "empty_like mul" : "mul mul", MP_TENS(g, q)));
   if (mp_bw_wants(b, 2)) mp_bw_give(b, 2, mp_statement(e, quotient ? "mul mul div neg mul" : "mul mul", MP_TENS(g, p, q)));
 }
 static const mp_grad addcmul_grad = {"AddcmulBackward0", addc_backward}, addcdiv_grad = {"AddcdivBackward0", addc_backward};

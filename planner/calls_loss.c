@@ -87,7 +87,7 @@ static mp_ten soft_targets(mp_em *e, mp_ten x, mp_ten target, mp_ten w, int64_t 
   int rank = mp_em_info(e, x)->rank;
   int64_t axis = rank > 1 ? 1 : 0;
   mp_ten logp = mp_log_softmax(e, x, axis, mp_em_info(e, x)->dtype);
-  if (smooth) target = mp_op_add(e, mp_op_mul_scalar(e, target, 0.9), mp_em_scalar(e, "aten::scalar_tensor", mp_em_info(e, target)->dtype));
+  if (smooth) target = mp_kernels(e, "mul ~add", MP_TENS(target));
   mp_ten p = mp_op_mul(e, logp, target);
   if (w >= 0) p = mp_op_mul(e, p, class_weight(e, w, rank));
   if (reduction == REDUCE_NONE) return mp_op_neg(e, mp_sum(e, p, &axis, 1, false, wide_sum(e, p)));
@@ -118,16 +118,19 @@ static mp_ten smoothed(mp_em *e, mp_ten x, mp_ten target, mp_ten w, int64_t redu
   mp_ten logp = mp_log_softmax(e, x, axis, mp_em_info(e, x)->dtype);
   mp_ten hard = nll(e, logp, target, w, reduction);
   mp_ten each = w >= 0 ? mp_op_mul(e, logp, class_weight(e, w, rank)) : logp;
-  mp_ten all = mp_op_neg(e, mp_sum(e, each, &axis, 1, false, wide_sum(e, each)));
+  mp_ten total = mp_sum(e, each, &axis, 1, false, wide_sum(e, each)), all = mp_op_neg(e, total);
+  mp_em_drop(e, total);
   mp_ten ignored = mp_kernel(e, "aten::eq", MP_BOOL, MP_TENS(target));
   mp_em_set_what(e, ignored, MP_WHAT_MASK);
   mp_ten soft = mp_em_alias(e, all); /* masked_fill_ */
   mp_record(e, &filled_grad, MP_TENS(all), MP_TENS(ignored), MP_NO_INTS, soft);
-  if (reduction != REDUCE_NONE) soft = mp_sum(e, soft, MP_NO_INTS, false, wide_sum(e, soft));
   if (reduction == REDUCE_MEAN) {
-    mp_kernel(e, "aten::logical_not", MP_BOOL, MP_TENS(ignored));
-    soft = ratio(e, soft, mp_em_scalar(e, "aten::sum", w >= 0 ? mp_em_info(e, w)->dtype : MP_INT64));
-  }
+    mp_ten kept = mp_kernel(e, "aten::bitwise_not", MP_BOOL, MP_TENS(ignored));
+    mp_ten count = mp_em_scalar(e, "aten::sum", w >= 0 ? mp_em_info(e, w)->dtype : MP_INT64), sum = mp_sum(e, soft, MP_NO_INTS, false, wide_sum(e, soft));
+    soft = ratio(e, sum, count);
+    mp_em_drop(e, kept);
+    mp_em_drop(e, sum);
+  } else if (reduction == REDUCE_SUM) soft = mp_sum(e, soft, MP_NO_INTS, false, wide_sum(e, soft));
   mp_ten right = mp_op_mul_scalar(e, soft, 0.1), left = mp_op_mul_scalar(e, hard, 0.9);
   return mp_op_add(e, left, right);
 }
@@ -185,7 +188,7 @@ static void f_bce(mp_em *e) { pair_loss(e, &bce_grad, mp_c_int(e, 3, REDUCE_MEAN
 static void bce_logits_backward(mp_em *e, mp_bw *b) {
   mp_ten g = mp_bw_grad(b, 0), x = mp_bw_saved(b, 0), t = mp_bw_saved(b, 1), p = mp_bw_saved(b, 2);
   if (g < 0) return;
-  if (mp_bw_wants(b, 0)) mp_bw_give(b, 0, mp_statement(e, p >= 0 ? "mul add ~sub sigmoid mul mul" : "sigmoid ~sub mul", MP_TENS(x, t)));
+  if (mp_bw_wants(b, 0)) mp_bw_give(b, 0, mp_statement(e, p >= 0 ? "mul add sub sigmoid mul ~sub mul" : "sigmoid ~sub mul", MP_TENS(x, t)));
   if (mp_bw_wants(b, 1)) mp_bw_give(b, 1, mp_statement(e, "neg mul", MP_TENS(x, t)));
 }
 static const mp_grad bce_logits_grad = {"BinaryCrossEntropyWithLogitsBackward0", bce_logits_backward};
@@ -219,7 +222,10 @@ static void f_kl_div(mp_em *e) { /* (x, target, reduction, log_target) */
     y = mp_op_mul(e, mp_unary(e, "exp", t), d);
   } else {
     mp_ten cross = mp_op_mul(e, t, x);
-    y = mp_sub(e, mp_kernel2(e, "aten::xlogy", t, t), cross);
+    mp_ten own = mp_kernel2(e, "aten::xlogy", t, t);
+    y = mp_sub(e, own, cross);
+    mp_em_drop(e, own);
+    mp_em_drop(e, cross);
   }
   y = reduced(e, y, mp_c_int(e, 2, REDUCE_MEAN));
   mp_em_leave1(e, s, y);

@@ -18,7 +18,7 @@ static mp_ten softmax_call(mp_em *e, const char *op, const mp_grad *row, mp_ten 
   size_t s = mp_em_enter(e);
   mp_dtype from = mp_em_info(e, x)->dtype;
   if (t == MP_UNDEFINED) t = from;
-  if (t != from && !(mp_is_half(from) && t == MP_FLOAT)) x = mp_op_to(e, x, t); /* half to float happens inside the kernel */
+  if (t != from && !(from == MP_FLOAT16 && t == MP_FLOAT)) x = mp_op_to(e, x, t); /* half (not bfloat16) to float happens inside the kernel */
   mp_ten y = mp_fresh(e, op, t, mp_em_info(e, x));
   mp_record(e, row, MP_TENS(x), MP_TENS(y), MP_NO_INTS, y);
   return mp_em_leave1(e, s, y);
@@ -91,12 +91,12 @@ static void select_backward(mp_em *e, mp_bw *b) { /* value_selecting_reduction_b
 static const mp_grad max_grad = {"MaxBackward0", select_backward}, min_grad = {"MinBackward0", select_backward}, topk_grad = {"TopkBackward0", select_backward},
                      sort_grad = {"SortBackward0", select_backward}, pick_grad = {"KthvalueBackward0", select_backward}, cummax_grad = {"CummaxBackward0", select_backward};
 
-static void values_and_indices(mp_em *e, const mp_grad *row, mp_ten x, int rank, const int64_t *dims) {
+static void values_and_indices(mp_em *e, const mp_grad *row, mp_ten x, int rank, const int64_t *dims, bool keep) {
   size_t s = mp_em_enter(e);
   const char *op = mp_em_call(e)->row->name;
   mp_ten v = mp_em_new(e, op, mp_em_info(e, x)->dtype, rank, dims), k = mp_em_new(e, op, MP_INT64, rank, dims);
   mp_em_set_what(e, k, MP_WHAT_INDICES);
-  mp_record(e, row, MP_TENS(x), MP_TENS(k), MP_NO_INTS, v);
+  mp_record(e, row, MP_TENS(x), MP_TENS(k, keep ? x : -1), MP_NO_INTS, v);
   mp_c_out(e, 0, v);
   mp_c_out(e, 1, k);
   mp_em_leave(e, s, MP_NO_TENS);
@@ -109,7 +109,7 @@ static void over_axis(mp_em *e, const mp_grad *row, int64_t axis, bool keepdim, 
   int rank = 0;
   for (int d = 0; d < i.rank; d++)
     if (d != axis || keepdim) dims[rank++] = d == axis ? extent : i.dims[d];
-  values_and_indices(e, row, x, rank, dims);
+  values_and_indices(e, row, x, rank, dims, false);
 }
 
 static void f_max(mp_em *e) {
@@ -123,12 +123,12 @@ static void f_median(mp_em *e) {
 }
 static void f_kthvalue(mp_em *e) { over_axis(e, &pick_grad, axis_at(e, mp_c_ten(e, 0), 2), mp_c_bool(e, 3, false), 1); }
 static void f_topk(mp_em *e) { over_axis(e, &topk_grad, axis_at(e, mp_c_ten(e, 0), 2), true, mp_c_int(e, 1, 1)); }
-static void whole(mp_em *e, const mp_grad *row) {
+static void whole(mp_em *e, const mp_grad *row, bool keep) {
   mp_tensor_info i = *mp_em_info(e, mp_c_ten(e, 0));
-  values_and_indices(e, row, mp_c_ten(e, 0), i.rank, i.dims);
+  values_and_indices(e, row, mp_c_ten(e, 0), i.rank, i.dims, keep);
 }
-static void f_sort(mp_em *e) { whole(e, &sort_grad); }
-static void f_cummax(mp_em *e) { whole(e, &cummax_grad); }
+static void f_sort(mp_em *e) { whole(e, &sort_grad, false); }
+static void f_cummax(mp_em *e) { whole(e, &cummax_grad, true); }
 static void f_argsort(mp_em *e) { /* sort, whose values are let go */
   mp_tensor_info i = *mp_em_info(e, mp_c_ten(e, 0));
   size_t s = mp_em_enter(e);
@@ -157,7 +157,7 @@ static const mp_call_row rows[] = {
     {"aten::topk", f_topk, MP_CAST_NONE, "keeps int64 indices"},
     {"aten::sort", f_sort, MP_CAST_NONE, "keeps int64 indices"},
     {"aten::argsort", f_argsort, MP_CAST_NONE, ""},
-    {"aten::cummax", f_cummax, MP_CAST_NONE, "keeps int64 indices"},
-    {"aten::cummin", f_cummax, MP_CAST_NONE, "keeps int64 indices"},
+    {"aten::cummax", f_cummax, MP_CAST_NONE, "keeps its input and int64 indices"},
+    {"aten::cummin", f_cummax, MP_CAST_NONE, "keeps its input and int64 indices"},
 };
 const mp_call_table mp_calls_order = {rows, MP_COUNT(rows)};

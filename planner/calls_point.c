@@ -24,8 +24,8 @@ static void unary_backward(mp_em *e, mp_bw *b);
   X(relu, "", RESULT, NONE, "ReluBackward0", "threshold_backward")                                   \
   X(sigmoid, "", RESULT, NONE, "SigmoidBackward0", "sigmoid_backward")                               \
   X(tanh, "", RESULT, NONE, "TanhBackward0", "tanh_backward")                                        \
-  X(relu6, "hardtanh", EITHER, NONE, "HardtanhBackward0", "hardtanh_backward")                       \
-  X(hardtanh, "", EITHER, NONE, "HardtanhBackward0", "hardtanh_backward")                            \
+  X(relu6, "hardtanh", INPUT , NONE, "HardtanhBackward0", "hardtanh_backward")                       \
+  X(hardtanh, "", INPUT , NONE, "HardtanhBackward0", "hardtanh_backward")                            \
   X(leaky_relu, "", EITHER, NONE, "LeakyReluBackward0", "leaky_relu_backward")                       \
   X(elu, "", EITHER, NONE, "EluBackward0", "elu_backward")                                           \
   X(selu, "elu", EITHER, NONE, "EluBackward0", "elu_backward")                                       \
@@ -67,7 +67,7 @@ static void unary_backward(mp_em *e, mp_bw *b);
   X(atanh, "", INPUT, NONE, "AtanhBackward0", "pow rsub mul div")                                    \
   X(erf, "", INPUT, NONE, "ErfBackward0", "pow neg exp mul mul")                                     \
   X(erfc, "", INPUT, NONE, "ErfcBackward0", "pow neg exp mul mul")                                   \
-  X(erfinv, "", RESULT, FP32, "ErfinvBackward0", "pow exp mul mul")                                  \
+  X(erfinv, "", INPUT, FP32, "ErfinvBackward0", "erfinv pow exp mul mul")                                 \
   X(lgamma, "", INPUT, NONE, "LgammaBackward0", "digamma mul")                                       \
   X(floor, "", NONE, NONE, "FloorBackward0", "zeros_like")                                           \
   X(ceil, "", NONE, NONE, "CeilBackward0", "zeros_like")                                             \
@@ -78,7 +78,7 @@ static void unary_backward(mp_em *e, mp_bw *b);
   X(frac, "", NONE, NONE, "FracBackward0", "")                                                       \
   X(deg2rad, "", NONE, NONE, "Deg2RadBackward0", "mul")                                              \
   X(rad2deg, "", NONE, NONE, "Rad2DegBackward0", "mul")                                              \
-  X(nan_to_num, "", INPUT, NONE, "NanToNumBackward0", "?eq abs ?ne ?mul mul")                        \
+  X(nan_to_num, "", INPUT, NONE, "NanToNumBackward0", "abs ?ne ?eq ~?mul mul")                       \
   X(bernoulli, "", NONE, NONE, "BernoulliBackward0", "zeros_like")
 
 #define KIND(NAME, OP, KEEP, POLICY, NODE, BACKWARD) U_##NAME,

@@ -196,6 +196,12 @@ static void f_pad(mp_em *e) { /* (x, pads, mode, value) */
     mp_c_out(e, 0, mp_constant_pad(e, x, pads, n));
     return;
   }
+  if (!strcmp(mode, "circular")) { /* copies of slices into a new tensor */
+    mp_ten y = padded(e, "aten::new_empty", x, pads, n);
+    mp_record(e, &pad_grad, MP_TENS(x), MP_NO_TENS, MP_NO_INTS, y);
+    mp_c_out(e, 0, y);
+    return;
+  }
   bool reflect = !strcmp(mode, "reflect");
   mp_ten y = padded(e, reflect ? "aten::reflection_pad" : "aten::replication_pad", x, pads, n);
   mp_record(e, reflect ? &reflect_grad : &replicate_grad, MP_TENS(x), MP_TENS(x), MP_NO_INTS, y);

@@ -131,7 +131,7 @@ static void var_mean_backward(mp_em *e, mp_bw *b) { /* outputs var (or std) and 
   if (g >= 0) r = var_gradient(e, b, g, mp_bw_saved(b, 0));
   if (gm >= 0) {
     mp_ten rm = mp_kernel1(e, "aten::div", expanded(e, b, gm));
-    r = r < 0 ? rm : mp_kernel2(e, "aten::add", r, rm);
+    if (r < 0) r = rm; /* else the sum is made in the place of the first */
   }
   mp_bw_give(b, 0, r);
 }
@@ -231,11 +231,17 @@ static void f_logsumexp(mp_em *e) {
 static void norm_backward_of(mp_em *e, mp_bw *b, int64_t order) {
   mp_ten g = mp_bw_grad(b, 0), x = mp_bw_saved(b, 0);
   if (g < 0) return;
-  if (order == 16) {
-    mp_ten unit = mp_kernel1(e, "aten::div", x);
-    mp_kernels(e, "?eq", MP_TENS(restored(e, b, g)));
-    mp_bw_give(b, 0, mp_kernel2(e, "aten::mul", unit, restored(e, b, g)));
-  } else mp_bw_give(b, 0, mp_kernels(e, order == 8 ? "sgn mul" : order < 16 ? "abs sgn pow mul mul" : "abs pow mul div mul", MP_TENS(x)));
+  mp_ten r = mp_bw_saved(b, 1), up = restored(e, b, g);
+  if (order == 8) {
+    mp_bw_give(b, 0, mp_kernels(e, "sgn mul", MP_TENS(x)));
+    return;
+  }
+  size_t s = mp_em_enter(e);
+  mp_ten scaled = mp_kernels(e, order == 16 ? "div" : order < 16 ? "sgn abs pow ~mul" : "abs ~mul", MP_TENS(x));
+  if (order != 16) up = mp_statement(e, "pow div", MP_TENS(r));
+  mp_kernels(e, "?eq", MP_TENS(r));
+  if (order != 16) up = mp_op_expand(e, restored(e, b, up), mp_em_info(e, x)->rank, mp_em_info(e, x)->dims);
+  mp_bw_give(b, 0, mp_em_leave1(e, s, mp_kernel2(e, "aten::mul", scaled, up)));
 }
 static void norm2_backward(mp_em *e, mp_bw *b) { norm_backward_of(e, b, 16); }
 static void norm1_backward(mp_em *e, mp_bw *b) { norm_backward_of(e, b, 8); }

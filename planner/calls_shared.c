@@ -55,7 +55,8 @@ mp_ten mp_kernel(mp_em *e, const char *op, mp_dtype t, const mp_ten *x, uint32_t
 }
 
 mp_ten mp_kernels(mp_em *e, const char *words, const mp_ten *x, uint32_t n) {
-  mp_ten last = -1;
+  mp_ten made[16], last = -1;
+  uint32_t held = 0;
   mp_dtype t = promote_all(e, x, n);
   while (*words) {
     const char *w = words, *end = strchr(w, ' ');
@@ -67,9 +68,9 @@ mp_ten mp_kernels(mp_em *e, const char *words, const mp_ten *x, uint32_t n) {
     if (*w == '.') scalar = true;
     if (flag || scalar) w++, len--;
     char *op = mp_format(mp_em_arena(e), "aten::%.*s", (int)len, w);
-    mp_ten made = scalar ? mp_em_scalar(e, op, t) : mp_kernel(e, op, flag ? MP_BOOL : t, x, n);
-    if (gone && last >= 0) mp_em_drop(e, last);
-    last = made;
+    last = scalar ? mp_em_scalar(e, op, t) : mp_kernel(e, op, flag ? MP_BOOL : t, x, n);
+    while (gone && held) mp_em_drop(e, made[--held]);
+    if (held < MP_COUNT(made)) made[held++] = last;
   }
   return last;
 }
