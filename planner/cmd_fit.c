@@ -1,12 +1,18 @@
-/* memplan fit MODEL --device D[,D...]: does training fit? Exit 0 when everything asked for fits, 1 when something does not. */
+/* memplan fit MODEL... --device D[,D...]: does training fit? Exit 0 when everything asked for fits, 1 when something does not. */
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "planner/cmd.h"
 #include "planner/cmd_options.h"
 
+enum { TREE = 0x300, TOP };
+
 typedef struct fit {
-  mp_options *o;
+  mp_options o;
+  mp_fit_view view;
   int code;
 } fit;
 
@@ -15,46 +21,167 @@ static const void *or_fail(mp_arena *a, const void *p, const mp_err *err) {
   return p;
 }
 
-static const void *run(mp_arena *a, void *arg) {
-  fit *f = arg;
-  mp_options *o = f->o;
-  mp_err err;
-  mp_plan plan = {.checkpoint = o->checkpoint.at, .checkpoints = o->checkpoint.n};
-  mp_question q = {.path = o->models.at[0], .run = &o->run, .plan = &plan, .workspaces = o->workspaces};
-  q.bindings = or_fail(a, mp_options_bindings(o, &q.binding_count, &err), &err);
-  q.devices = or_fail(a, mp_options_devices(o, &q.device_count, &err), &err);
-  const mp_answer *x = or_fail(a, mp_answer_make(a, &q, &err), &err);
-  for (uint32_t i = 0; i < q.device_count; i++) f->code |= x->verdicts[i].fits == MP_FITS_NOT;
-  return or_fail(a, mp_report_fit_json(a, &x, 1, &err), &err);
+/* ---- what is asked: every model with every combination of dims ---- */
+
+static int by_name(const void *x, const void *y) { return strcmp(*(char *const *)x, *(char *const *)y); }
+
+typedef MP_VEC(const char *) paths;
+
+static void add_folder(mp_arena *a, paths *p, const char *folder) {
+  size_t before = p->n;
+  DIR *d = opendir(folder);
+  if (!d) mp_fail(a, MP_BAD_INPUT, "%s: the folder cannot be read", folder);
+  for (struct dirent *f; (f = readdir(d));) {
+    size_t n = strlen(f->d_name);
+    if (n > 5 && !strcmp(f->d_name + n - 5, ".onnx")) *mp_push(a, p) = mp_format(a, "%s/%s", folder, f->d_name);
+  }
+  closedir(d);
+  if (p->n == before) mp_fail(a, MP_BAD_INPUT, "%s: a folder without .onnx files; give a model or a folder of models", folder);
+  qsort(p->at + before, p->n - before, sizeof *p->at, by_name);
 }
 
+static paths find_models(mp_arena *a, const mp_options *o) {
+  paths p = {0};
+  for (uint32_t i = 0; i < o->models.n; i++) {
+    struct stat st;
+    if (stat(o->models.at[i], &st) == 0 && S_ISDIR(st.st_mode)) add_folder(a, &p, o->models.at[i]);
+    else *mp_push(a, &p) = o->models.at[i];
+  }
+  return p;
+}
+
+typedef MP_VEC(const char *) texts;
+
+/* "batch=1,2,4" -> batch=1 batch=2 batch=4; "batch=1..64" -> by doubling */
+static texts choices(mp_arena *a, const char *dim) {
+  texts r = {0};
+  const char *eq = strrchr(dim, '=');
+  int name = eq ? (int)(eq - dim) : 0;
+  if (!eq || (!strchr(eq, ',') && !strstr(eq, ".."))) {
+    *mp_push(a, &r) = dim;
+    return r;
+  }
+  const char *dots = strstr(eq, "..");
+  if (dots) {
+    char *end, *far;
+    long from = strtol(eq + 1, &end, 10), to = strtol(dots + 2, &far, 10);
+    if (end != dots || *far || from < 1 || to < from) mp_fail(a, MP_BAD_INPUT, "--dim '%s': expected NAME=A..B with 1 <= A <= B", dim);
+    for (long n = from; n <= to; n *= 2) *mp_push(a, &r) = mp_format(a, "%.*s=%ld", name, dim, n);
+    return r;
+  }
+  mp_words w = {0};
+  mp_words_split(a, &w, eq + 1);
+  for (uint32_t i = 0; i < w.n; i++) *mp_push(a, &r) = mp_format(a, "%.*s=%s", name, dim, w.at[i]);
+  return r;
+}
+
+typedef MP_VEC(const mp_question *) questions;
+
+static questions ask(mp_arena *a, const mp_options *o) {
+  questions all = {0};
+  paths models = find_models(a, o);
+  mp_err err;
+  uint32_t device_count;
+  const mp_device *const *devices = or_fail(a, mp_options_devices(o, &device_count, &err), &err);
+  mp_plan *plan = mp_alloc(a, sizeof *plan);
+  *plan = (mp_plan){.checkpoint = o->checkpoint.at, .checkpoints = o->checkpoint.n};
+  texts *lists = mp_alloc_array(a, o->dims.n + 1, sizeof *lists);
+  size_t combinations = 1;
+  for (uint32_t i = 0; i < o->dims.n; i++) {
+    lists[i] = choices(a, o->dims.at[i]);
+    combinations *= lists[i].n;
+    if (combinations > 4096) mp_fail(a, MP_BAD_INPUT, "--dim asks for more than 4096 combinations");
+  }
+  for (size_t m = 0; m < models.n; m++)
+    for (size_t c = 0; c < combinations; c++) {
+      mp_binding *b = mp_alloc_array(a, o->dims.n + 1, sizeof *b);
+      size_t rest = c;
+      for (uint32_t i = o->dims.n; i-- > 0; rest /= lists[i].n)
+        if (!mp_binding_parse(a, lists[i].at[rest % lists[i].n], &b[i], &err)) or_fail(a, NULL, &err);
+      mp_question *q = mp_alloc(a, sizeof *q);
+      *q = (mp_question){models.at[m], b, o->dims.n, &o->run, plan, devices, device_count, o->workspaces};
+      *mp_push(a, &all) = q;
+    }
+  return all;
+}
+
+/* ---- what is answered ---- */
+
+static bool ranks(const mp_options *o) {
+  for (uint32_t i = 0; i < o->devices.n; i++)
+    if (!strcmp(o->devices.at[i], "all")) return true;
+  return false;
+}
+
+static void judge(fit *f, const mp_verdict *v, uint32_t n) {
+  bool some = false, every = true;
+  for (uint32_t i = 0; i < n; i++) {
+    some = some || v[i].fits != MP_FITS_NOT;
+    every = every && v[i].fits != MP_FITS_NOT;
+  }
+  if (n && !(ranks(&f->o) ? some : every)) f->code = 1;
+}
+
+static const void *run(mp_arena *a, void *arg) {
+  fit *f = arg;
+  mp_err err;
+  questions q = ask(a, &f->o);
+  const mp_answer **x = mp_alloc_array(a, q.n + 1, sizeof *x);
+  for (size_t i = 0; i < q.n; i++) {
+    x[i] = or_fail(a, mp_answer_make(a, q.at[i], &err), &err);
+    if (f->o.stages < 2) judge(f, x[i]->verdicts, q.at[i]->device_count);
+  }
+  const mp_split *s = NULL;
+  if (f->o.stages > 1) {
+    if (q.n > 1) mp_fail(a, MP_BAD_INPUT, "--devices splits one model with one set of dims at a time");
+    s = or_fail(a, mp_split_answer(a, x[0], f->o.stages, &err), &err);
+    judge(f, s->rows[s->worst].verdicts, q.at[0]->device_count);
+  }
+  if (f->o.json) return or_fail(a, mp_report_fit_json(a, x, (uint32_t)q.n, s, &err), &err);
+  if (s) return or_fail(a, mp_report_split_text(a, x[0], s, &err), &err);
+  if (q.n > 1) return or_fail(a, mp_report_fit_table(a, x, (uint32_t)q.n, &err), &err);
+  if (ranks(&f->o)) return or_fail(a, mp_report_fit_ranking(a, x[0], &err), &err);
+  const mp_advice *ad = f->o.quiet ? NULL : or_fail(a, mp_advice_make(a, x[0], &err), &err);
+  return or_fail(a, mp_report_fit_text(a, x[0], ad, &f->view, &err), &err);
+}
+
+static const struct argp_option more[] = {
+    {"tree", TREE, 0, 0, "bytes saved and operations by module", 5},
+    {"top", TOP, "N", 0, "the N largest storages at the peak", 5},
+    {0},
+};
+
 static error_t parse(int key, char *arg, struct argp_state *state) {
-  (void)arg;
-  if (key != ARGP_KEY_INIT) return ARGP_ERR_UNKNOWN;
-  state->child_inputs[0] = state->input;
+  fit *f = state->input;
+  switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &f->o; break;
+    case TREE: f->view.tree = true; break;
+    case TOP:
+      f->view.top = (uint32_t)strtoul(arg, NULL, 10);
+      if (!f->view.top) argp_error(state, "--top: '%s' is not a number from 1 on", arg);
+      break;
+    default: return ARGP_ERR_UNKNOWN;
+  }
   return 0;
 }
 
-typedef struct command_line {
-  int argc;
-  char **argv;
-  fit f;
-} command_line;
-
 int mp_cmd_fit(int argc, char **argv) {
   static const struct argp_child children[] = {{&mp_options_argp, 0, NULL, 0}, {0}};
-  static const struct argp argp = {NULL, parse, "MODEL...", "How much memory one training step takes, and whether it fits a device.", children, NULL, NULL};
+  static const struct argp argp = {more, parse, "MODEL...", "How much memory one training step takes, and whether it fits a device.", children, NULL, NULL};
   mp_arena *a = mp_arena_new(0);
-  if (!a) return 3;
-  static mp_options o;
-  mp_options_init(&o, a);
-  argp_err_exit_status = 2;
-  argp_parse(&argp, argc, argv, 0, NULL, &o);
-  fit f = {.o = &o};
-  mp_err err;
-  const char *text = mp_protect(a, &err, run, &f);
-  int code = text ? f.code : mp_complain("memplan fit", &err);
-  if (text) puts(text);
+  fit *f = calloc(1, sizeof *f);
+  int code = 3;
+  if (a && f) {
+    mp_options_init(&f->o, a);
+    argp_err_exit_status = 2;
+    argp_parse(&argp, argc, argv, 0, NULL, f);
+    mp_err err;
+    const char *text = mp_protect(a, &err, run, f);
+    code = text ? f->code : mp_complain("memplan fit", &err);
+    if (text) fputs(text, stdout);
+    if (text && f->o.json) fputc('\n', stdout);
+  }
+  free(f);
   mp_arena_free(a);
   return code;
 }

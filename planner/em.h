@@ -68,8 +68,8 @@ void mp_em_cast_args(mp_em *e);            /* before a call's forward: its argum
 extern const mp_grad mp_grad_accumulate;
 mp_ten mp_op_autocast_to(mp_em *e, mp_ten t, mp_dtype dtype); /* cached_cast: caches copies of fp32 leaves that require grad */
 
-/* engine.c: runs backward from the loss. `root`: a gradient of the loss's shape, of which the engine takes over one hold. grads: of each parameter tensor (by tensor number), -1 none. */
+/* engine.c: runs backward from the roots (the loss, or a stage's outputs). grads: one gradient of each root's shape, of which the engine takes over one hold. grads: of each parameter tensor (by tensor number), -1 none. */
 typedef struct mp_checkpoint_state mp_checkpoint_state;
-void mp_engine_backward(mp_em *e, mp_ten loss, mp_ten root, mp_ten *param_grad, mp_checkpoint_state *ck);
+void mp_engine_backward(mp_em *e, const mp_ten *roots, const mp_ten *grads, uint32_t n, mp_ten *param_grad, mp_checkpoint_state *ck);
 
 #endif

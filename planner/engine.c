@@ -47,13 +47,18 @@ static int32_t pop(engine *g) {
   return top;
 }
 
-/* how many gradients each node that the loss depends on will get */
-static void count_waits(engine *g, int32_t root) {
+/* how many gradients each node that the roots depend on will get */
+static void count_waits(engine *g, const mp_ten *roots, uint32_t n) {
   mp_em *e = g->e;
   MP_VEC(int32_t) todo = {0};
   uint8_t *seen = mp_alloc(e->a, e->fns.n);
-  *mp_push(e->a, &todo) = root;
-  seen[root] = 1;
+  for (uint32_t i = 0; i < n; i++) {
+    int32_t fn = e->tens.at[roots[i]].fn;
+    g->waits[fn]++; /* the root's own gradient */
+    if (seen[fn]) continue;
+    seen[fn] = 1;
+    *mp_push(e->a, &todo) = fn;
+  }
   while (todo.n) {
     const mp_fn *f = &e->fns.at[todo.at[--todo.n]];
     for (uint32_t i = 0; i < f->edge_count; i++) {
@@ -134,6 +139,11 @@ static void accumulate(engine *g, const mp_fn *f, mp_ten grad) {
   mp_live_become(e, e->tens.at[*mine].storage, MP_CAT_GRADIENT);
 }
 
+static void deliver(engine *g, mp_edge to, mp_ten grad) {
+  add_gradient(g, to, grad);
+  if (--g->waits[to.fn] == 0) push(g, to.fn);
+}
+
 /* ---- one node ---- */
 
 /* validate_outputs: the gradient gets the shape and dtype of the forward's input */
@@ -179,22 +189,19 @@ static void run_node(engine *g, int32_t fn) {
   for (uint32_t i = 0; i < f.edge_count; i++) {
     mp_edge to = f.edges[i];
     if (to.fn < 0) continue;
-    add_gradient(g, to, b.given[i]);
-    if (--g->waits[to.fn] == 0) push(g, to.fn);
+    deliver(g, to, b.given[i]);
   }
 }
 
-void mp_engine_backward(mp_em *e, mp_ten loss, mp_ten root, mp_ten *param_grad, mp_checkpoint_state *ck) {
+void mp_engine_backward(mp_em *e, const mp_ten *roots, const mp_ten *grads, uint32_t n, mp_ten *param_grad, mp_checkpoint_state *ck) {
   engine g = {.e = e, .param_grad = param_grad, .ck = ck};
   g.buffer = mp_alloc_array(e->a, e->fns.n, sizeof *g.buffer);
   g.waits = mp_alloc_array(e->a, e->fns.n, sizeof *g.waits);
   g.order = mp_alloc_array(e->a, e->fns.n, sizeof *g.order);
   for (size_t i = 0; i < e->fns.n; i++) g.order[i] = e->fns.at[i].row == &mp_grad_accumulate ? UINT64_MAX : i;
-  int32_t first = e->tens.at[loss].fn;
-  count_waits(&g, first);
-  add_gradient(&g, (mp_edge){first, e->tens.at[loss].fn_out}, root);
-  push(&g, first);
+  count_waits(&g, roots, n);
   e->grad = false;
+  for (uint32_t i = 0; i < n; i++) deliver(&g, (mp_edge){e->tens.at[roots[i]].fn, e->tens.at[roots[i]].fn_out}, grads[i]);
   while (g.heap.n) run_node(&g, pop(&g));
   e->call = -1;
 }

@@ -40,6 +40,7 @@ typedef struct mp_var {
   int32_t tied;       /* PARAMETER, BUFFER: the variable whose storage it shares (a view or the same), -1 for its own */
   int32_t dies;       /* RESULT: the call after which the program's Python lets go of it (locals.c); call count: at the end of the step */
   bool is_output;     /* of the model */
+  bool is_boundary;   /* INPUT: made by an earlier stage, which wants its gradient back */
 } mp_var;
 
 typedef struct mp_call_row mp_call_row;
@@ -74,6 +75,8 @@ struct mp_program {
   const mp_instance *instances;
   const int32_t *inputs, *outputs; /* variables */
   uint32_t call_count, var_count, instance_count, input_count, output_count;
+  uint32_t first_call; /* a stage runs calls [first_call, call_count); 0 otherwise */
+  bool is_stage;
   const char *exporter; /* "dynamo", "torchscript", "unknown" */
   bool training;        /* false: an inference export */
   const char *const *warnings;
@@ -113,6 +116,9 @@ static inline mp_arg mp_arg_dtype(mp_dtype t) { return (mp_arg){.kind = MP_ARG_D
 static inline mp_arg mp_arg_str(const char *s) { return (mp_arg){.kind = MP_ARG_STR, .as.s = s}; }
 mp_arg mp_arg_ints(mp_arena *a, const int64_t *ints, uint32_t n); /* copied */
 mp_arg mp_arg_vars(mp_arena *a, const int32_t *vars, uint32_t n); /* copied */
+
+/* The part of a program that one stage of a pipeline runs, calls [first, end): what earlier stages made are inputs whose gradients are sent back (split.c). */
+const mp_program *mp_program_slice(mp_arena *a, const mp_program *p, uint32_t first, uint32_t end);
 
 /* the stages behind mp_program_recover, tried in this order: NULL when the file is not of that kind */
 const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g);  /* the dynamo exporter's metadata */
@@ -201,6 +207,8 @@ struct mp_trace {
   uint32_t setup_events;     /* events before this one make parameters and buffers */
   uint32_t input_events;     /* events before this one (after setup) make one batch */
   mp_ten loss;               /* -1: nothing to differentiate */
+  const mp_ten *roots;       /* what backward starts from: the loss, or a stage's outputs, whose gradients the next stage sends */
+  uint32_t root_count;
   bool train;                /* loss exists and something requires grad */
   const char *const *warnings;
   uint32_t warning_count;

@@ -255,7 +255,47 @@ typedef struct mp_answer {
 /* file -> model -> graph -> program -> trace -> tape -> timeline -> verdicts */
 const mp_answer *mp_answer_make(mp_arena *a, const mp_question *q, mp_err *err);
 
+/* ---- splitting over devices: a 1F1B pipeline of contiguous stages ---- */
+typedef struct mp_split_row {
+  const char *from, *to; /* module paths of its first and last block */
+  const mp_timeline *timeline;
+  const mp_verdict *verdicts; /* one a device of the question */
+} mp_split_row;
+typedef struct mp_split {
+  uint32_t count, worst; /* stages; the one that needs most */
+  const mp_split_row *rows;
+} mp_split;
+/* The answer's program on n devices under the same run and plan. */
+const mp_split *mp_split_answer(mp_arena *a, const mp_answer *x, uint32_t n, mp_err *err);
+
+/* ---- advice: what would make it fit. Each row is a tape that was built ---- */
+typedef struct mp_advice_row {
+  const char *change;  /* in words, with the options that ask for it */
+  uint64_t needed, peak; /* bytes of one device */
+  double extra;        /* operations recomputed over forward + backward */
+  uint32_t devices;
+  mp_fits fits;
+} mp_advice_row;
+typedef struct mp_advice {
+  const mp_device *device; /* the first that it does not fit; NULL: it fits them all */
+  const mp_advice_row *rows; /* those that fit, the least extra compute first; when none fits, the nearest */
+  uint32_t count;
+} mp_advice;
+const mp_advice *mp_advice_make(mp_arena *a, const mp_answer *x, mp_err *err);
+double mp_overhead(const mp_timeline *t); /* recomputed operations over forward + backward */
+
 /* ---- reports: text in the arena ---- */
-const char *mp_report_fit_json(mp_arena *a, const mp_answer *const *answers, uint32_t n, mp_err *err); /* n > 1: {"rows": [...]} */
+typedef struct mp_fit_view {
+  bool tree;
+  uint32_t top; /* 0: none */
+} mp_fit_view;
+const char *mp_report_fit_text(mp_arena *a, const mp_answer *x, const mp_advice *ad, const mp_fit_view *view, mp_err *err);
+/* several dims, several models: one line each, with a mark where it stops fitting */
+const char *mp_report_fit_table(mp_arena *a, const mp_answer *const *answers, uint32_t n, mp_err *err);
+/* the catalogue ranked: the smallest that fits first */
+const char *mp_report_fit_ranking(mp_arena *a, const mp_answer *x, mp_err *err);
+const char *mp_report_split_text(mp_arena *a, const mp_answer *x, const mp_split *s, mp_err *err);
+/* n > 1: the first answer's object with {"rows": [one object each]}; split (may be NULL) adds {"stages": [...]} and the verdicts are then its worst stage's */
+const char *mp_report_fit_json(mp_arena *a, const mp_answer *const *answers, uint32_t n, const mp_split *split, mp_err *err);
 
 #endif

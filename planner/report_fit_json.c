@@ -31,10 +31,10 @@ static json_t *saved_of(const mp_timeline *t) {
   return list;
 }
 
-static json_t *devices_of(const mp_answer *a) {
+static json_t *devices_of(const mp_answer *a, const mp_verdict *verdicts) {
   json_t *list = json_array();
   for (uint32_t i = 0; i < a->question->device_count; i++) {
-    const mp_verdict *v = &a->verdicts[i];
+    const mp_verdict *v = &verdicts[i];
     json_array_append_new(list, json_pack("{s:s,s:I,s:I,s:s,s:b,s:I}", "name", v->device->name, "usable", (json_int_t)v->usable, "needed", (json_int_t)v->needed, "verdict",
                                           mp_fits_name(v->fits), "fits", v->fits != MP_FITS_NOT, "spare", (json_int_t)v->spare));
   }
@@ -56,13 +56,23 @@ static json_t *answer(const mp_answer *a) {
   for (uint32_t i = 0; i < t->warning_count; i++) json_array_append_new(warnings, json_string_nocheck(t->warnings[i]));
   json_t *flops = json_pack("{s:I,s:I,s:I}", "forward", (json_int_t)t->flops_forward, "backward", (json_int_t)t->flops_backward, "recompute", (json_int_t)t->flops_recompute);
   return json_pack("{s:s,s:I,s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:o}", "model", a->question->path, "parameters", (json_int_t)t->parameters, "flops", flops, "bytes", bytes_of(t),
-                   "after_forward", (json_int_t)t->after_forward, "peak", peak_of(t), "workspace", workspace_of(a), "saved", saved_of(t), "devices", devices_of(a), "warnings",
+                   "after_forward", (json_int_t)t->after_forward, "peak", peak_of(t), "workspace", workspace_of(a), "saved", saved_of(t), "devices", devices_of(a, a->verdicts), "warnings",
                    warnings);
+}
+
+static json_t *stages_of(const mp_answer *a, const mp_split *s) {
+  json_t *list = json_array();
+  for (uint32_t i = 0; i < s->count; i++)
+    json_array_append_new(list, json_pack("{s:i,s:s,s:s,s:I,s:o,s:o,s:o}", "stage", (int)i, "from", s->rows[i].from, "to", s->rows[i].to, "parameters",
+                                          (json_int_t)s->rows[i].timeline->parameters, "bytes", bytes_of(s->rows[i].timeline), "peak", peak_of(s->rows[i].timeline), "devices",
+                                          devices_of(a, s->rows[i].verdicts)));
+  return list;
 }
 
 typedef struct job {
   const mp_answer *const *answers;
   uint32_t n;
+  const mp_split *split;
 } job;
 
 static const void *make(mp_arena *a, void *arg) {
@@ -73,6 +83,10 @@ static const void *make(mp_arena *a, void *arg) {
     for (uint32_t i = 0; i < j->n; i++) json_array_append_new(rows, answer(j->answers[i]));
     if (root) json_object_set_new(root, "rows", rows);
   }
+  if (root && j->split) {
+    json_object_set_new(root, "stages", stages_of(j->answers[0], j->split));
+    json_object_set_new(root, "devices", devices_of(j->answers[0], j->split->rows[j->split->worst].verdicts));
+  }
   char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
   json_decref(root);
   if (!text) mp_fail(a, MP_INTERNAL, "out of memory while writing JSON");
@@ -81,8 +95,8 @@ static const void *make(mp_arena *a, void *arg) {
   return copy;
 }
 
-const char *mp_report_fit_json(mp_arena *a, const mp_answer *const *answers, uint32_t n, mp_err *err) {
+const char *mp_report_fit_json(mp_arena *a, const mp_answer *const *answers, uint32_t n, const mp_split *split, mp_err *err) {
   if (!answers || !n) return NULL;
-  job j = {answers, n};
+  job j = {answers, n, split};
   return mp_protect(a, err, make, &j);
 }

@@ -26,7 +26,8 @@ typedef struct loop {
   mp_ten *grads;         /* of each tensor that is a parameter */
   mp_ten *params;        /* trainable */
   uint32_t param_count;
-  held_list old_batch, old_loss;
+  held_list old_batch, old_loss, others;
+  uint32_t in_flight;    /* micro-batches that wait for their backward */
   MP_VEC(mp_saved) saved;
   uint64_t gradient_bytes, recompute_flops;
 } loop;
@@ -150,26 +151,69 @@ static void forward(loop *l) {
   let_go(l, &l->old_loss);
 }
 
+/* The gradient that the loss starts with: ones, divided once where micro-batches accumulate. It is the engine's; what backward() itself holds belongs to the scope. */
+static mp_ten loss_gradient(loop *l) {
+  mp_em *e = l->e;
+  mp_dtype dtype = e->tens.at[l->t->loss].dtype;
+  bool divided = l->run->accumulate > 1;
+  if (divided) mp_em_scalar(e, "aten::div", dtype); /* loss / accumulate */
+  mp_ten root = mp_em_new_like(e, "aten::ones_like", l->t->loss);
+  mp_ten start = divided ? mp_em_scalar(e, "aten::div", dtype) : root; /* DivBackward0's */
+  mp_em_hold(e, start);
+  if (divided) mp_em_drop(e, start);
+  return start;
+}
+
 static void backward(loop *l) {
   mp_em *e = l->e;
   size_t scope = mp_em_enter(e);
-  mp_dtype dtype = e->tens.at[l->t->loss].dtype;
-  mp_ten quotient = l->run->accumulate > 1 ? mp_em_scalar(e, "aten::div", dtype) : -1; /* loss / accumulate */
-  mp_ten root = mp_em_new_like(e, "aten::ones_like", l->t->loss);
-  mp_ten start = quotient >= 0 ? mp_em_scalar(e, "aten::div", dtype) : root; /* DivBackward0's; backward() itself holds the root to its end */
-  mp_em_hold(e, start);
-  if (quotient >= 0) mp_em_drop(e, start);
-  mp_engine_backward(e, l->t->loss, start, l->grads, l->ck);
+  mp_ten *grads = mp_alloc_array(e->a, l->t->root_count, sizeof *grads);
+  for (uint32_t i = 0; i < l->t->root_count; i++) {
+    if (l->t->roots[i] == l->t->loss) {
+      grads[i] = loss_gradient(l);
+      continue;
+    }
+    grads[i] = mp_em_new_like(e, "recv", l->t->roots[i]); /* from the next stage */
+    mp_em_hold(e, grads[i]);
+  }
+  mp_engine_backward(e, l->t->roots, grads, l->t->root_count, l->grads, l->ck);
   mp_em_leave(e, scope, NULL, 0);
+  if (!l->t->program->is_stage) return;
+  for (uint32_t i = 0; i < l->t->program->input_count; i++) { /* sent to the stage before */
+    mp_ten in = l->t->var_tensor[l->t->program->inputs[i]];
+    if (in < 0 || l->grads[in] < 0) continue;
+    mp_em_release(e, l->grads[in]);
+    l->grads[in] = -1;
+  }
+  for (uint32_t i = 0; i < l->t->program->output_count; i++) {
+    mp_ten out = l->t->var_tensor[l->t->program->outputs[i]];
+    if (out >= 0 && out != l->t->loss && e->holds.at[out]) mp_em_release(e, out);
+  }
+}
+
+/* ---- 1F1B: a stage holds several micro-batches between their forward and their backward ---- */
+
+/* What the others hold is what this one holds at the end of its forward pass. */
+static void hold_others(loop *l, uint32_t first_id) {
+  mp_live *v = l->e->live;
+  for (uint32_t k = 1; k < l->in_flight; k++)
+    for (size_t s = 0; s < v->id.n; s++) {
+      if (v->id.at[s] < (int32_t)first_id || (s < l->t->storage_count && v->category.at[s] == MP_CAT_GRADIENT)) continue;
+      *mp_push(l->e->a, &l->others) = (held){v->next_id, v->category.at[s], l->e->stor.at[s].bytes};
+      mp_live_step(l->e, MP_ALLOC, v->next_id++, v->category.at[s], l->e->stor.at[s].bytes, "in flight");
+    }
 }
 
 static void micro_batch(loop *l, uint32_t m, bool last_of_all) {
+  uint32_t first_id = (uint32_t)l->e->live->next_id;
   forward(l);
+  hold_others(l, first_id);
   phase(l, MP_BACKWARD);
   if (l->run->zero_grad == MP_ZERO_AFTER_FORWARD && m == 0) zero_grad(l);
   mp_live_step(l->e, MP_FORWARD_END, -1, MP_CAT_ACTIVATION, 0, "");
   if (last_of_all) list_saved(l);
   if (l->t->train) backward(l);
+  let_go(l, &l->others);
 }
 
 static void iteration(loop *l, uint8_t n, bool last) {
@@ -228,6 +272,8 @@ static const void *make(mp_arena *a, void *arg) {
   uint32_t n = mp_plan_regions(a, t->program, j->plan, &regions);
   if (t->train) l.ck = mp_checkpoint_new(a, t, regions, n);
   find_parameters(&l);
+  uint32_t behind = j->plan && j->plan->stages > 1 ? j->plan->stages - j->plan->stage : 1;
+  l.in_flight = behind < j->run->accumulate ? behind : j->run->accumulate;
   phase(&l, MP_SETUP);
   replay(&l, 0, t->setup_events);
   if (t->train) l.opt = mp_opt_new(l.e, j->run->optimizer, j->run->precision == MP_BF16_MASTER, l.params, l.param_count);
@@ -238,7 +284,8 @@ static const void *make(mp_arena *a, void *arg) {
                     .saved = l.saved.at, .saved_count = (uint32_t)l.saved.n, .gradient_bytes = l.gradient_bytes, .optimizer_bytes = mp_opt_bytes(l.opt),
                     .warnings = t->warnings, .warning_count = t->warning_count};
   for (uint32_t i = 0; i < n; i++)
-    for (uint32_t c = regions[i].first; c < regions[i].end; c++) tape->flops_recompute += t->program->calls[c].flops * j->run->accumulate;
+    for (uint32_t c = regions[i].first; c < regions[i].end && t->train; c++)
+      if (c >= t->program->first_call && c < t->program->call_count) tape->flops_recompute += t->program->calls[c].flops * j->run->accumulate;
   for (uint32_t i = 0; i < t->program->input_count; i++) {
     mp_ten in = t->var_tensor[t->program->inputs[i]];
     if (in >= 0) tape->input_bytes += t->storages[t->tensors[in].storage].bytes;

@@ -66,7 +66,7 @@ static void sum_program(const mp_tape *t, mp_timeline *r) {
       r->buffer_bytes += bytes;
     }
   }
-  for (uint32_t c = 0; c < p->call_count; c++) {
+  for (uint32_t c = p->first_call; c < p->call_count; c++) {
     r->flops_forward += p->calls[c].flops;
     if (tr->train) r->flops_backward += 2 * p->calls[c].flops; /* one product for each operand's gradient */
   }

@@ -73,6 +73,13 @@ static void make_state(mp_em *e) {
     if (e->p->vars[v].tied >= 0) e->var_ten[v] = e->var_ten[e->p->vars[v].tied];
 }
 
+/* what an earlier stage made arrives like an input, and its gradient goes back */
+static void make_input(mp_em *e, int32_t v) {
+  mp_ten t = make_var(e, v, MP_CAT_INPUT, "input");
+  if (!e->p->vars[v].is_boundary || !mp_dtype_is_float(e->tens.at[t].dtype) || e->run->infer) return;
+  e->tens.at[t].is_leaf_param = e->tens.at[t].requires_grad = true;
+}
+
 /* variables by the call after which they die: counting sort, so that the whole pass is linear */
 typedef struct dying {
   uint32_t *start; /* call_count + 2 */
@@ -134,6 +141,16 @@ static mp_ten find_loss(const mp_em *e) {
   return -1;
 }
 
+static void find_roots(mp_em *e, mp_trace *t) {
+  mp_ten *roots = mp_alloc_array(e->a, e->p->output_count + 1, sizeof *roots);
+  for (uint32_t i = 0; i < e->p->output_count && e->p->is_stage && t->loss < 0; i++) {
+    mp_ten out = e->var_ten[e->p->outputs[i]];
+    if (out >= 0 && e->tens.at[out].requires_grad && e->tens.at[out].fn >= 0) roots[t->root_count++] = out;
+  }
+  if (t->loss >= 0 && e->tens.at[t->loss].requires_grad) roots[t->root_count++] = t->loss;
+  t->roots = roots;
+}
+
 static const void *make(mp_arena *a, void *arg) {
   const job *j = arg;
   const mp_program *p = j->p;
@@ -149,7 +166,7 @@ static const void *make(mp_arena *a, void *arg) {
   *t = (mp_trace){.program = p, .run = j->run, .warnings = p->warnings, .warning_count = p->warning_count};
   make_state(e);
   t->setup_events = (uint32_t)e->events.n;
-  for (uint32_t i = 0; i < p->input_count; i++) make_var(e, p->inputs[i], MP_CAT_INPUT, "input");
+  for (uint32_t i = 0; i < p->input_count; i++) make_input(e, p->inputs[i]);
   t->input_events = (uint32_t)e->events.n;
   e->owned.n = 0; /* the program holds what was made so far */
   e->born = MP_CAT_ACTIVATION;
@@ -157,7 +174,7 @@ static const void *make(mp_arena *a, void *arg) {
   dying d = sort_by_death(a, p);
   mp_ten *made = mp_alloc_array(a, p->var_count + 1, sizeof *made);
   memcpy(made, e->var_ten, p->var_count * sizeof *made);
-  for (uint32_t n = 0; n < p->call_count; n++) {
+  for (uint32_t n = p->first_call; n < p->call_count; n++) {
     run_call(e, n, made);
     for (uint32_t k = d.start[n]; k < d.start[n + 1]; k++) drop_var(e, d.vars[k]);
   }
@@ -166,7 +183,7 @@ static const void *make(mp_arena *a, void *arg) {
   mp_ten loss = find_loss(e);
   for (uint32_t i = 0; i < p->output_count; i++) {
     int32_t v = p->outputs[i];
-    if (p->vars[v].role != MP_ROLE_RESULT || e->var_ten[v] < 0 || e->var_ten[v] == loss || j->run->infer) continue;
+    if (p->vars[v].role != MP_ROLE_RESULT || e->var_ten[v] < 0 || e->var_ten[v] == loss || j->run->infer || p->is_stage) continue;
     mp_em_release(e, e->var_ten[v]); /* `loss = step(model, batch)`: only the loss leaves the step */
     e->var_ten[v] = -1;
   }
@@ -182,7 +199,8 @@ static const void *make(mp_arena *a, void *arg) {
   t->event_count = (uint32_t)e->events.n;
   t->var_tensor = made;
   t->loss = loss;
-  t->train = !j->run->infer && loss >= 0 && e->tens.at[loss].requires_grad;
+  find_roots(e, t);
+  t->train = !j->run->infer && t->root_count > 0;
   return t;
 }
 

@@ -1,0 +1,22 @@
+/* For the reports: how numbers are written, and what is alive at a step of a tape. */
+#ifndef MP_REPORT_H
+#define MP_REPORT_H
+
+#include <stdlib.h>
+
+#include "planner/inside.h"
+
+const char *mp_size_text(mp_arena *a, uint64_t bytes);   /* "1.50 GiB", powers of 1024 */
+const char *mp_flops_text(mp_arena *a, uint64_t flops);  /* "3.20 TFLOP", powers of 1000 */
+const char *mp_count_text(mp_arena *a, uint64_t n);      /* "336,226,108" */
+const char *mp_run_optimizer_name(const mp_run *r);      /* "none" where there is none */
+
+typedef struct mp_alive {
+  uint64_t bytes;
+  uint8_t category;
+  uint32_t step;     /* that allocated it */
+  const char *name;  /* of a parameter, buffer or input; NULL */
+} mp_alive;
+mp_alive *mp_alive_at(mp_arena *a, const mp_tape *t, uint32_t step, uint32_t *count); /* after that step */
+
+#endif
