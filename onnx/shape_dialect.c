@@ -25,7 +25,23 @@ static void microsoft(mp_infer *c) {
   if (op && op->rule != microsoft) op->rule(c);
 }
 
+/* A PyTorch operator kept as it is in ONNX Runtime's training graphs; the attribute names it. */
+static void aten(mp_infer *c) {
+  const char *name = mp_infer_string(c, "operator", "");
+  mp_shape s;
+  if (!strcmp(name, "embedding")) { /* weight, indices, ... */
+    mp_infer_shape(c, 1, &s);
+    mp_shape_append(&s, mp_infer_rank(c, 0) == 2 ? mp_infer_dim(c, 0, 1) : mp_int_unknown());
+    mp_infer_set(c, 0, mp_infer_dtype(c, 0), s.rank < 0 ? NULL : &s);
+  } else if (!strcmp(name, "embedding_backward")) { /* gradient, indices, rows of the weight, ... */
+    mp_int width = mp_infer_rank(c, 0) > 0 ? mp_infer_dim(c, 0, -1) : mp_int_unknown();
+    mp_infer_set_dims(c, 0, mp_infer_dtype(c, 0), 2, (mp_int[]){mp_scalar_dim(c, 2), width});
+  }
+  mp_infer_no_cost(c);
+}
+
 static const mp_op rows[] = {
+  {"org.pytorch.aten", "ATen", 1, aten},
   /* integer networks: the tensors keep their dims, their values are integers in a float's clothes */
   {"", "RequantShift", 1, mp_rule_same},
   {"", "TrueIntegerDiv", 1, mp_rule_same},

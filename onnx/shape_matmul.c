@@ -62,6 +62,10 @@ static void qlinear_matmul(mp_infer *c) { mp_rule_product(c, 0, 3, false, false,
 void mp_rule_gemm(mp_infer *c, int a, int b, int add, mp_dtype t) {
   bool ta = mp_infer_int(c, "transA", 0) != 0, tb = mp_infer_int(c, "transB", 0) != 0, clash = false;
   int ra = mp_infer_rank(c, a), rb = mp_infer_rank(c, b);
+  if (ra > 2 && rb >= 2) { /* beyond the specification: Deeploy's products with an addition keep their batch axes */
+    mp_rule_product(c, a, b, ta, tb, t);
+    return;
+  }
   if ((ra >= 0 && ra != 2) || (rb >= 0 && rb != 2)) {
     mp_infer_bad(c, "expected two matrices, found ranks %d and %d", ra, rb);
     return;
