@@ -56,7 +56,7 @@ static const char *inspect(mp_arena *a, const mp_model *m, const options *o, con
 /* Working memory that no honest model of this size needs: a hostile file must not take the machine. */
 static uint64_t limit_for(const char *path) {
   struct stat st;
-  return ((uint64_t)64 << 20) + (stat(path, &st) == 0 && st.st_size > 0 ? (uint64_t)st.st_size * 64 : 0);
+  return ((uint64_t)48 << 20) + (stat(path, &st) == 0 && st.st_size > 0 ? (uint64_t)st.st_size * 32 : 0);
 }
 
 int mp_cmd_inspect(int argc, char **argv) {

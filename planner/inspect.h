@@ -5,7 +5,7 @@
 #include "planner/memplan.h"
 
 typedef struct mp_inspect_totals {
-  uint64_t parameters, parameter_bytes, macs, flops, values, known;
+  uint64_t parameters, parameter_bytes, macs, flops, values, known, numeric;
 } mp_inspect_totals;
 
 mp_inspect_totals mp_inspect_sum(mp_arena *a, const mp_graph *g);

@@ -42,6 +42,8 @@ mp_inspect_totals mp_inspect_sum(mp_arena *a, const mp_graph *g) {
       if (n->out[k] >= 0) {
         t.values++;
         t.known += mp_inspect_known(&g->values[n->out[k]]);
+        uint64_t elements;
+        t.numeric += mp_inspect_known(&g->values[n->out[k]]) && mp_value_elements(&g->values[n->out[k]], &elements);
       }
   }
   return t;
@@ -58,33 +60,30 @@ static json_t *json_text(mp_arena *a, const char *s) { /* names come from a file
   return json_string(copy);
 }
 
-static json_t *dims_json(mp_arena *a, const mp_value *v) {
-  if (v->rank < 0 || v->form != MP_FORM_TENSOR) return json_null();
-  json_t *dims = json_array();
+static json_t *set(json_t *root, const char *key, json_t *value) {
+  json_object_set_new(root, key, value);
+  return value;
+}
+
+/* The arena may fail at any text: whatever is being filled hangs on the root already, and the root is freed in any case. */
+static void add_dims(mp_arena *a, json_t *root, const mp_value *v) {
+  if (v->rank < 0 || v->form != MP_FORM_TENSOR) {
+    set(root, "dims", json_null());
+    return;
+  }
+  json_t *dims = set(root, "dims", json_array());
   for (int i = 0; i < v->rank; i++) {
     mp_int d = v->dims[i];
     json_array_append_new(dims, mp_int_is_number(d) ? json_integer(d.n) : mp_int_is_unknown(d) ? json_null() : json_text(a, mp_int_text(a, d)));
   }
-  return dims;
 }
 
-static json_t *value_json(mp_arena *a, const mp_value *v) {
-  json_t *j = json_object();
-  json_object_set_new(j, "name", json_text(a, v->name));
-  json_object_set_new(j, "dtype", json_string(mp_dtype_name(v->dtype)));
-  json_object_set_new(j, "dims", dims_json(a, v));
-  return j;
+static void add_names(mp_arena *a, const mp_graph *g, json_t *to, const int32_t *list, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) json_array_append_new(to, json_text(a, g->values[list[i]].name));
 }
 
-static json_t *names_json(mp_arena *a, const mp_graph *g, const int32_t *list, uint32_t n) {
-  json_t *j = json_array();
-  for (uint32_t i = 0; i < n; i++) json_array_append_new(j, json_text(a, g->values[list[i]].name));
-  return j;
-}
-
-static json_t *unknown_ops_json(mp_arena *a, const mp_graph *g) {
+static void add_unknown_ops(mp_arena *a, const mp_graph *g, json_t *list) {
   mp_names *seen = mp_names_new(a, 16);
-  json_t *list = json_array();
   for (uint32_t i = 0; i < g->node_count; i++) {
     const mp_node *n = &g->nodes[i];
     if (n->op) continue;
@@ -94,53 +93,76 @@ static json_t *unknown_ops_json(mp_arena *a, const mp_graph *g) {
     if (added) {
       json_t *row = json_object();
       json_array_append_new(list, row);
-      json_object_set_new(row, "domain", json_text(a, n->domain));
-      json_object_set_new(row, "op", json_text(a, n->type));
-      json_object_set_new(row, "count", json_integer(0));
+      set(row, "domain", json_text(a, n->domain));
+      set(row, "op", json_text(a, n->type));
+      set(row, "count", json_integer(0));
     }
     json_t *count = json_object_get(json_array_get(list, id), "count");
     json_integer_set(count, json_integer_value(count) + 1);
   }
-  return list;
 }
 
 typedef struct request {
   const mp_graph *g;
   const mp_inspect_options *o;
-  json_t *root; /* freed by mp_report_inspect, whatever happens */
-  char *text;
+  json_t *root; /* root and piece are freed by mp_report_inspect, whatever happens */
+  char *piece;
 } request;
 
-static json_t *set(json_t *root, const char *key, json_t *value) {
-  json_object_set_new(root, key, value);
-  return value;
+static void add_piece(mp_arena *a, request *r, mp_text *t, int skip) { /* the text of r->root, which ends here */
+  r->piece = json_dumps(r->root, JSON_COMPACT);
+  if (!r->piece) mp_fail(a, MP_INTERNAL, "out of memory while writing the report");
+  mp_text_add(a, t, "%s", r->piece + skip);
+  free(r->piece);
+  json_decref(r->root);
+  r->piece = NULL;
+  r->root = NULL;
+}
+
+/* Values are written one by one: there may be a hundred thousand. */
+static void add_values(mp_arena *a, request *r, mp_text *t) {
+  const mp_graph *g = r->g;
+  const char *comma = "";
+  for (uint32_t i = 0; i < g->node_count; i++)
+    for (int k = 0; k < g->nodes[i].outs; k++) {
+      if (g->nodes[i].out[k] < 0) continue;
+      const mp_value *v = &g->values[g->nodes[i].out[k]];
+      r->root = json_object();
+      set(r->root, "name", json_text(a, v->name));
+      set(r->root, "dtype", json_string(mp_dtype_name(v->dtype)));
+      add_dims(a, r->root, v);
+      mp_text_add(a, t, "%s", comma);
+      add_piece(a, r, t, 0);
+      comma = ",";
+    }
 }
 
 static const char *as_json(mp_arena *a, request *r) {
   const mp_graph *g = r->g;
   mp_inspect_totals t = mp_inspect_sum(a, g);
+  mp_text text = {0};
+  mp_text_add(a, &text, "{\"values\":[");
+  add_values(a, r, &text);
+  mp_text_add(a, &text, "],");
   json_t *root = r->root = json_object();
   set(root, "opset", json_integer(g->opset));
   set(root, "ir_version", json_integer(g->ir_version));
   set(root, "producer", json_text(a, g->producer_version[0] ? mp_format(a, "%s %s", g->producer, g->producer_version) : g->producer));
   set(root, "nodes", json_integer(g->node_count));
-  json_t *values = set(root, "values", json_array());
-  for (uint32_t i = 0; i < g->node_count; i++)
-    for (int k = 0; k < g->nodes[i].outs; k++)
-      if (g->nodes[i].out[k] >= 0) json_array_append_new(values, value_json(a, &g->values[g->nodes[i].out[k]]));
-  set(root, "inputs", names_json(a, g, g->inputs, g->input_count));
-  set(root, "outputs", names_json(a, g, g->outputs, g->output_count));
+  add_names(a, g, set(root, "inputs", json_array()), g->inputs, g->input_count);
+  add_names(a, g, set(root, "outputs", json_array()), g->outputs, g->output_count);
   set(root, "static_values", json_integer((json_int_t)t.known));
+  set(root, "numeric_values", json_integer((json_int_t)t.numeric)); /* of the static ones: without a named dimension */
   set(root, "parameters", json_integer((json_int_t)t.parameters));
   set(root, "parameter_bytes", json_integer((json_int_t)t.parameter_bytes));
   set(root, "macs", json_integer((json_int_t)t.macs));
   set(root, "flops", json_integer((json_int_t)t.flops));
-  set(root, "unknown_ops", unknown_ops_json(a, g));
+  add_unknown_ops(a, g, set(root, "unknown_ops", json_array()));
   json_t *warnings = set(root, "warnings", json_array());
   for (uint32_t i = 0; i < g->warning_count; i++) json_array_append_new(warnings, json_text(a, g->warnings[i]));
-  r->text = json_dumps(root, JSON_COMPACT);
-  if (!r->text) mp_fail(a, MP_INTERNAL, "out of memory while writing the report");
-  return mp_format(a, "%s\n", r->text);
+  add_piece(a, r, &text, 1); /* without its '{': the values came first */
+  mp_text_add(a, &text, "\n");
+  return text.at;
 }
 
 static const void *report(mp_arena *a, void *arg) {
@@ -153,6 +175,6 @@ const char *mp_report_inspect(mp_arena *a, const mp_graph *g, const mp_inspect_o
   request r = {.g = g, .o = o};
   const char *text = mp_protect(a, err, report, &r);
   json_decref(r.root);
-  free(r.text);
+  free(r.piece);
   return text;
 }

@@ -1,8 +1,11 @@
 /* What a graph holds, for people: a table by operator type or by module path, one node, or what is not known. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "planner/inspect.h"
+
+#define MAX_DEPTH 32 /* of the module tree */
 
 typedef struct row { /* sums over the nodes of one operator type, or of one module */
   const char *label;
@@ -126,7 +129,12 @@ static void print_rows(mp_arena *a, mp_text *t, const char *first, const row *ro
   }
 }
 
-static uint64_t weight(const row *r) { return r->flops ? r->flops : r->nodes; }
+static int by_weight(const void *x, const void *y) { /* most FLOPs first, then most nodes, then by name */
+  const row *a = x, *b = y;
+  if (a->flops != b->flops) return a->flops < b->flops ? 1 : -1;
+  if (a->nodes != b->nodes) return a->nodes < b->nodes ? 1 : -1;
+  return strcmp(a->label, b->label);
+}
 
 static void by_operator(mp_arena *a, mp_text *text, const mp_graph *g) {
   table t = new_table(a, g);
@@ -137,12 +145,9 @@ static void by_operator(mp_arena *a, mp_text *text, const mp_graph *g) {
     int32_t r = row_of(&t, label, strlen(label), label, -1); /* rows may move: not inside the next expression */
     add_node(&t, &t.rows.at[r], n);
   }
+  if (t.rows.n) qsort(t.rows.at, t.rows.n, sizeof *t.rows.at, by_weight);
   uint32_t *order = mp_alloc_array(a, t.rows.n, sizeof *order);
-  for (uint32_t i = 0; i < t.rows.n; i++) { /* most FLOPs first; few rows: insertion sort */
-    uint32_t k = i;
-    for (; k && weight(&t.rows.at[order[k - 1]]) < weight(&t.rows.at[i]); k--) order[k] = order[k - 1];
-    order[k] = i;
-  }
+  for (uint32_t i = 0; i < t.rows.n; i++) order[i] = i;
   print_rows(a, text, "operator", t.rows.at, order, t.rows.n);
 }
 
@@ -183,15 +188,22 @@ static int32_t module_row(table *t, const char *path, size_t n) { /* with its pa
   return row_of(t, path, n, mp_format(t->a, "%*s%.*s", depth * 2, "", (int)(n - dot), path + dot), parent);
 }
 
+static size_t length_of(const char *path) { /* up to MAX_DEPTH components: deeper ones count with their parent */
+  int depth = 0;
+  for (const char *p = path; *p; p++)
+    if (*p == '.' && ++depth == MAX_DEPTH) return (size_t)(p - path);
+  return strlen(path);
+}
+
 static void by_module(mp_arena *a, mp_text *text, const mp_graph *g) {
   table t = new_table(a, g);
   module_row(&t, "", 0);
   for (uint32_t i = 0; i < g->node_count; i++) {
     const char *path = module_path(a, &g->nodes[i]);
-    size_t n = strlen(path);
+    size_t n = length_of(path);
     row sum = {0};
     add_node(&t, &sum, &g->nodes[i]);
-    for (int32_t r = module_row(&t, path, n < 2000 ? n : 0); r >= 0; r = t.rows.at[r].parent) {
+    for (int32_t r = module_row(&t, path, n); r >= 0; r = t.rows.at[r].parent) {
       row *to = &t.rows.at[r];
       to->nodes++;
       to->parameters += sum.parameters;
