@@ -54,6 +54,7 @@ struct mp_rec {
   mp_hit **owner;        /* of each node, NULL */
   int32_t module;        /* instance that calls go to now */
   const char *path;      /* its path */
+  const char *scope;     /* name of the node that opened it, NULL */
   MP_VEC(mp_lifted) lifted;
   mp_names *scopes;      /* every scope of node names, and what is around it */
   const mp_hit *charged; /* the hit whose nodes a call has been given */
@@ -104,7 +105,7 @@ int32_t mp_r_result(mp_rec *r, const mp_hit *h, int slot);
 /* a call whose one result is the root's first output */
 void mp_r_last(mp_rec *r, const mp_hit *h, const char *name, const mp_arg *args, uint32_t n);
 
-const char *mp_r_module_path(mp_rec *r, int32_t node);         /* NULL: the name has none */
+const char *mp_r_module_path(mp_rec *r, int32_t node);         /* "": the name has none */
 void mp_recover_habits(mp_rec *r);                           /* habits.c: what ran in place, what without gradients */
 
 /* ---- rows' functions, by family ---- */

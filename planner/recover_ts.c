@@ -395,14 +395,15 @@ static size_t without_turn(const mp_rec *r, const char *name, size_t len, const 
   return has_parameters(r, path, path_len) ? len : n - 1;
 }
 
-/* "/fn/fn.0/relu_1" -> "fn.0.relu": a child of a Sequential repeats its parent's name, a second run has a number */
-const char *mp_r_module_path(mp_rec *r, int32_t node) {
-  const mp_node *n = mp_r_node(r, node);
-  if (n->name[0] != '/') return NULL;
+/* The modules around a node, outermost first: "/fn/fn.0/relu_1" -> "fn", "fn.0", "fn.0.relu". A child of a Sequential repeats its parent's name, a second run has a
+ * number. raw: where each one's scope ends in the node's name. */
+static uint32_t modules_of(mp_rec *r, const mp_node *n, const char **paths, size_t *raw, uint32_t max) {
+  if (n->name[0] != '/') return 0;
   const char *end = n->name + scope_length(n), *prev = NULL;
   size_t prev_len = 0, len = 0;
+  uint32_t count = 0;
   char *path = mp_alloc(r->a, (size_t)(end - n->name) + 2);
-  for (const char *p = n->name; p < end;) {
+  for (const char *p = n->name; p < end && count < max;) {
     const char *part = p + 1, *stop = memchr(part, '/', (size_t)(end - part));
     if (!stop) stop = end;
     size_t size = (size_t)(stop - part);
@@ -416,21 +417,44 @@ const char *mp_r_module_path(mp_rec *r, int32_t node) {
       len -= scope - kept;
       prev_len -= scope - kept;
     }
+    paths[count] = mp_strndup(r->a, path, len);
+    raw[count++] = scope;
     prev = part;
     p = stop;
   }
-  path[len] = 0;
-  return path;
+  return count;
+}
+
+enum { MAX_DEPTH = 32 };
+
+const char *mp_r_module_path(mp_rec *r, int32_t node) {
+  const char *paths[MAX_DEPTH];
+  size_t raw[MAX_DEPTH];
+  uint32_t n = modules_of(r, mp_r_node(r, node), paths, raw, MAX_DEPTH);
+  return n ? paths[n - 1] : "";
+}
+
+/* opens the modules of a node; one whose scope has another name than before has begun a new run */
+static void enter(mp_rec *r, int32_t node) {
+  const char *paths[MAX_DEPTH], *name = mp_r_node(r, node)->name;
+  size_t raw[MAX_DEPTH];
+  if (name[0] != '/') return;
+  uint32_t n = modules_of(r, mp_r_node(r, node), paths, raw, MAX_DEPTH);
+  size_t last = r->scope ? (size_t)(strrchr(r->scope, '/') - r->scope) : 0;
+  for (uint32_t i = 0; i < n && r->scope; i++)
+    if (raw[i] > last || strncmp(r->scope, name, raw[i]) != 0 || r->scope[raw[i]] != '/') {
+      mp_builder_leave(r->b, paths[i]);
+      break;
+    }
+  r->module = n ? mp_builder_modules(r->b, paths, NULL, n) : mp_builder_module(r->b, "", NULL);
+  r->path = n ? paths[n - 1] : "";
+  r->scope = name;
 }
 
 static void emit(mp_rec *r, mp_hit *h) {
   if (h->done) return;
   h->done = true;
-  const char *path = mp_r_module_path(r, h->root);
-  if (path) {
-    r->module = mp_builder_module(r->b, path, NULL);
-    r->path = path;
-  }
+  enter(r, h->root);
   if (h->row == &unknown_row) {
     const mp_node *n = mp_r_node(r, h->root);
     mp_arg *args = mp_alloc_array(r->a, n->ins, sizeof *args);
