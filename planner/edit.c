@@ -1,9 +1,354 @@
-/* program -> program: the loss, dropout and LoRA that the run asks for and the file lacks. */
+/* program -> program: the loss, the dropout and the LoRA adapters that the run asks for and the file lacks.
+ *
+ * An inference export ends in logits and has no dropout. A loss is put behind them, its labels become one more input. Dropout goes where a transformer block has it: after
+ * the embeddings' sum, on attention probabilities, and on what a projection adds to the residual stream. Everything that is assumed is a warning. */
+#include <string.h>
+
 #include "planner/inside.h"
 
+typedef struct edit {
+  mp_arena *a;
+  const mp_program *p;
+  const mp_run *run;
+  mp_builder *b;
+  uint32_t *reads;  /* of each old variable */
+  bool *drop;       /* old variables that dropout follows */
+  int32_t *now;     /* what readers of an old variable read */
+  int32_t module;   /* old instance that calls go to now */
+  uint32_t dropped;
+  MP_VEC(int32_t) inputs;
+  MP_VEC(int32_t) outputs;
+} edit;
+
+typedef struct request {
+  const mp_program *p;
+  const mp_run *run;
+} request;
+
+static bool is(const mp_call *c, const char *name) { return c && !strcmp(c->row->name, name); }
+static const mp_var *var_at(const edit *e, int32_t v) { return &e->p->vars[v]; }
+static int32_t operand(const mp_call *c, uint32_t i) { return c && i < c->arg_count && c->args[i].kind == MP_ARG_VAR ? c->args[i].as.var : -1; }
+static const mp_call *maker(const edit *e, int32_t v) { return v < 0 || var_at(e, v)->call < 0 ? NULL : &e->p->calls[var_at(e, v)->call]; }
+
+static bool view(const mp_call *c) {
+  return is(c, "aten::reshape") || is(c, "aten::view") || is(c, "aten::_unsafe_view") || is(c, "aten::transpose") || is(c, "aten::contiguous") || is(c, "aten::clone");
+}
+
+static void count_reads(edit *e) {
+  e->reads = mp_alloc_array(e->a, e->p->var_count, sizeof *e->reads);
+  for (uint32_t c = 0; c < e->p->call_count; c++) {
+    const mp_call *call = &e->p->calls[c];
+    for (uint32_t i = 0; i < call->arg_count; i++) {
+      if (call->args[i].kind == MP_ARG_VAR) e->reads[call->args[i].as.var]++;
+      for (uint32_t k = 0; call->args[i].kind == MP_ARG_VARS && k < call->args[i].n; k++)
+        if (call->args[i].as.vars[k] >= 0) e->reads[call->args[i].as.vars[k]]++;
+    }
+  }
+}
+
+/* ---- where dropout goes ---- */
+
+/* a projection's result, through views that nobody else reads */
+static bool projected(const edit *e, int32_t v) {
+  for (int step = 0; step < 6; step++) {
+    const mp_call *m = maker(e, v);
+    if (!m || e->reads[v] != 1) return false;
+    if (is(m, "aten::linear") || is(m, "aten::addmm")) return true;
+    if (!view(m)) return false;
+    v = operand(m, 0);
+  }
+  return false;
+}
+
+static bool same_dims(const edit *e, int32_t a, int32_t b) {
+  const mp_var *x = var_at(e, a), *y = var_at(e, b);
+  if (x->rank != y->rank) return false;
+  for (int i = 0; i < x->rank; i++)
+    if (x->dims[i] != y->dims[i]) return false;
+  return true;
+}
+
+/* does v follow from embeddings (and positions) alone, by sums, scales and norms */
+static bool embedded(const edit *e, int32_t v) {
+  const mp_call *m = maker(e, v);
+  if (is(m, "aten::embedding")) return true;
+  if (is(m, "aten::layer_norm")) return embedded(e, operand(m, 0)) && e->reads[operand(m, 0)] == 1;
+  if (!is(m, "aten::add") && !is(m, "aten::mul")) return false;
+  int32_t a = operand(m, 0), b = operand(m, 1);
+  if (a < 0 || e->reads[a] != 1 || !embedded(e, a)) return false;
+  return b < 0 || var_at(e, b)->role != MP_ROLE_RESULT || (e->reads[b] == 1 && embedded(e, b)) || var_at(e, b)->rank < 3;
+}
+
+static void place_dropout(edit *e) {
+  const mp_program *p = e->p;
+  for (uint32_t c = 0; c < p->call_count; c++) {
+    const mp_call *call = &p->calls[c];
+    int32_t a = operand(call, 0), b = operand(call, 1), out = call->out_count ? call->outs[0] : -1;
+    if (is(call, "aten::add") && a >= 0 && b >= 0 && var_at(e, a)->rank == 3 && same_dims(e, a, b)) {
+      if (projected(e, a)) e->drop[a] = true;
+      if (projected(e, b)) e->drop[b] = true;
+    } else if (is(call, "aten::matmul") || is(call, "aten::bmm")) {
+      const mp_call *m = maker(e, a);
+      if (is(m, "aten::to") || is(m, "aten::type_as") || is(m, "aten::_to_copy")) m = maker(e, operand(m, 0));
+      if (is(m, "aten::softmax") && b >= 0 && var_at(e, b)->role == MP_ROLE_RESULT) e->drop[a] = true;
+    } else if (out >= 0 && e->reads[out] > 1 && var_at(e, out)->rank == 3 && embedded(e, out)) {
+      e->drop[out] = true;
+    }
+  }
+}
+
+static bool has_dropout(const mp_program *p) {
+  for (uint32_t c = 0; c < p->call_count; c++) {
+    const mp_call *call = &p->calls[c];
+    if (is(call, "aten::dropout") || is(call, "aten::native_dropout")) return true;
+    if (is(call, "aten::scaled_dot_product_attention") && call->arg_count > 4 && call->args[4].kind == MP_ARG_FLOAT && call->args[4].as.f > 0) return true;
+  }
+  return false;
+}
+
+/* ---- copying ---- */
+
+/* opens the module instance that old calls of `instance` belong to */
+static int32_t enter(edit *e, int32_t instance) {
+  const char *paths[64], *types[64];
+  uint32_t n = 0;
+  const mp_instance *at = e->p->instances;
+  for (int32_t m = instance; m > 0 && n < 64; m = at[m].parent) n++;
+  uint32_t k = n;
+  for (int32_t m = instance; m > 0 && k > 0; m = at[m].parent) {
+    paths[--k] = at[m].path;
+    types[k] = at[m].type;
+  }
+  for (int32_t m = instance; m > 0; m = at[m].parent) { /* another run of a module that is open */
+    for (int32_t o = e->module; o > 0; o = at[o].parent)
+      if (o != m && !strcmp(at[o].path, at[m].path)) mp_builder_leave(e->b, at[m].path);
+  }
+  e->module = instance;
+  return n ? mp_builder_modules(e->b, paths, types, n) : mp_builder_module(e->b, "", NULL);
+}
+
+static mp_arg renamed(edit *e, mp_arg a) {
+  if (a.kind == MP_ARG_VAR) a.as.var = e->now[a.as.var];
+  if (a.kind == MP_ARG_VARS) {
+    int32_t *list = mp_alloc_array(e->a, a.n, sizeof *list);
+    for (uint32_t i = 0; i < a.n; i++) list[i] = a.as.vars[i] < 0 ? -1 : e->now[a.as.vars[i]];
+    a.as.vars = list;
+  }
+  return a;
+}
+
+static int32_t like(edit *e, int32_t v, const char *name) {
+  const mp_var x = *mp_builder_at(e->b, v);
+  return mp_builder_var(e->b, MP_ROLE_RESULT, name, x.dtype, x.rank, x.dims, -1);
+}
+
+/* a new call with one result */
+static int32_t call(edit *e, int32_t module, const char *name, const mp_arg *args, uint32_t n, int32_t out) {
+  mp_builder_call(e->b, name, args, n, &out, 1, module, NULL, 0);
+  return out;
+}
+
+static void add_dropout(edit *e, int32_t old, int32_t instance) {
+  int32_t parent = e->p->instances[instance].parent;
+  int32_t module = enter(e, parent > 0 && !is(maker(e, old), "aten::softmax") ? parent : instance);
+  mp_arg args[] = {mp_arg_var(e->now[old]), mp_arg_float(e->run->dropout), mp_arg_bool(true)};
+  e->now[old] = call(e, module, "aten::dropout", args, 3, like(e, e->now[old], "dropout"));
+  e->dropped++;
+}
+
+/* ---- LoRA (Hu et al. 2021; the form of peft): y = linear(x, W) + scale * linear(linear(x, A), B), W frozen ---- */
+
+static bool adapted(const edit *e, const mp_call *c) {
+  int32_t w = operand(c, 1);
+  if (!e->run->lora_rank || !is(c, "aten::linear") || w < 0 || var_at(e, w)->role != MP_ROLE_PARAMETER || var_at(e, w)->rank != 2) return false;
+  const char *glob = e->run->lora_glob, *path = e->p->instances[c->module].path;
+  return !glob || mp_glob(glob, path) || mp_glob(glob, var_at(e, w)->name);
+}
+
+static void add_lora(edit *e, const mp_call *c, int32_t module) {
+  const mp_var w = *mp_builder_at(e->b, e->now[operand(c, 1)]), y = *mp_builder_at(e->b, e->now[c->outs[0]]);
+  const char *path = e->p->instances[c->module].path;
+  int64_t rank = e->run->lora_rank, down[2] = {rank, w.dims[1]}, up[2] = {w.dims[0], rank}, inner[MP_RANK];
+  int32_t a = mp_builder_var(e->b, MP_ROLE_PARAMETER, mp_format(e->a, "%s.lora_A.default.weight", path), w.dtype, 2, down, -1);
+  int32_t b = mp_builder_var(e->b, MP_ROLE_PARAMETER, mp_format(e->a, "%s.lora_B.default.weight", path), w.dtype, 2, up, -1);
+  memcpy(inner, y.dims, sizeof inner);
+  inner[y.rank - 1] = rank;
+  mp_arg first[] = {renamed(e, c->args[0]), mp_arg_var(a)};
+  int32_t t = call(e, module, "aten::linear", first, 2, mp_builder_var(e->b, MP_ROLE_RESULT, "lora_A", y.dtype, y.rank, inner, -1));
+  mp_arg second[] = {mp_arg_var(t), mp_arg_var(b)};
+  t = call(e, module, "aten::linear", second, 2, like(e, e->now[c->outs[0]], "lora_B"));
+  mp_arg scale[] = {mp_arg_var(t), mp_arg_float(2.0)};
+  t = call(e, module, "aten::mul", scale, 2, like(e, t, "scaled"));
+  mp_arg sum[] = {mp_arg_var(e->now[c->outs[0]]), mp_arg_var(t)};
+  e->now[c->outs[0]] = call(e, module, "aten::add", sum, 2, like(e, t, "adapted"));
+}
+
+static void copy_calls(edit *e) {
+  const mp_program *p = e->p;
+  uint32_t adapters = 0;
+  for (uint32_t c = 0; c < p->call_count; c++) {
+    const mp_call *old = &p->calls[c];
+    int32_t module = enter(e, old->module);
+    mp_arg *args = mp_alloc_array(e->a, old->arg_count, sizeof *args);
+    for (uint32_t i = 0; i < old->arg_count; i++) args[i] = renamed(e, old->args[i]);
+    if (e->run->dropout >= 0 && old->arg_count > 4 && is(old, "aten::scaled_dot_product_attention")) args[4] = mp_arg_float(e->run->dropout);
+    if (e->run->dropout >= 0 && old->arg_count > 1 && (is(old, "aten::dropout") || is(old, "aten::native_dropout"))) args[1] = mp_arg_float(e->run->dropout);
+    int32_t *outs = mp_alloc_array(e->a, old->out_count, sizeof *outs);
+    for (uint32_t i = 0; i < old->out_count; i++) outs[i] = old->outs[i];
+    mp_call *copy = mp_builder_call_at(e->b, mp_builder_call(e->b, old->row->name, args, old->arg_count, outs, old->out_count, module, old->nodes, old->node_count));
+    copy->in_place = old->in_place;
+    copy->no_grad = old->no_grad;
+    copy->source = old->source;
+    copy->macs = old->macs;
+    copy->flops = old->flops;
+    if (adapted(e, old)) {
+      add_lora(e, old, module);
+      adapters++;
+    }
+    for (uint32_t i = 0; i < old->out_count; i++)
+      if (old->outs[i] >= 0 && e->drop[old->outs[i]]) add_dropout(e, old->outs[i], old->module);
+  }
+  if (e->run->lora_rank && !adapters) mp_fail(e->a, MP_BAD_INPUT, "%s: --lora '%s' matches no linear layer", p->path, e->run->lora_glob ? e->run->lora_glob : "*");
+}
+
+static void copy_vars(edit *e) {
+  const mp_program *p = e->p;
+  e->now = mp_alloc_array(e->a, p->var_count, sizeof *e->now);
+  for (uint32_t i = 0; i < p->var_count; i++) {
+    const mp_var *v = &p->vars[i];
+    e->now[i] = mp_builder_var(e->b, v->role, v->name, v->dtype, v->rank, v->dims, v->value);
+    mp_builder_at(e->b, e->now[i])->tied = v->tied;
+  }
+}
+
+/* ---- the loss ---- */
+
+static bool scalar_loss(const mp_program *p) {
+  return p->output_count == 1 && p->vars[p->outputs[0]].rank == 0 && mp_dtype_is_float(p->vars[p->outputs[0]].dtype);
+}
+
+/* attention that is causal: then the model predicts the next token */
+static bool causal(const mp_program *p) {
+  for (uint32_t c = 0; c < p->call_count; c++) {
+    const mp_call *x = &p->calls[c];
+    if (is(x, "aten::scaled_dot_product_attention") && x->arg_count > 5 && x->args[5].kind == MP_ARG_BOOL && x->args[5].as.b) return true;
+    if (is(x, "aten::tril") || is(x, "aten::triu")) return true;
+  }
+  return false;
+}
+
+static int32_t reshaped(edit *e, int32_t v, int rank, const int64_t *dims) {
+  const mp_var x = *mp_builder_at(e->b, v);
+  mp_arg args[] = {mp_arg_var(v), mp_arg_ints(e->a, dims, (uint32_t)rank)};
+  return call(e, 0, "aten::reshape", args, 2, mp_builder_var(e->b, MP_ROLE_RESULT, x.name, x.dtype, rank, dims, -1));
+}
+
+/* labels[:, 1:] with one ignored label behind, as causal language models shift them */
+static int32_t shifted(edit *e, int32_t labels) {
+  mp_var v = *mp_builder_at(e->b, labels);
+  int64_t pad[2] = {0, 1}, full = v.dims[1];
+  mp_arg padding[] = {mp_arg_var(labels), mp_arg_ints(e->a, pad, 2), mp_arg_str("constant"), mp_arg_float(-100)};
+  v.dims[1] = full + 1;
+  int32_t t = call(e, 0, "aten::pad", padding, 4, mp_builder_var(e->b, MP_ROLE_RESULT, v.name, v.dtype, v.rank, v.dims, -1));
+  mp_arg cut[] = {mp_arg_var(t), mp_arg_int(1), mp_arg_int(1), mp_arg_int(full + 1), mp_arg_int(1)};
+  v.dims[1] = full;
+  return call(e, 0, "aten::slice", cut, 5, mp_builder_var(e->b, MP_ROLE_RESULT, v.name, v.dtype, v.rank, v.dims, -1));
+}
+
+/* cross entropy over the classes: (N, C), (B, S, V) flattened, (B, C, H, W) */
+static int32_t cross_entropy(edit *e, int32_t logits) {
+  const mp_var x = *mp_builder_at(e->b, logits);
+  int64_t dims[MP_RANK];
+  int rank = 0;
+  for (int i = 0; i < x.rank; i++)
+    if (i != (x.rank == 3 ? 2 : 1)) dims[rank++] = x.dims[i];
+  int32_t labels = mp_builder_var(e->b, MP_ROLE_INPUT, mp_format(e->a, "labels%s%s", e->outputs.n > 1 ? "." : "", e->outputs.n > 1 ? x.name : ""), MP_INT64, rank, dims, -1);
+  *mp_push(e->a, &e->inputs) = labels;
+  if (x.rank == 3) {
+    int64_t rows = x.dims[0] * x.dims[1], flat[2] = {rows, x.dims[2]};
+    if (causal(e->p)) {
+      mp_arg wide[] = {mp_arg_var(logits), mp_arg_dtype(MP_FLOAT)};
+      logits = call(e, 0, "aten::to", wide, 2, mp_builder_var(e->b, MP_ROLE_RESULT, x.name, MP_FLOAT, x.rank, x.dims, -1));
+      labels = shifted(e, labels);
+    }
+    logits = reshaped(e, logits, 2, flat);
+    labels = reshaped(e, labels, 1, flat);
+  }
+  mp_arg args[] = {mp_arg_var(logits), mp_arg_var(labels), mp_arg_none(), mp_arg_int(1), mp_arg_int(-100), mp_arg_float(0)};
+  return call(e, 0, "aten::cross_entropy_loss", args, 6, mp_builder_var(e->b, MP_ROLE_RESULT, "loss", x.dtype, 0, NULL, -1));
+}
+
+static int32_t other_loss(edit *e, int32_t out, mp_loss kind) {
+  const mp_var x = *mp_builder_at(e->b, out);
+  int32_t loss = mp_builder_var(e->b, MP_ROLE_RESULT, "loss", x.dtype, 0, NULL, -1);
+  if (kind == MP_LOSS_SUM) {
+    mp_arg args[] = {mp_arg_var(out)};
+    return call(e, 0, "aten::sum", args, 1, loss);
+  }
+  int32_t target = mp_builder_var(e->b, MP_ROLE_INPUT, "target", x.dtype, x.rank, x.dims, -1);
+  *mp_push(e->a, &e->inputs) = target;
+  mp_arg args[] = {mp_arg_var(out), mp_arg_var(target), mp_arg_int(1)};
+  return call(e, 0, "aten::mse_loss", args, 3, loss);
+}
+
+static bool named_logits(const char *name) { return strstr(name, "logits") != NULL; }
+
+/* the outputs that a loss reads: those called logits, else the first floating one */
+static void add_loss(edit *e) {
+  const mp_program *p = e->p;
+  mp_loss kind = e->run->loss;
+  MP_VEC(int32_t) heads = {0};
+  for (int pass = 0; pass < 2 && !heads.n; pass++)
+    for (uint32_t i = 0; i < p->output_count && (!pass || !heads.n); i++) {
+      const mp_var *v = &p->vars[p->outputs[i]];
+      if (mp_dtype_is_float(v->dtype) && v->rank > 0 && (pass || named_logits(v->name))) *mp_push(e->a, &heads) = e->now[p->outputs[i]];
+    }
+  if (!heads.n) mp_fail(e->a, MP_BAD_INPUT, "%s: no output is a floating tensor that a loss can read; use --loss none or --infer", p->path);
+  e->module = 0;
+  mp_builder_module(e->b, "", NULL);
+  int32_t total = -1;
+  for (size_t i = 0; i < heads.n; i++) {
+    const mp_var v = *mp_builder_at(e->b, heads.at[i]);
+    mp_loss now = kind;
+    if (kind == MP_LOSS_AUTO) {
+      now = v.rank >= 2 && v.dims[v.rank == 3 ? 2 : 1] >= 2 ? MP_LOSS_CROSS_ENTROPY : MP_LOSS_MSE;
+      mp_builder_warn(e->b, "the file has no loss: %s of output '%s' is assumed (--loss says another)", now == MP_LOSS_MSE ? "the mean squared error" : "the cross entropy", v.name);
+    }
+    if (now == MP_LOSS_CROSS_ENTROPY && v.rank < 2)
+      mp_fail(e->a, MP_BAD_INPUT, "%s: --loss cross-entropy needs an output with classes, and '%s' has rank %d; use --loss mse or sum", p->path, v.name, v.rank);
+    int32_t loss = now == MP_LOSS_CROSS_ENTROPY ? cross_entropy(e, heads.at[i]) : other_loss(e, heads.at[i], now);
+    mp_arg sum[] = {mp_arg_var(total), mp_arg_var(loss)};
+    total = total < 0 ? loss : call(e, 0, "aten::add", sum, 2, like(e, loss, "loss"));
+  }
+  e->outputs.n = 0;
+  *mp_push(e->a, &e->outputs) = total;
+}
+
+/* ---- the stage ---- */
+
+static const void *apply(mp_arena *a, void *arg) {
+  const request *q = arg;
+  const mp_program *p = q->p;
+  bool loss = !q->run->infer && q->run->loss != MP_LOSS_NONE && !scalar_loss(p);
+  bool place = q->run->dropout > 0 && !has_dropout(p) && !p->training;
+  if (!loss && q->run->dropout < 0 && !q->run->lora_rank) return p;
+  edit *e = mp_alloc(a, sizeof *e);
+  *e = (edit){.a = a, .p = p, .run = q->run, .b = mp_builder_new(a, p->graph)};
+  e->drop = mp_alloc_array(a, p->var_count, sizeof *e->drop);
+  count_reads(e);
+  if (place) place_dropout(e);
+  copy_vars(e);
+  for (uint32_t i = 0; i < p->warning_count; i++)
+    if (strncmp(p->warnings[i], "no rule for", 11) != 0) mp_builder_warn(e->b, "%s", p->warnings[i]); /* the builder says that itself */
+  for (uint32_t i = 0; i < p->input_count; i++) *mp_push(a, &e->inputs) = e->now[p->inputs[i]];
+  copy_calls(e);
+  for (uint32_t i = 0; i < p->output_count; i++) *mp_push(a, &e->outputs) = e->now[p->outputs[i]];
+  if (loss) add_loss(e);
+  if (place) mp_builder_warn(e->b, "dropout %g is put on %u places where transformer blocks have it: the file has none", q->run->dropout, e->dropped);
+  return mp_builder_finish(e->b, e->inputs.at, (uint32_t)e->inputs.n, e->outputs.at, (uint32_t)e->outputs.n, p->exporter, p->training);
+}
+
 const mp_program *mp_program_edit(mp_arena *a, const mp_program *p, const mp_run *run, mp_err *err) {
-  (void)a;
-  (void)run;
-  (void)err;
-  return p;
+  request q = {p, run};
+  return p ? mp_protect(a, err, apply, &q) : NULL;
 }
