@@ -74,7 +74,7 @@ static bool same_dims(mp_rec *r, int32_t a, int32_t b) {
 static void find_in_place(mp_rec *r, const uint32_t *reads) {
   static const char *const activations[] = {"aten::relu", "aten::hardtanh", "aten::hardswish", "aten::silu", "aten::leaky_relu"};
   uint32_t count = 0, linears = 0, convolutions = layers(r, &linears);
-  bool adds = convolutions > 4, activations_too = convolutions > linears;
+  bool adds = convolutions > 0, activations_too = convolutions > linears;
   for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
     const mp_call *call = mp_builder_call_at(r->b, c);
     if (is(call, "aten::add") && mp_builder_at(r->b, call->outs[0])->rank == 4 && shortcut(call, reads) == 0) adds = false;

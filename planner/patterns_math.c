@@ -58,6 +58,8 @@ MP_ROW_EMIT(mp_row_cast) {
       int32_t c = mp_r_maker(r, mp_r_node(r, mul)->in[k], "Cast");
       if (c >= 0 && r->cast[c] == MP_CAST_SCOPED) args[1] = mp_r_tensor(r, mp_r_in(r, c, 0));
     }
+    for (uint32_t v = 0; v < r->g->value_count && args[1].kind == MP_ARG_DTYPE; v++) /* sines: the model's type */
+      if (r->var[v] >= 0 && mp_builder_at(r->b, r->var[v])->role == MP_ROLE_PARAMETER) args[1] = mp_arg_var(r->var[v]);
   }
   mp_r_last(r, h, args[1].kind == MP_ARG_VAR ? "aten::type_as" : "aten::to", args, 2);
 }

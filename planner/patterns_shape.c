@@ -448,6 +448,13 @@ MP_ROW_EMIT(mp_row_full) {
     mp_r_last(r, h, name_of(r, h), args, 2);
     return;
   }
+  int32_t user, x = -1;
+  if (!mp_r_rank(r, n->out[0]) && mp_r_users(r, n->out[0], &user, 1) == 1) x = mp_r_in(r, user, 0); /* torch.full([], v, dtype=x.dtype), to divide x by */
+  if (x >= 0 && x != n->out[0] && r->var[x] >= 0 && mp_dtype_is_float(t)) {
+    mp_arg args[] = {mp_r_tensor(r, x), result_dims(r, h), mp_arg_int(0)};
+    mp_r_last(r, h, "aten::new_full", args, 3);
+    return;
+  }
   mp_arg args[] = {result_dims(r, h), mp_arg_int(0), mp_arg_dtype(t)};
   mp_r_last(r, h, "aten::full", args, 3);
 }

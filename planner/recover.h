@@ -66,7 +66,7 @@ typedef enum mp_cast_kind {
   MP_CAST_ALIAS,  /* nothing */
   MP_CAST_FLOAT,  /* .float() before a loss: whoever reads it reads the copy */
   MP_CAST_SCOPED, /* .float() at the head of a norm: inside its module only; the tracer gave the tensor's later uses the cast's name too */
-  MP_CAST_BACK    /* .to(x.dtype) at the end of such a norm, of a softmax in fp32 */
+  MP_CAST_BACK    /* .to(x.dtype) at the end of such a norm, of a softmax in fp32, of sines */
 } mp_cast_kind;
 
 /* ---- the table (patterns.c) ---- */

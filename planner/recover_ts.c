@@ -227,7 +227,7 @@ static void find_casts(mp_rec *r) {
     const mp_node *n = &g->nodes[i];
     if (!is(n, "Cast") || n->ins < 1 || n->in[0] < 0 || n->out[0] < 0) continue;
     const mp_value *from = value_at(r, n->in[0]), *to = value_at(r, n->out[0]);
-    if (from->dtype != to->dtype || !mp_dtype_is_float(to->dtype) || r->fixed[n->in[0]]) continue;
+    if (from->dtype != to->dtype || !mp_dtype_is_float(to->dtype)) continue;
     int32_t p = resolve(r, n->in[0], -1), maker = mp_r_producer(r, p);
     const mp_node *m = maker >= 0 ? mp_r_node(r, maker) : NULL;
     if (m && is(m, "Cast") && r->cast[maker] == MP_CAST_BACK) r->cast[maker] = MP_CAST_ALIAS, r->cast[i] = MP_CAST_BACK; /* softmax(dtype=float32).to(dtype): two casts */
@@ -238,6 +238,7 @@ static void find_casts(mp_rec *r) {
         int32_t x = m->in[k] >= 0 ? value_at(r, m->in[k])->producer : -1;
         if (x >= 0 && is(mp_r_node(r, x), "Cast") && r->cast[x] == MP_CAST_SCOPED) r->cast[i] = MP_CAST_BACK;
       }
+    else if (m && (is(m, "Cos") || is(m, "Sin"))) r->cast[i] = MP_CAST_BACK; /* a rotary embedding's tables, .to(x.dtype) */
     else if (ends_in_loss(r, n->out[0], 0)) r->cast[i] = MP_CAST_FLOAT;
   }
 }
