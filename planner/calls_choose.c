@@ -18,7 +18,7 @@ static const mp_grad where_grad = {"WhereBackward0", where_backward};
 
 static mp_ten number_tensor(mp_em *e, uint32_t i, mp_ten beside) { /* at::where wraps a Python number into a 0-d tensor */
   if (mp_c_is_ten(e, i)) return mp_c_ten(e, i);
-  return mp_em_scalar(e, "aten::scalar_tensor", beside >= 0 ? mp_em_info(e, beside)->dtype : MP_FLOAT);
+  return mp_em_scalar(e, "aten::scalar_tensor", beside >= 0 ? mp_em_info(e, beside)->dtype : mp_em_made_dtype(e, MP_FLOAT));
 }
 
 static void f_where(mp_em *e) {

@@ -5,7 +5,7 @@
 
 static mp_dtype dtype_among(mp_em *e) { /* the keyword stands at a different place in every schema */
   for (uint32_t i = 0; i < mp_c_count(e); i++)
-    if (mp_arg_dtype_at(e, i) != MP_UNDEFINED) return mp_arg_dtype_at(e, i);
+    if (mp_arg_dtype_at(e, i) != MP_UNDEFINED) return mp_em_made_dtype(e, mp_arg_dtype_at(e, i));
   return MP_UNDEFINED;
 }
 
@@ -17,7 +17,7 @@ static mp_ten made(mp_em *e, int at, mp_dtype t) {
   int rank = given ? (int)mp_c_ints(e, (uint32_t)at, dims, MP_RANK) : v ? v->rank : 0;
   if (!given && v && rank > 0) memcpy(dims, v->dims, (size_t)rank * sizeof *dims);
   if (t == MP_UNDEFINED) t = dtype_among(e);
-  if (t == MP_UNDEFINED) t = v && !mp_dtype_is_float(v->dtype) && v->dtype != MP_UNDEFINED ? v->dtype : MP_FLOAT;
+  if (t == MP_UNDEFINED) t = v && !mp_dtype_is_float(v->dtype) && v->dtype != MP_UNDEFINED ? v->dtype : mp_em_made_dtype(e, MP_FLOAT);
   return mp_em_new(e, mp_em_call(e)->row->name, t, rank, dims);
 }
 
@@ -27,13 +27,13 @@ static void f_indices(mp_em *e) { mp_c_out(e, 0, made(e, -1, MP_INT64)); }
 
 static void f_full(mp_em *e) { /* (size, value): an integer value makes integers */
   mp_dtype t = dtype_among(e);
-  if (t == MP_UNDEFINED && mp_c_count(e) > 1) t = mp_em_call(e)->args[1].kind == MP_ARG_INT ? MP_INT64 : mp_em_call(e)->args[1].kind == MP_ARG_BOOL ? MP_BOOL : MP_FLOAT;
+  if (t == MP_UNDEFINED && mp_c_count(e) > 1) t = mp_em_call(e)->args[1].kind == MP_ARG_INT ? MP_INT64 : mp_em_call(e)->args[1].kind == MP_ARG_BOOL ? MP_BOOL : mp_em_made_dtype(e, MP_FLOAT);
   mp_c_out(e, 0, made(e, 0, t));
 }
 static void f_scalar_tensor(mp_em *e) {
   mp_dtype t = dtype_among(e);
   const mp_var *v = mp_c_out_var(e, 0);
-  mp_c_out(e, 0, mp_em_scalar(e, "aten::scalar_tensor", t != MP_UNDEFINED ? t : v && v->dtype != MP_UNDEFINED && !mp_dtype_is_float(v->dtype) ? v->dtype : MP_FLOAT));
+  mp_c_out(e, 0, mp_em_scalar(e, "aten::scalar_tensor", t != MP_UNDEFINED ? t : v && v->dtype != MP_UNDEFINED && !mp_dtype_is_float(v->dtype) ? v->dtype : mp_em_made_dtype(e, MP_FLOAT)));
 }
 static void f_like(mp_em *e) { /* zeros_like(x), rand_like(x) */
   mp_dtype t = dtype_among(e);

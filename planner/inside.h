@@ -285,6 +285,9 @@ typedef enum mp_policy { MP_CAST_NONE, MP_CAST_HALF, MP_CAST_FP32, MP_CAST_PROMO
 
 /* autocast's cast of one tensor, for a composite call whose inner calls have policies of their own; t itself when autocast is off or it has the type already */
 mp_ten mp_em_autocast(mp_em *e, mp_ten t, mp_policy p);
+/* The floating type that a tensor made from nothing has: sources write dtype=x.dtype, of which an fp32 export shows only float32, so in a pure half run float32 is the
+ * model's type. Other types stay. (A cast of a tensor to float32 is meant as it stands.) */
+mp_dtype mp_em_made_dtype(const mp_em *e, mp_dtype t);
 bool mp_em_is_autocast(const mp_em *e);
 mp_dtype mp_em_autocast_dtype(const mp_em *e); /* half or bfloat16 */
 

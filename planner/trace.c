@@ -28,6 +28,8 @@ static mp_dtype run_dtype(const mp_run *run, mp_dtype t) {
   return t == MP_FLOAT && want != MP_FLOAT ? want : t;
 }
 
+mp_dtype mp_em_made_dtype(const mp_em *e, mp_dtype t) { return run_dtype(e->run, t); }
+
 typedef struct job {
   const mp_program *p;
   const mp_run *run;
