@@ -142,6 +142,12 @@ static void f_div(mp_em *e) {
   frame_shut(e, &f);
 }
 
+mp_ten mp_div(mp_em *e, mp_ten a, mp_ten b) {
+  mp_ten out = mp_kernel2(e, "aten::div", a, b);
+  mp_record(e, &div_grad, MP_TENS(a, b), MP_TENS(mp_em_needs(e, b) ? a : -1, b), MP_INTS(0, 0), out);
+  return out;
+}
+
 static void f_integer(mp_em *e) { /* floor_divide, bitwise_and ...: no gradient */
   mp_ten x = mp_c_is_ten(e, 0) ? mp_c_ten(e, 0) : -1, y = other_of(e);
   if (mp_em_call(e)->in_place && x >= 0) mp_c_out(e, 0, x);

@@ -33,6 +33,9 @@ static void wrong(mp_em *e, const char *what) {
 }
 
 static mp_ten convolution(mp_em *e, mp_ten x, mp_ten w, mp_ten bias, const conv *c) {
+  bias = mp_em_autocast(e, bias, MP_CAST_HALF); /* here, not by the row: uneven padding pads the operand as it comes */
+  w = mp_em_autocast(e, w, MP_CAST_HALF);
+  x = mp_em_autocast(e, x, MP_CAST_HALF);
   mp_tensor_info i = *mp_em_info(e, x), k = *mp_em_info(e, w);
   if (i.rank != c->n + 2 || k.rank != i.rank) wrong(e, "operands of unequal rank");
   bool last = mp_is_channels_last(&i) || mp_is_channels_last(&k);
@@ -46,8 +49,7 @@ static mp_ten convolution(mp_em *e, mp_ten x, mp_ten w, mp_ten bias, const conv 
   if (last) mp_strides_channels_last(i.rank, dims, strides);
   else mp_strides_contiguous(i.rank, dims, strides);
   mp_ten y = mp_em_new_strided(e, "aten::convolution", i.dtype, i.rank, dims, strides);
-  bool nx = mp_em_needs(e, x), nw = mp_em_needs(e, w);
-  mp_record(e, &convolution_grad, MP_TENS(x, w, bias), MP_TENS(nw ? x : -1, nx ? w : -1), MP_INTS(last), y);
+  mp_record(e, &convolution_grad, MP_TENS(x, w, bias), MP_TENS(x, w), MP_INTS(last), y);
   return y;
 }
 
@@ -117,14 +119,14 @@ static void f_convolution(mp_em *e) { /* (x, weight, bias, stride, padding, dila
 }
 
 static const mp_call_row rows[] = {
-    {"aten::conv1d", f_conv, MP_CAST_HALF, "keeps its input; uneven padding: the padded copy"},
-    {"aten::conv2d", f_conv, MP_CAST_HALF, "keeps its input; uneven padding: the padded copy"},
-    {"aten::conv3d", f_conv, MP_CAST_HALF, "keeps its input; uneven padding: the padded copy"},
-    {"aten::conv_transpose1d", f_conv_transpose, MP_CAST_HALF, "keeps its input"},
-    {"aten::conv_transpose2d", f_conv_transpose, MP_CAST_HALF, "keeps its input"},
-    {"aten::conv_transpose3d", f_conv_transpose, MP_CAST_HALF, "keeps its input"},
-    {"aten::convolution", f_convolution, MP_CAST_HALF, "keeps its input"},
-    {"aten::_convolution", f_convolution, MP_CAST_HALF, "keeps its input"},
-    {"aten::cudnn_convolution", f_convolution, MP_CAST_HALF, "keeps its input"},
+    {"aten::conv1d", f_conv, MP_CAST_NONE, "keeps its input; uneven padding: the padded copy"},
+    {"aten::conv2d", f_conv, MP_CAST_NONE, "keeps its input; uneven padding: the padded copy"},
+    {"aten::conv3d", f_conv, MP_CAST_NONE, "keeps its input; uneven padding: the padded copy"},
+    {"aten::conv_transpose1d", f_conv_transpose, MP_CAST_NONE, "keeps its input"},
+    {"aten::conv_transpose2d", f_conv_transpose, MP_CAST_NONE, "keeps its input"},
+    {"aten::conv_transpose3d", f_conv_transpose, MP_CAST_NONE, "keeps its input"},
+    {"aten::convolution", f_convolution, MP_CAST_NONE, "keeps its input"},
+    {"aten::_convolution", f_convolution, MP_CAST_NONE, "keeps its input"},
+    {"aten::cudnn_convolution", f_convolution, MP_CAST_NONE, "keeps its input"},
 };
 const mp_call_table mp_calls_conv = {rows, MP_COUNT(rows)};

@@ -28,6 +28,7 @@ static void f_embedding_bag(mp_em *e) { /* (weight, indices, offsets, ...) */
   size_t s = mp_em_enter(e);
   mp_tensor_info i = *mp_em_info(e, ids), wi = *mp_em_info(e, w);
   int64_t count = (int64_t)mp_numel(&i), bags = offsets >= 0 ? mp_em_info(e, offsets)->dims[0] : i.dims[0], dims[] = {bags, wi.dims[1]};
+  if (offsets < 0) offsets = mp_em_new(e, "aten::arange", MP_INT64, 1, &bags);
   const char *op = "aten::_embedding_bag";
   mp_ten y = mp_em_new(e, op, wi.dtype, 2, dims), bag_of = mp_em_new(e, op, MP_INT64, 1, &count), size = mp_em_new(e, op, MP_INT64, 1, &bags);
   mp_record(e, &embedding_bag_grad, MP_TENS(w), MP_TENS(ids, offsets, bag_of, size), MP_NO_INTS, y);
@@ -120,15 +121,18 @@ static mp_ten smoothed(mp_em *e, mp_ten x, mp_ten target, mp_ten w, int64_t redu
   mp_ten each = w >= 0 ? mp_op_mul(e, logp, class_weight(e, w, rank)) : logp;
   mp_ten total = mp_sum(e, each, &axis, 1, false, wide_sum(e, each)), all = mp_op_neg(e, total);
   mp_em_drop(e, total);
+  if (w >= 0) mp_em_drop(e, each);
   mp_ten ignored = mp_kernel(e, "aten::eq", MP_BOOL, MP_TENS(target));
   mp_em_set_what(e, ignored, MP_WHAT_MASK);
   mp_ten soft = mp_em_alias(e, all); /* masked_fill_ */
   mp_record(e, &filled_grad, MP_TENS(all), MP_TENS(ignored), MP_NO_INTS, soft);
   if (reduction == REDUCE_MEAN) {
-    mp_ten kept = mp_kernel(e, "aten::bitwise_not", MP_BOOL, MP_TENS(ignored));
+    mp_ten kept = w >= 0 ? mp_kernel1(e, "aten::masked_fill", target) : mp_kernel(e, "aten::bitwise_not", MP_BOOL, MP_TENS(ignored)), each_weight = -1;
+    if (w >= 0) each_weight = mp_kernel(e, "aten::gather", mp_em_info(e, w)->dtype, MP_TENS(target));
     mp_ten count = mp_em_scalar(e, "aten::sum", w >= 0 ? mp_em_info(e, w)->dtype : MP_INT64), sum = mp_sum(e, soft, MP_NO_INTS, false, wide_sum(e, soft));
     soft = ratio(e, sum, count);
     mp_em_drop(e, kept);
+    if (each_weight >= 0) mp_em_drop(e, each_weight);
     mp_em_drop(e, sum);
   } else if (reduction == REDUCE_SUM) soft = mp_sum(e, soft, MP_NO_INTS, false, wide_sum(e, soft));
   mp_ten right = mp_op_mul_scalar(e, soft, 0.1), left = mp_op_mul_scalar(e, hard, 0.9);
@@ -220,6 +224,7 @@ static void f_kl_div(mp_em *e) { /* (x, target, reduction, log_target) */
   if (mp_c_bool(e, 3, false)) {
     mp_ten d = mp_sub(e, t, x);
     y = mp_op_mul(e, mp_unary(e, "exp", t), d);
+    mp_em_drop(e, d);
   } else {
     mp_ten cross = mp_op_mul(e, t, x);
     mp_ten own = mp_kernel2(e, "aten::xlogy", t, t);
@@ -230,6 +235,18 @@ static void f_kl_div(mp_em *e) { /* (x, target, reduction, log_target) */
   y = reduced(e, y, mp_c_int(e, 2, REDUCE_MEAN));
   mp_em_leave1(e, s, y);
   mp_c_out(e, 0, y);
+}
+
+static void f_cosine_similarity(mp_em *e) { /* (x1, x2, dim, eps): both over their norms, which clamp_ then changes, multiplied, summed */
+  size_t s = mp_em_enter(e);
+  mp_ten x = mp_c_ten(e, 0), y = mp_c_ten(e, 1);
+  int64_t dim = mp_call_axis(e, mp_c_int(e, 2, 1), mp_em_info(e, x)->rank);
+  mp_ten nx = mp_op_clone(e, mp_norm(e, x, dim), false), ny = mp_op_clone(e, mp_norm(e, y, dim), false);
+  mp_em_scalar(e, "aten::scalar_tensor", mp_em_info(e, x)->dtype);
+  mp_ten right = mp_div(e, y, ny), left = mp_div(e, x, nx);
+  mp_ten out = mp_sum(e, mp_op_mul(e, left, right), &dim, 1, false, MP_UNDEFINED);
+  mp_em_leave1(e, s, out);
+  mp_c_out(e, 0, out);
 }
 
 static const mp_call_row rows[] = {
@@ -248,6 +265,7 @@ static const mp_call_row rows[] = {
     {"aten::binary_cross_entropy", f_bce, MP_CAST_NONE, "keeps its input and target"},
     {"aten::binary_cross_entropy_with_logits", f_bce_logits, MP_CAST_FP32, "keeps its input and target"},
     {"aten::l1_loss", f_l1_loss, MP_CAST_FP32, "keeps the difference"},
+    {"aten::cosine_similarity", f_cosine_similarity, MP_CAST_FP32, "keeps both operands, their norms twice, both unit vectors"},
     {"aten::kl_div", f_kl_div, MP_CAST_FP32, "keeps the target"},
 };
 const mp_call_table mp_calls_loss = {rows, MP_COUNT(rows)};

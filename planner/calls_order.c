@@ -47,6 +47,7 @@ static void f_softmin(mp_em *e) { mp_c_out(e, 0, mp_op_softmax(e, mp_op_neg(e, m
 static void cumsum_backward(mp_em *e, mp_bw *b) { /* grad.flip(dim).cumsum(dim).flip(dim) */
   mp_ten g = mp_bw_grad(b, 0);
   if (g < 0) return;
+  g = mp_op_to(e, g, mp_bw_input(b, 0)->dtype);
   mp_tensor_info i = *mp_em_info(e, g);
   int64_t axis = mp_bw_meta(b)[0];
   if (mp_numel(&i) <= 1 || i.dims[axis] == 1) {

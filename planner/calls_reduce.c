@@ -237,7 +237,7 @@ static void norm_backward_of(mp_em *e, mp_bw *b, int64_t order) {
     return;
   }
   size_t s = mp_em_enter(e);
-  mp_ten scaled = mp_kernels(e, order == 16 ? "div" : order < 16 ? "sgn abs pow ~mul" : "abs ~mul", MP_TENS(x));
+  mp_ten scaled = mp_kernels(e, order == 16 ? "div" : order < 16 ? "sgn abs pow ~mul" : "abs ~mul", MP_TENS(x, restored(e, b, r)));
   if (order != 16) up = mp_statement(e, "pow div", MP_TENS(r));
   mp_kernels(e, "?eq", MP_TENS(r));
   if (order != 16) up = mp_op_expand(e, restored(e, b, up), mp_em_info(e, x)->rank, mp_em_info(e, x)->dims);
@@ -249,11 +249,17 @@ static void norm_p_backward(mp_em *e, mp_bw *b) { norm_backward_of(e, b, 24); }
 static const mp_grad norm2_grad = {"LinalgVectorNormBackward0", norm2_backward}, norm1_grad = {"LinalgVectorNormBackward0", norm1_backward},
                      norm_p_grad = {"LinalgVectorNormBackward0", norm_p_backward};
 
+mp_ten mp_norm(mp_em *e, mp_ten x, int64_t dim) { /* the Euclidean norm, the dimension kept */
+  reduction r = reduction_of(&dim, 1, true);
+  mp_ten out = mp_reduced(e, "aten::linalg_vector_norm", mp_em_info(e, x)->dtype, x, r.dims, 1, true);
+  return recorded(e, &norm2_grad, x, &r, out, MP_TENS(x, out));
+}
+
 static void f_norm(mp_em *e) { /* (x, order, dims, keepdim, dtype) */
   mp_ten x = mp_c_ten(e, 0);
   reduction r = reduction_at(e, x, 2);
   double p = mp_c_float(e, 1, 2.0);
-  mp_dtype t = mp_arg_dtype_at(e, 4);
+  mp_dtype t = wide_dtype(e, x, mp_arg_dtype_at(e, 4));
   mp_ten out = mp_reduced(e, "aten::linalg_vector_norm", t == MP_UNDEFINED ? mp_em_info(e, x)->dtype : t, x, r.dims, r.n, r.keepdim);
   const mp_grad *row = p > 1.9 && p < 2.1 ? &norm2_grad : p > 0.9 && p < 1.1 ? &norm1_grad : &norm_p_grad;
   mp_c_out(e, 0, recorded(e, row, x, &r, out, MP_TENS(x, out)));
@@ -270,6 +276,7 @@ static void prod_backward(mp_em *e, mp_bw *b) { /* prod_safe_zeros_backward: pro
   mp_ten g = mp_bw_grad(b, 0), x = mp_bw_saved(b, 0);
   if (g < 0) return;
   const int64_t *m = mp_bw_meta(b);
+  x = mp_op_to(e, x, mp_em_info(e, g)->dtype);
   mp_tensor_info i = *mp_em_info(e, x);
   int64_t axis = mp_bw_meta_count(b) > 1 ? m[1] : 0;
   if (mp_bw_meta_count(b) == 1) {
@@ -318,9 +325,9 @@ static const mp_call_row rows[] = {
     {"aten::amax", f_amax, MP_CAST_NONE, "keeps its input and result"},
     {"aten::amin", f_amin, MP_CAST_NONE, "keeps its input and result"},
     {"aten::logsumexp", f_logsumexp, MP_CAST_FP32, "keeps its input and result"},
-    {"aten::norm", f_norm, MP_CAST_FP32, "keeps its input and result"},
-    {"aten::linalg_vector_norm", f_norm, MP_CAST_FP32, "keeps its input and result"},
-    {"aten::frobenius_norm", f_norm, MP_CAST_FP32, "keeps its input and result"},
+    {"aten::norm", f_norm, MP_CAST_NONE, "keeps its input and result"},
+    {"aten::linalg_vector_norm", f_norm, MP_CAST_NONE, "keeps its input and result"},
+    {"aten::frobenius_norm", f_norm, MP_CAST_NONE, "keeps its input and result"},
     {"aten::prod", f_prod, MP_CAST_NONE, "keeps its input and result"},
     {"aten::any", f_any, MP_CAST_NONE, ""},
     {"aten::all", f_any, MP_CAST_NONE, ""},
