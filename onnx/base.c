@@ -256,7 +256,7 @@ static size_t slot_of(const mp_names *t, const char *s, size_t len, uint32_t h) 
   for (; t->slots[i].id; i = (i + 1) & t->mask)
     if (t->slots[i].hash == h) {
       const char *text = t->texts.at[t->slots[i].id - 1];
-      if (strncmp(text, s, len) == 0 && !text[len]) break;
+      if ((!len || strncmp(text, s, len) == 0) && !text[len]) break; /* s may be NULL where len is 0 */
     }
   return i;
 }

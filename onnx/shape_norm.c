@@ -7,7 +7,7 @@ static void statistic(mp_infer *c, int o, mp_dtype t, int64_t axis) {
   mp_infer_shape(c, 0, &s);
   if (o >= mp_infer_outs(c) || !mp_infer_wants(c, o)) return;
   if (s.rank >= 0 && !mp_axis(c, &axis, s.rank)) return;
-  for (int64_t i = axis; i < s.rank; i++) s.dims[i] = mp_num(1);
+  for (int64_t i = axis; s.rank >= 0 && i < s.rank; i++) s.dims[i] = mp_num(1); /* an axis below 0 is checked only where the rank is known */
   mp_infer_set(c, o, t, s.rank < 0 ? NULL : &s);
 }
 
