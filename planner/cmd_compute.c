@@ -1,5 +1,4 @@
 /* memplan compute: a model's operations, a machine's, or the published table. */
-#include <argp.h>
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -8,39 +7,21 @@
 #include <string.h>
 
 #include "planner/cmd.h"
-#include "planner/memplan.h"
+#include "planner/cmd_options.h"
 
 #define MANY 64
 
-enum {
-  SAMPLES = 256,
-  EPOCHS,
-  BATCH,
-  RECOMPUTE,
-  ACCUMULATE,
-  PHASE,
-  COUNT,
-  DAYS,
-  UTILIZATION,
-  PRECISION,
-  PEAK,
-  CPU,
-  PRICE,
-  PUBLISHED,
-  MODELS,
-  DIM,
-  JSON,
-  QUIET
-};
+enum { SAMPLES = 0x100, EPOCHS, BATCH, RECOMPUTE, PHASE, COUNT, DAYS, UTILIZATION, MATH, PEAK, CPU, PRICE, PUBLISHED, MODELS };
 
 typedef struct state {
   mp_arena *a;
+  mp_options common;
   mp_compute_options o;
-  mp_binding bindings[MANY];
+  mp_plan plan;
   mp_compute_phase phases[MANY];
-  const char *device, *models;
+  const char *models;
   double epochs;
-  bool published, json, quiet, scheduled;
+  bool published, scheduled;
 } state;
 
 /* "90", "1.2e6", "0.33": positive */
@@ -99,10 +80,14 @@ static void recompute(struct argp_state *s, state *st, const char *arg) {
     argp_failure(s, 2, 0, "--recompute '%s': expected none, selective, full or the fraction of the forward pass (0.5)", arg);
 }
 
+/* clang-format off: one case, one option a line */
 static error_t parse(int key, char *arg, struct argp_state *s) {
   state *st = s->input;
   mp_compute_options *o = &st->o;
   switch (key) {
+    case ARGP_KEY_INIT:
+      s->child_inputs[0] = &st->common;
+      break;
     case SAMPLES:
       o->samples = number(s, "--samples", arg);
       break;
@@ -112,17 +97,11 @@ static error_t parse(int key, char *arg, struct argp_state *s) {
     case BATCH:
       o->batch = whole(s, "--batch", arg);
       break;
-    case ACCUMULATE:
-      o->accumulate = whole(s, "--accumulate", arg);
-      break;
     case RECOMPUTE:
       recompute(s, st, arg);
       break;
     case PHASE:
       phase(s, st, arg);
-      break;
-    case 'd':
-      st->device = arg;
       break;
     case COUNT:
       o->count = number(s, "--count", arg);
@@ -134,7 +113,7 @@ static error_t parse(int key, char *arg, struct argp_state *s) {
       o->utilization = number(s, "--utilization", arg);
       if (o->utilization > 1) argp_failure(s, 2, 0, "--utilization '%s': expected a fraction of the peak, above 0 and at most 1", arg);
       break;
-    case PRECISION:
+    case MATH:
       o->precision = arg;
       break;
     case PEAK:
@@ -152,64 +131,61 @@ static error_t parse(int key, char *arg, struct argp_state *s) {
     case MODELS:
       st->models = arg;
       break;
-    case DIM:
-      if (o->binding_count == MANY) argp_failure(s, 2, 0, "more than %d --dim options", MANY);
-      bind(s, st, arg, &st->bindings[o->binding_count++]);
-      break;
-    case JSON:
-      st->json = true;
-      break;
-    case QUIET:
-      st->quiet = true;
-      break;
-    case ARGP_KEY_ARG:
-      if (o->model) argp_failure(s, 2, 0, "one model at a time: '%s' and '%s'", o->model, arg);
-      o->model = arg;
-      break;
     default:
       return ARGP_ERR_UNKNOWN;
   }
   return 0;
 }
 
-/* clang-format off: one option a line */
 static const struct argp_option list[] = {
-    {NULL, 0, NULL, 0, "Method 1: counted from the model", 1},
+    {NULL, 0, NULL, 0, "Method 1: counted from the model; with its micro-batch bound, memory too", 1},
     {"samples", SAMPLES, "N", 0, "samples in an epoch", 1},
     {"epochs", EPOCHS, "E", 0, "epochs (default 1)", 1},
     {"phase", PHASE, "EPOCHS:DIM=N,...", 0, "a stretch of a schedule with dims of its own; repeat for each", 1},
     {"batch", BATCH, "N", 0, "samples that one pass of the file runs (default: the first axis of the first input, 1 where it is open)", 1},
-    {"dim", DIM, "NAME=N", 0, "bind a dimension (INPUT:AXIS=N: one axis); repeatable", 1},
     {"recompute", RECOMPUTE, "WHAT", 0,
-     "what backward runs again: none, selective (products of two activations), full, or a fraction of the forward pass", 1},
-    {"accumulate", ACCUMULATE, "N", 0, "micro-batches in a step", 1},
+     "what backward runs again, if --checkpoint does not say: none, selective (products of two activations), full, or a fraction", 1},
     {NULL, 0, NULL, 0, "Method 2: by time; with a model, also time, energy and cost", 2},
-    {"device", 'd', "D", 0, "a device of memplan devices", 2},
-    {"count", COUNT, "N", 0, "how many of them (default 1)", 2},
+    {"count", COUNT, "N", 0, "how many devices (default 1)", 2},
     {"days", DAYS, "T", 0, "how long they ran", 2},
     {"utilization", UTILIZATION, "U", 0, "fraction of the peak (default 0.33; for a CPU 0.17)", 2},
-    {"precision", PRECISION, "P", 0, "whose peak: fp32 (default), tf32, fp16, bf16, fp8", 2},
+    {"math", MATH, "P", 0, "whose peak: fp32, tf32, fp16, bf16, fp8 (default: what --precision multiplies in)", 2},
     {"peak", PEAK, "TFLOPS", 0, "peak of one device, instead of the catalogue's", 2},
     {"cpu", CPU, NULL, 0, "the devices are CPUs", 2},
     {"price", PRICE, "X", 0, "price of a device-hour", 2},
     {NULL, 0, NULL, 0, "Published figures", 3},
     {"published", PUBLISHED, NULL, 0, "print the table of known results: published, recomputed, ratio", 3},
     {"models", MODELS, "DIR", 0, "where the sample models are, whose own count then stands beside (default samples)", 3},
-    {NULL, 0, NULL, 0, "Output", 4},
-    {"json", JSON, NULL, 0, "one JSON object", 4},
-    {"quiet", QUIET, NULL, 0, "no notes", 4},
     {0}};
-
 /* clang-format on */
 
 static const char *work(state *st, mp_err *err) {
   mp_compute_options *o = &st->o;
-  if (st->published) return mp_report_published(st->a, st->models, st->json, err);
-  if (st->device && !(o->device = mp_device_find(st->a, st->device, err))) return NULL;
+  mp_options *common = &st->common;
+  if (st->published) return mp_report_published(st->a, st->models, common->json, err);
+  if (common->models.n > 1 || common->devices.n > 1) {
+    mp_err_set(err, MP_BAD_INPUT, "one model and one device at a time: '%s' is the second",
+               (common->models.n > 1 ? &common->models : &common->devices)->at[1]);
+    return NULL;
+  }
+  uint32_t devices = 0;
+  const mp_device *const *d = mp_options_devices(common, &devices, err);
+  o->bindings = d ? mp_options_bindings(common, &o->binding_count, err) : NULL;
+  if (!o->bindings) return NULL;
+  if (devices > 1) {
+    mp_err_set(err, MP_BAD_INPUT, "--device all: which one? compute takes one device");
+    return NULL;
+  }
+  if (devices) o->device = d[0];
+  if (common->models.n) o->model = common->models.at[0];
+  st->plan = (mp_plan){.checkpoint = common->checkpoint.at, .checkpoints = common->checkpoint.n};
+  o->run = &common->run;
+  o->plan = &st->plan;
+  o->workspaces = common->workspaces;
   if (!st->scheduled) st->phases[o->phase_count++] = (mp_compute_phase){.epochs = st->epochs > 0 ? st->epochs : 1};
   const mp_compute *c = mp_compute_make(st->a, o, err);
-  for (uint32_t i = 0; c && i < c->warning_count && !st->quiet && !st->json; i++) fprintf(stderr, "warning: %s\n", c->warnings[i]);
-  return c ? mp_report_compute(st->a, o, c, st->json, err) : NULL;
+  for (uint32_t i = 0; c && i < c->warning_count && !common->quiet && !common->json; i++) fprintf(stderr, "warning: %s\n", c->warnings[i]);
+  return c ? mp_report_compute(st->a, o, c, common->json, err) : NULL;
 }
 
 typedef struct call {
@@ -219,10 +195,9 @@ typedef struct call {
 } call;
 
 static const void *body(mp_arena *a, void *arg) {
-  static const struct argp argp = {.options = list,
-                                   .parser = parse,
-                                   .args_doc = "[MODEL]",
-                                   .doc = "Counts the floating-point operations of a whole training run, and its time, energy and cost."};
+  static const struct argp_child children[] = {{&mp_options_argp, 0, "The run, as memplan fit has it", 4}, {0}};
+  static const struct argp argp = {
+      list, parse, NULL, "Counts the floating-point operations of a whole training run, and its time, energy and cost.", children, NULL, NULL};
   call *c = arg;
   argp_parse(&argp, c->argc, c->argv, 0, NULL, c->st);
   mp_err err = {0};
@@ -233,18 +208,18 @@ static const void *body(mp_arena *a, void *arg) {
 }
 
 int mp_cmd_compute(int argc, char **argv) {
-  state st = {.a = mp_arena_new(0), .models = "samples", .o = {.count = 1, .accumulate = 1}};
-  if (!st.a) return fputs("memplan compute: out of memory\n", stderr), MP_INTERNAL;
-  st.o.bindings = st.bindings;
-  st.o.phases = st.phases;
+  mp_arena *a = mp_arena_new(0);
+  if (!a) return fputs("memplan compute: out of memory\n", stderr), MP_INTERNAL;
+  static state st;
+  st = (state){.a = a, .models = "samples", .o = {.count = 1, .phases = st.phases}};
+  mp_options_init(&st.common, a);
+  st.common.model_optional = true;
   argp_err_exit_status = 2;
   call c = {argc, argv, &st};
   mp_err err = {0};
-  const char *text = mp_protect(st.a, &err, body, &c);
-  if (text)
-    printf("%s%s", text, st.json ? "\n" : "");
-  else
-    fprintf(stderr, "memplan compute: %s\n", err.text);
-  mp_arena_free(st.a);
-  return text ? 0 : err.code;
+  const char *text = mp_protect(a, &err, body, &c);
+  int code = text ? 0 : mp_complain("memplan compute", &err);
+  if (text) printf("%s%s", text, st.common.json ? "\n" : "");
+  mp_arena_free(a);
+  return code;
 }

@@ -143,7 +143,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case QUIET: o->quiet = true; break;
     case ARGP_KEY_ARG: add(state, &o->models, arg); break;
     case ARGP_KEY_END:
-      if (!o->models.n) argp_error(state, "which model? give the path of an ONNX file");
+      if (!o->models.n && !o->model_optional) argp_error(state, "which model? give the path of an ONNX file");
       o->run.freeze = o->freeze.at;
       o->run.freezes = o->freeze.n;
       break;

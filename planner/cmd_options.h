@@ -20,6 +20,7 @@ typedef struct mp_options {
   mp_workspaces workspaces;
   uint32_t stages; /* --devices N */
   bool json, quiet;
+  bool model_optional; /* set after mp_options_init by a command that can do without */
 } mp_options;
 
 /* The child parser: give it as a child of a command's argp with an mp_options as its input (state->child_inputs). */

@@ -13,7 +13,7 @@ typedef struct maker {
   mp_compute *c;
   const mp_model *file;
   MP_VEC(const char *) warnings;
-  uint64_t parameters; /* elements */
+  uint64_t most; /* reserved bytes of the phase that takes most memory so far */
 } maker;
 
 static void warn(maker *m, const char *text) {
@@ -100,6 +100,37 @@ static uint64_t parameters_of(const mp_graph *g) {
   return n;
 }
 
+/* What a step of this phase takes, and how much of the forward pass its plan runs again. That the program is not recovered is no reason to count
+ * nothing. */
+static void memory(maker *m, const mp_binding *b, uint32_t n, mp_compute_count *out, double *again) {
+  const mp_compute_options *o = m->o;
+  mp_question *q = mp_alloc(m->a, sizeof *q);
+  const mp_device **devices = mp_alloc_array(m->a, 1, sizeof *devices);
+  devices[0] = o->device;
+  *q = (mp_question){.path = o->model,
+                     .bindings = b,
+                     .binding_count = n,
+                     .run = o->run,
+                     .plan = o->plan,
+                     .workspaces = o->workspaces,
+                     .devices = devices,
+                     .device_count = o->device != NULL};
+  mp_err err = {0};
+  const mp_answer *x = mp_answer_make(m->a, q, &err);
+  if (!x) {
+    if (err.code != MP_BAD_INPUT) mp_fail(m->a, err.code, "%s", err.text);
+    warn(m, mp_format(m->a, "memory is not known: %s", err.text));
+    return;
+  }
+  for (uint32_t i = 0; i < x->timeline->warning_count; i++) warn(m, x->timeline->warnings[i]);
+  out->memory = x;
+  if (x->timeline->peak.reserved > m->most) {
+    m->most = x->timeline->peak.reserved;
+    m->c->peak_phase = (uint32_t)(out - m->c->phases);
+  }
+  if (x->timeline->flops_recompute) *again = (double)x->timeline->flops_recompute / (double)x->timeline->flops_forward * (double)out->macs;
+}
+
 /* An open batch dimension is bound to 1; a phase's words go before the run's for the same dimension. */
 static void count_phase(maker *m, const mp_compute_phase *phase, mp_compute_count *out) {
   const mp_compute_options *o = m->o;
@@ -141,18 +172,20 @@ static void count_phase(maker *m, const mp_compute_phase *phase, mp_compute_coun
   out->dims = dims.n ? dims.at : "";
 
   sums s = add_up(m, g);
+  if (!s.macs) warn(m, "the file has no matrix product, convolution or recurrent cell: nothing is counted");
   double again = o->recompute == MP_RECOMPUTE_SELECTIVE ? (double)s.products : o->fraction * (double)s.macs;
   out->macs = s.macs;
   out->multiply_adds = (double)s.macs / (double)out->per_pass;
   out->epochs = phase->epochs;
-  out->model_flops = out->multiply_adds * o->samples * phase->epochs * MP_OPS_A_MULTIPLY_ADD * MP_PASSES;
+  uint32_t accumulate = o->run ? o->run->accumulate : 1;
+  if (bound) {
+    out->steps = ceil(o->samples / ((double)out->per_pass * accumulate)) * phase->epochs;
+    /* N micro-batches add their gradients N - 1 times a step */
+    m->c->accumulate_flops += (double)parameters_of(g) * (accumulate - 1) * out->steps;
+    if (o->run) memory(m, b, n, out, &again);
+  }
+  out->model_flops = out->multiply_adds * o->samples * phase->epochs * MP_OPS_A_MULTIPLY_ADD * m->c->passes;
   out->recompute_flops = again / (double)out->per_pass * o->samples * phase->epochs * MP_OPS_A_MULTIPLY_ADD;
-  m->parameters = parameters_of(g);
-  /* N micro-batches add their gradients N - 1 times a step */
-  if (o->accumulate > 1 && bound)
-    m->c->accumulate_flops +=
-        (double)m->parameters * (o->accumulate - 1) * ceil(o->samples / ((double)out->per_pass * o->accumulate)) * phase->epochs;
-  if (!s.macs) warn(m, "the file has no matrix product, convolution or recurrent cell: nothing is counted");
 }
 
 static void count(maker *m) {
@@ -162,15 +195,17 @@ static void count(maker *m) {
   m->file = mp_model_read(m->a, o->model, &err);
   if (!m->file) mp_fail(m->a, err.code, "%s", err.text);
   mp_compute_count *phases = mp_alloc_array(m->a, o->phase_count, sizeof *phases);
+  m->c->phases = phases;
+  m->c->phase_count = m->c->peak_phase = o->phase_count;
   for (uint32_t i = 0; i < o->phase_count; i++) {
     count_phase(m, &o->phases[i], &phases[i]);
     m->c->model_flops += phases[i].model_flops;
     m->c->hardware_flops += phases[i].model_flops + phases[i].recompute_flops;
   }
-  m->c->phases = phases;
-  m->c->phase_count = o->phase_count;
-  if (o->accumulate > 1 && m->c->accumulate_flops == 0)
+  bool known = phases[0].steps > 0;
+  if (o->run && o->run->accumulate > 1 && !known)
     warn(m, "accumulation runs every sample forward and backward once, as without it; its additions are counted where the micro-batch is bound");
+  if (o->plan && o->plan->checkpoints && !known) warn(m, "what is recomputed by module is counted where the micro-batch is bound: add --dim for it");
 }
 
 /* ---- method 2, time, energy, cost ---- */
@@ -178,16 +213,19 @@ static void count(maker *m) {
 static double peak_of(maker *m) {
   const mp_compute_options *o = m->o;
   if (o->peak > 0) return o->peak;
-  const char *precision = o->precision ? o->precision : "fp32";
+  static const char *const multiplies[] = {[MP_FP32] = "fp32",      [MP_AMP_FP16] = "fp16",  [MP_AMP_BF16] = "bf16",
+                                           [MP_PURE_BF16] = "bf16", [MP_PURE_FP16] = "fp16", [MP_BF16_MASTER] = "bf16"};
+  const char *precision = o->precision ? o->precision : o->run ? multiplies[o->run->precision] : "fp32";
+  m->c->precision = precision;
   double peak = mp_device_peak(o->device, precision);
-  if (peak < 0) mp_fail(m->a, MP_BAD_INPUT, "precision '%s': expected fp32, tf32, fp16, bf16 or fp8", precision);
+  if (peak < 0) mp_fail(m->a, MP_BAD_INPUT, "peak of '%s': expected fp32, tf32, fp16, bf16 or fp8", precision);
   if (peak > 0) return peak;
   mp_text known = {0};
   static const char *const all[] = {"fp32", "tf32", "fp16", "bf16", "fp8"};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (mp_device_peak(o->device, all[i]) > 0) mp_text_add(m->a, &known, "%s%s", known.n ? ", " : "", all[i]);
   mp_fail(m->a, MP_BAD_INPUT, "device '%s': no %s peak is known; give --peak TFLOPS%s%s", o->device->name, precision,
-          known.n ? ", or --precision with one that is: " : "", known.n ? known.at : "");
+          known.n ? ", or --math with one that is: " : "", known.n ? known.at : "");
 }
 
 static void measure(maker *m) {
@@ -218,6 +256,7 @@ static const void *make(mp_arena *a, void *arg) {
   maker *m = arg;
   m->a = a;
   m->c = mp_alloc(a, sizeof *m->c);
+  m->c->passes = m->o->run && m->o->run->infer ? 1 : MP_PASSES;
   if (m->o->model) count(m);
   measure(m);
   m->c->warnings = m->warnings.at;

@@ -112,90 +112,6 @@ typedef struct mp_timeline {
 
 const mp_timeline *mp_timeline_make(mp_arena *a, const mp_tape *t, mp_err *err);
 
-/* ---- compute: floating-point operations of a whole training run (compute.c) ----
- * Method 1 counts: multiply-adds of one sample's forward pass x 2 operations x 3 (forward, and backward by inputs and by weights) x samples x epochs.
- * Method 2 measures by time: devices x peak x seconds x utilization. (OpenAI, "AI and Compute", 2018, appendix.) */
-#define MP_OPS_A_MULTIPLY_ADD 2.0
-#define MP_PASSES 3.0
-#define MP_UTILIZATION_GPU 0.33 /* the appendix's, where none is stated */
-#define MP_UTILIZATION_CPU 0.17
-#define MP_PFS_DAY (1e15 * 86400)
-
-typedef struct mp_compute_phase { /* one stretch of a schedule: other dims, other epochs */
-  double epochs;
-  const mp_binding *bindings; /* besides the run's */
-  uint32_t binding_count;
-} mp_compute_phase;
-
-typedef enum mp_recompute { MP_RECOMPUTE_FRACTION, MP_RECOMPUTE_SELECTIVE } mp_recompute;
-
-typedef struct mp_compute_options {
-  /* method 1 */
-  const char *model; /* path, or NULL */
-  const mp_binding *bindings;
-  uint32_t binding_count;
-  double samples;             /* in an epoch */
-  uint64_t batch;             /* samples in one pass of the file; 0: the first axis of its first input */
-  mp_recompute recompute;     /* what backward runs again: a fraction of the forward pass, or the products of two activations */
-  double fraction;
-  uint32_t accumulate;        /* micro-batches in a step */
-  const mp_compute_phase *phases; /* at least one where model is set */
-  uint32_t phase_count;
-  /* method 2, time, energy, cost */
-  const mp_device *device;    /* or NULL */
-  const char *precision;      /* of the peak: fp32, tf32, fp16, bf16, fp8; NULL: fp32 */
-  double peak;                /* TFLOP/s of one device instead of its row's; 0: the row's */
-  double count, days;         /* devices; 0 days: not known */
-  double utilization;         /* 0: MP_UTILIZATION_GPU, or _CPU where cpu is set */
-  bool cpu;
-  double price;               /* of a device-hour; 0: not known */
-} mp_compute_options;
-
-typedef struct mp_compute_count { /* method 1, one phase */
-  double epochs;
-  const char *dims;           /* "batch=1, seq=128", "" */
-  uint64_t macs;              /* multiply-adds of one pass of the file with these dims */
-  uint64_t per_pass;          /* samples in it */
-  const char *per_pass_from;  /* where that number is from */
-  double multiply_adds;       /* of one sample */
-  double model_flops;         /* of the phase */
-  double recompute_flops;
-} mp_compute_count;
-
-typedef struct mp_compute {
-  const mp_compute_count *phases;
-  uint32_t phase_count;
-  double model_flops;         /* method 1; 0 where there is no model */
-  double hardware_flops;      /* with what recomputation runs again */
-  double spent_flops;         /* method 2; 0 where devices or days are not known */
-  double accumulate_flops;    /* additions that accumulation makes; not in the two above; 0 where the micro-batch is not known */
-  double peak, utilization;   /* FLOP/s of all devices together, 0 where not known */
-  double seconds, device_hours, joules, cost; /* of the run: of --days, else of method 1 at that peak and utilization; 0 where not known */
-  const char *const *warnings;
-  uint32_t warning_count;
-} mp_compute;
-const mp_compute *mp_compute_make(mp_arena *a, const mp_compute_options *o, mp_err *err);
-double mp_compute_flops(const mp_compute *c); /* method 1's where there is a model, else method 2's */
-
-/* A published figure (published.c) with the inputs that its source states. */
-typedef struct mp_published {
-  const char *id, *result;
-  uint8_t method;             /* 1, 2; 0: no inputs stated */
-  double multiply_adds, samples, epochs;      /* method 1 */
-  double devices, tflops, days, utilization;  /* method 2 */
-  double extra;               /* a factor of its own: 12,800 networks */
-  char relation;              /* '=', or '<': an upper limit */
-  const char *printed_pf, *printed; /* petaflop and petaflop/s-days as printed, "" where not */
-  const char *why;            /* why the figure does not follow from the inputs, "" */
-  const char *model, *dims;   /* a sample model of the network and its dims, NULL */
-  uint8_t pass;               /* what the row calls samples in one pass of it: 2 words (one in, one out) of a translation */
-} mp_published;
-uint32_t mp_published_count(void);
-const mp_published *mp_published_at(uint32_t i);
-double mp_published_pfs_days(const mp_published *p);  /* the product of its stated inputs; 0 where none are */
-/* Is value, rounded to as many significant digits as `printed` has, the number that is printed? */
-bool mp_follows(double value, const char *printed);
-
 /* ---- reports: text or one JSON object, in the arena ---- */
 
 /* What a graph holds: values and their shapes, parameters, FLOPs. Text is a table by operator type, unless one of the flags asks for something else. */
@@ -204,9 +120,6 @@ typedef struct mp_inspect_options {
   const char *node;         /* one node, by its name or that of an output; NULL: none */
 } mp_inspect_options;
 const char *mp_report_inspect(mp_arena *a, const mp_graph *g, const mp_inspect_options *o, mp_err *err);
-const char *mp_report_compute(mp_arena *a, const mp_compute_options *o, const mp_compute *c, bool json, mp_err *err);
-/* models: the folder with sample models, whose own count stands beside the stated one where the file is found; NULL: none */
-const char *mp_report_published(mp_arena *a, const char *models, bool json, mp_err *err);
 
 /* The program: parameters, inputs, module instances, then one line a call: module path, name, arguments, results, ONNX nodes. */
 const char *mp_report_program(mp_arena *a, const mp_program *p, mp_err *err);
@@ -255,6 +168,97 @@ typedef struct mp_answer {
 /* file -> model -> graph -> program -> trace -> tape -> timeline -> verdicts */
 const mp_answer *mp_answer_make(mp_arena *a, const mp_question *q, mp_err *err);
 
+/* ---- compute: floating-point operations of a whole training run (compute.c) ----
+ * Method 1 counts: multiply-adds of one sample's forward pass x 2 operations x 3 (forward, and backward by inputs and by weights) x samples x epochs.
+ * Method 2 measures by time: devices x peak x seconds x utilization. (OpenAI, "AI and Compute", 2018, appendix.) */
+#define MP_OPS_A_MULTIPLY_ADD 2.0
+#define MP_PASSES 3.0
+#define MP_UTILIZATION_GPU 0.33 /* the appendix's, where none is stated */
+#define MP_UTILIZATION_CPU 0.17
+#define MP_PFS_DAY (1e15 * 86400)
+
+typedef struct mp_compute_phase { /* one stretch of a schedule: other dims, other epochs */
+  double epochs;
+  const mp_binding *bindings; /* besides the run's */
+  uint32_t binding_count;
+} mp_compute_phase;
+
+typedef enum mp_recompute { MP_RECOMPUTE_FRACTION, MP_RECOMPUTE_SELECTIVE } mp_recompute;
+
+typedef struct mp_compute_options {
+  /* method 1 */
+  const char *model; /* path, or NULL */
+  const mp_binding *bindings;
+  uint32_t binding_count;
+  double samples;             /* in an epoch */
+  uint64_t batch;             /* samples in one pass of the file; 0: the first axis of its first input */
+  mp_recompute recompute;     /* what backward runs again: a fraction of the forward pass, or the products of two activations */
+  double fraction;
+  const mp_run *run;          /* how it is trained; NULL: only operations are counted, no memory */
+  const mp_plan *plan;        /* what is recomputed by module; its share of the forward pass goes before `recompute` */
+  mp_workspaces workspaces;
+  const mp_compute_phase *phases; /* at least one where model is set */
+  uint32_t phase_count;
+  /* method 2, time, energy, cost */
+  const mp_device *device;    /* or NULL */
+  const char *precision;      /* of the peak: fp32, tf32, fp16, bf16, fp8; NULL: what the run multiplies in */
+  double peak;                /* TFLOP/s of one device instead of its row's; 0: the row's */
+  double count, days;         /* devices; 0 days: not known */
+  double utilization;         /* 0: MP_UTILIZATION_GPU, or _CPU where cpu is set */
+  bool cpu;
+  double price;               /* of a device-hour; 0: not known */
+} mp_compute_options;
+
+typedef struct mp_compute_count { /* method 1, one phase */
+  double epochs;
+  const char *dims;           /* "batch=1, seq=128", "" */
+  uint64_t macs;              /* multiply-adds of one pass of the file with these dims */
+  uint64_t per_pass;          /* samples in it */
+  const char *per_pass_from;  /* where that number is from */
+  double multiply_adds;       /* of one sample */
+  double model_flops;         /* of the phase */
+  double recompute_flops;
+  double steps;               /* of the optimizer; 0 where the micro-batch is not known */
+  const mp_answer *memory;    /* NULL where the micro-batch is not known, or the program is not */
+} mp_compute_count;
+
+typedef struct mp_compute {
+  const mp_compute_count *phases;
+  uint32_t phase_count;
+  uint32_t peak_phase;        /* the phase that takes most memory; phase_count where none is known */
+  double passes;              /* MP_PASSES; 1 where the run only infers */
+  double model_flops;         /* method 1; 0 where there is no model */
+  double hardware_flops;      /* with what recomputation runs again */
+  double spent_flops;         /* method 2; 0 where devices or days are not known */
+  double accumulate_flops;    /* additions that accumulation makes; not in the two above; 0 where the micro-batch is not known */
+  double peak, utilization;   /* FLOP/s of all devices together, 0 where not known */
+  const char *precision;      /* whose peak */
+  double seconds, device_hours, joules, cost; /* of the run: of --days, else of method 1 at that peak and utilization; 0 where not known */
+  const char *const *warnings;
+  uint32_t warning_count;
+} mp_compute;
+const mp_compute *mp_compute_make(mp_arena *a, const mp_compute_options *o, mp_err *err);
+double mp_compute_flops(const mp_compute *c); /* method 1's where there is a model, else method 2's */
+
+/* A published figure (published.c) with the inputs that its source states. */
+typedef struct mp_published {
+  const char *id, *result;
+  uint8_t method;             /* 1, 2; 0: no inputs stated */
+  double multiply_adds, samples, epochs;      /* method 1 */
+  double devices, tflops, days, utilization;  /* method 2 */
+  double extra;               /* a factor of its own: 12,800 networks */
+  char relation;              /* '=', or '<': an upper limit */
+  const char *printed_pf, *printed; /* petaflop and petaflop/s-days as printed, "" where not */
+  const char *why;            /* why the figure does not follow from the inputs, "" */
+  const char *model, *dims;   /* a sample model of the network and its dims, NULL */
+  uint8_t pass;               /* what the row calls samples in one pass of it: 2 words (one in, one out) of a translation */
+} mp_published;
+uint32_t mp_published_count(void);
+const mp_published *mp_published_at(uint32_t i);
+double mp_published_pfs_days(const mp_published *p);  /* the product of its stated inputs; 0 where none are */
+/* Is value, rounded to as many significant digits as `printed` has, the number that is printed? */
+bool mp_follows(double value, const char *printed);
+
 /* ---- splitting over devices: a 1F1B pipeline of contiguous stages ---- */
 typedef struct mp_split_row {
   const char *from, *to; /* module paths of its first and last block */
@@ -297,5 +301,9 @@ const char *mp_report_fit_ranking(mp_arena *a, const mp_answer *x, mp_err *err);
 const char *mp_report_split_text(mp_arena *a, const mp_answer *x, const mp_split *s, mp_err *err);
 /* n > 1: the first answer's object with {"rows": [one object each]}; split (may be NULL) adds {"stages": [...]} and the verdicts are then its worst stage's */
 const char *mp_report_fit_json(mp_arena *a, const mp_answer *const *answers, uint32_t n, const mp_split *split, mp_err *err);
+
+const char *mp_report_compute(mp_arena *a, const mp_compute_options *o, const mp_compute *c, bool json, mp_err *err);
+/* models: the folder with sample models, whose own count stands beside the stated one where the file is found; NULL: none */
+const char *mp_report_published(mp_arena *a, const char *models, bool json, mp_err *err);
 
 #endif

@@ -26,17 +26,37 @@ typedef struct request {
   bool json;
 } request;
 
+static json_t *memory_json(const mp_answer *x) {
+  if (!x) return json_null();
+  const mp_timeline *t = x->timeline;
+  json_t *j = json_pack("{s:{s:I,s:I,s:I},s:I,s:I,s:s}", "flops_a_step", "forward", (json_int_t)t->flops_forward, "backward",
+                        (json_int_t)t->flops_backward, "recompute", (json_int_t)t->flops_recompute, "allocated", (json_int_t)t->peak.allocated,
+                        "reserved", (json_int_t)t->peak.reserved, "phase", mp_phase_name(t->peak.phase));
+  if (x->question->device_count) {
+    const mp_verdict *v = &x->verdicts[0];
+    json_object_set_new(j, "needed", json_integer((json_int_t)v->needed));
+    json_object_set_new(j, "verdict", json_string(mp_fits_name(v->fits)));
+    json_object_set_new(j, "spare", json_integer((json_int_t)v->spare));
+  }
+  return j;
+}
+
 static json_t *count_json(const mp_compute_options *o, const mp_compute *c) {
   json_t *phases = json_array();
   for (uint32_t i = 0; i < c->phase_count; i++) {
     const mp_compute_count *p = &c->phases[i];
-    json_array_append_new(phases, json_pack("{s:f,s:s,s:I,s:I,s:s,s:f,s:f,s:f}", "epochs", p->epochs, "dims", p->dims, "macs_a_pass",
-                                            (json_int_t)p->macs, "samples_a_pass", (json_int_t)p->per_pass, "samples_a_pass_from", p->per_pass_from,
-                                            "multiply_adds", p->multiply_adds, "flops", p->model_flops, "recompute_flops", p->recompute_flops));
+    json_t *j = json_pack("{s:f,s:s,s:I,s:I,s:s,s:f}", "epochs", p->epochs, "dims", p->dims, "macs_a_pass", (json_int_t)p->macs, "samples_a_pass",
+                          (json_int_t)p->per_pass, "samples_a_pass_from", p->per_pass_from, "multiply_adds", p->multiply_adds);
+    json_object_set_new(j, "flops", json_real(p->model_flops));
+    json_object_set_new(j, "recompute_flops", json_real(p->recompute_flops));
+    json_object_set_new(j, "steps", positive(p->steps));
+    json_object_set_new(j, "memory", memory_json(p->memory));
+    json_array_append_new(phases, j);
   }
-  return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:o}", "samples", o->samples, "ops_a_multiply_add", MP_OPS_A_MULTIPLY_ADD, "passes", MP_PASSES,
+  return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:o,s:o}", "samples", o->samples, "ops_a_multiply_add", MP_OPS_A_MULTIPLY_ADD, "passes", c->passes,
                    "flops", c->model_flops, "hardware_flops", c->hardware_flops, "accumulate_flops", c->accumulate_flops, "pfs_days",
-                   c->model_flops / MP_PFS_DAY, "phases", phases);
+                   c->model_flops / MP_PFS_DAY, "peak_phase", c->peak_phase < c->phase_count ? json_integer(c->peak_phase) : json_null(), "phases",
+                   phases);
 }
 
 static const char *run_json(mp_arena *a, const request *r) {
@@ -72,16 +92,32 @@ static void add_total(mp_arena *a, mp_text *t, const char *what, double flops) {
   mp_text_add(a, t, "  %-20s %.4g FLOPs = %.4g petaflop/s-days\n", what, flops, flops / MP_PFS_DAY);
 }
 
+static double gib(double bytes) { return bytes / (double)(1u << 30); }
+
+static void memory_text(mp_arena *a, mp_text *t, const mp_answer *x) {
+  const mp_timeline *l = x->timeline;
+  mp_text_add(a, t, "  %-20s %.4g forward, %.4g backward, %.4g recomputation (FLOPs as dispatched)\n", "a step", (double)l->flops_forward,
+              (double)l->flops_backward, (double)l->flops_recompute);
+  mp_text_add(a, t, "  %-20s %.2f GiB allocated, %.2f GiB reserved, in %s", "memory", gib((double)l->peak.allocated), gib((double)l->peak.reserved),
+              mp_phase_name(l->peak.phase));
+  if (x->question->device_count)
+    mp_text_add(a, t, "; %s: %s (%.2f GiB needed, %+.2f GiB to spare)", x->verdicts[0].device->name, mp_fits_name(x->verdicts[0].fits),
+                gib((double)x->verdicts[0].needed), gib((double)x->verdicts[0].spare));
+  mp_text_add(a, t, "\n");
+}
+
 static void count_text(mp_arena *a, mp_text *t, const mp_compute_options *o, const mp_compute *c) {
-  mp_text_add(
-      a, t, "Method 1, counted: multiply-adds of a sample's forward pass x 2 x 3 (forward, backward by inputs and by weights) x samples x epochs\n");
+  mp_text_add(a, t, "Method 1, counted: multiply-adds of a sample's forward pass x 2 x %.0f (%s) x samples x epochs\n", c->passes,
+              c->passes > 1 ? "forward, backward by inputs and by weights" : "forward alone");
   for (uint32_t i = 0; i < c->phase_count; i++) {
     const mp_compute_count *p = &c->phases[i];
     if (c->phase_count > 1) mp_text_add(a, t, "  phase %-14u %s\n", i + 1, *p->dims ? p->dims : "-");
     mp_text_add(a, t, "  %-20s %llu multiply-adds / %llu sample%s (%s)\n", "one pass", (unsigned long long)p->macs, (unsigned long long)p->per_pass,
                 p->per_pass == 1 ? "" : "s", p->per_pass_from);
-    mp_text_add(a, t, "  %-20s %.6g x 2 x 3 x %.6g samples x %.6g epochs = %.4g FLOPs\n", "counted", p->multiply_adds, o->samples, p->epochs,
-                p->model_flops);
+    mp_text_add(a, t, "  %-20s %.6g x 2 x %.0f x %.6g samples x %.6g epochs = %.4g FLOPs\n", "counted", p->multiply_adds, c->passes, o->samples,
+                p->epochs, p->model_flops);
+    if (p->steps > 0) mp_text_add(a, t, "  %-20s %.6g\n", "steps", p->steps);
+    if (p->memory) memory_text(a, t, p->memory);
   }
   add_total(a, t, "model FLOPs", c->model_flops);
   if (c->hardware_flops > c->model_flops)
@@ -90,6 +126,9 @@ static void count_text(mp_arena *a, mp_text *t, const mp_compute_options *o, con
   if (c->accumulate_flops > 0)
     mp_text_add(a, t, "  %-20s %.4g FLOPs of adding gradients up (%+.3f %%)\n", "accumulation", c->accumulate_flops,
                 100 * c->accumulate_flops / c->model_flops);
+  if (c->phase_count > 1 && c->peak_phase < c->phase_count)
+    mp_text_add(a, t, "  %-20s %.2f GiB reserved, in phase %u\n", "most memory",
+                gib((double)c->phases[c->peak_phase].memory->timeline->peak.reserved), c->peak_phase + 1);
 }
 
 static void time_text(mp_arena *a, mp_text *t, const mp_compute_options *o, const mp_compute *c) {
@@ -97,11 +136,7 @@ static void time_text(mp_arena *a, mp_text *t, const mp_compute_options *o, cons
   if (c->spent_flops > 0) {
     mp_text_add(a, t, "Method 2, by time: devices x peak x seconds x utilization\n");
     mp_text_add(a, t, "  %-20s %.6g x %s at %.5g TFLOP/s%s%s x %.6g days x %.3g\n", "measured", o->count, name, c->peak / o->count / 1e12,
-                o->peak > 0 ? "" : " ",
-                o->peak > 0    ? ""
-                : o->precision ? o->precision
-                               : "fp32",
-                o->days, c->utilization);
+                c->precision ? " " : "", c->precision ? c->precision : "", o->days, c->utilization);
     add_total(a, t, "spent FLOPs", c->spent_flops);
     if (c->model_flops > 0)
       mp_text_add(a, t, "  %-20s %.3f of method 1; the run reaches %.1f %% of the peak with model FLOPs, %.1f %% with hardware FLOPs\n",
@@ -109,11 +144,7 @@ static void time_text(mp_arena *a, mp_text *t, const mp_compute_options *o, cons
                   100 * c->hardware_flops / (c->peak * c->seconds));
   } else {
     mp_text_add(a, t, "Time on %.6g x %s at %.5g TFLOP/s%s%s and %.3g of the peak\n", o->count, name, c->peak / o->count / 1e12,
-                o->peak > 0 ? "" : " ",
-                o->peak > 0    ? ""
-                : o->precision ? o->precision
-                               : "fp32",
-                c->utilization);
+                c->precision ? " " : "", c->precision ? c->precision : "", c->utilization);
     mp_text_add(a, t, "  %-20s %.4g hours = %.4g days\n", "run", c->seconds / 3600, c->seconds / 86400);
   }
   mp_text_add(a, t, "  %-20s %.6g\n", "device-hours", c->device_hours);

@@ -80,12 +80,54 @@ static void recomputation_is_what_the_hardware_does_more(void **state) {
 static void accumulation_only_adds_gradients_up(void **state) {
   (void)state;
   mp_binding b[] = {{"seq", -1, 10}, {"batch", -1, 4}};
-  const mp_compute *one = make(attention_like, (mp_compute_options){.samples = 96, .accumulate = 1}, b, 2, 2);
-  const mp_compute *three = make(attention_like, (mp_compute_options){.samples = 96, .accumulate = 3}, b, 2, 2);
+  mp_run plain = mp_run_default(), thrice = mp_run_default();
+  thrice.accumulate = 3;
+  const mp_compute *one = make(attention_like, (mp_compute_options){.samples = 96, .run = &plain}, b, 2, 2);
+  const mp_compute *three = make(attention_like, (mp_compute_options){.samples = 96, .run = &thrice}, b, 2, 2);
   assert_close(three->model_flops, one->model_flops, 0);
   assert_close(one->accumulate_flops, 0, 0);
+  assert_close(one->phases[0].steps, 48, 0);
   /* 96 / (4 x 3) = 8 steps an epoch, two additions of 8 x 16 parameters each */
+  assert_close(three->phases[0].steps, 16, 0);
   assert_close(three->accumulate_flops, 8.0 * 2 * 2 * 8 * 16, 1e-9);
+  thrice.infer = true;
+  const mp_compute *forward = make(attention_like, (mp_compute_options){.samples = 96, .run = &thrice}, b, 1, 2);
+  assert_close(forward->model_flops * 3, one->model_flops, 0.5);
+}
+
+/* progressive resizing with a growing batch: each phase has its own memory, the peak is the largest */
+static void memory_goes_by_phase(void **state) {
+  (void)state;
+  snprintf(path, sizeof path, MEMPLAN_SOURCE "/samples/bert-base.onnx");
+  mp_binding shorter[] = {{"seq", -1, 32}, {"batch", -1, 16}}, longer[] = {{"seq", -1, 128}, {"batch", -1, 8}};
+  mp_compute_phase phases[] = {{9, longer, 2}, {1, shorter, 2}};
+  mp_run run = mp_run_default();
+  mp_compute_options o = {
+      .model = path, .samples = 1000, .count = 1, .run = &run, .phases = phases, .phase_count = 2, .device = mp_device_find(arena, "t4", NULL)};
+  o.workspaces = mp_workspaces_default();
+  mp_err err = {0};
+  const mp_compute *c = mp_compute_make(arena, &o, &err);
+  if (!c) fail_msg("%s", err.text);
+  assert_int_equal(c->peak_phase, 0);
+  assert_close(c->phases[0].steps, 125 * 9, 0);
+  assert_close(c->phases[1].steps, 63, 0); /* the last batch is not full */
+  for (int i = 0; i < 2; i++) {
+    mp_question q = {.path = path, .bindings = phases[i].bindings, .binding_count = 2, .run = &run, .workspaces = mp_workspaces_default()};
+    const mp_answer *alone = mp_answer_make(arena, &q, &err);
+    assert_non_null(alone);
+    assert_int_equal(c->phases[i].memory->timeline->peak.reserved, alone->timeline->peak.reserved);
+  }
+  assert_int_equal(c->phases[0].memory->verdicts[0].fits, MP_FITS);
+  assert_close(c->hardware_flops, c->model_flops, 0);
+  /* recomputing the twelve layers runs nearly the whole forward pass again: all but the embeddings and the pooler */
+  const char *const what[] = {"encoder.layer.*"};
+  mp_plan plan = {.checkpoint = what, .checkpoints = 1};
+  o.plan = &plan;
+  const mp_compute *again = mp_compute_make(arena, &o, &err);
+  if (!again) fail_msg("%s", err.text);
+  assert_close(again->model_flops, c->model_flops, 0);
+  assert_true(again->hardware_flops > 1.3 * c->model_flops && again->hardware_flops < 4.0 / 3 * c->model_flops);
+  assert_true(again->phases[0].memory->timeline->peak.allocated < c->phases[0].memory->timeline->peak.allocated);
 }
 
 static void a_schedule_is_the_sum_of_its_phases(void **state) {
@@ -146,7 +188,7 @@ static void what_is_missing_is_said(void **state) {
       {{.device = NULL, .count = 1}, "nothing to compute"},
       {{.days = 3, .count = 1}, "nothing to compute"},
       {{.device = device("v100"), .count = 1}, "--days"},
-      {{.device = device("tpu-v3"), .count = 1, .days = 1}, "no fp32 peak is known; give --peak TFLOPS, or --precision with one that is: bf16"},
+      {{.device = device("tpu-v3"), .count = 1, .days = 1}, "no fp32 peak is known; give --peak TFLOPS, or --math with one that is: bf16"},
       {{.device = device("24GB"), .count = 1, .days = 1}, "no fp32 peak is known; give --peak TFLOPS"},
       {{.device = device("v100"), .count = 1, .days = 1, .precision = "fp12"}, "fp12"},
   };
@@ -283,6 +325,7 @@ int main(void) {
       cmocka_unit_test(multiply_adds_are_a_samples),
       cmocka_unit_test(recomputation_is_what_the_hardware_does_more),
       cmocka_unit_test(accumulation_only_adds_gradients_up),
+      cmocka_unit_test(memory_goes_by_phase),
       cmocka_unit_test(a_schedule_is_the_sum_of_its_phases),
       cmocka_unit_test(time_energy_and_cost),
       cmocka_unit_test(what_is_missing_is_said),
