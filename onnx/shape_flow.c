@@ -248,7 +248,7 @@ static void loop(mp_infer *c) {
   widen_through(c, &l);
   if (l.stops || mp_sym_compare(c, trips, mp_num(INT64_MAX)) == 0) trips = mp_int_unknown();
   if (mp_sym_compare(c, trips, mp_num(0)) == 2) trips = mp_sym_max(c, trips, mp_num(0));
-  if (mp_int_is_unknown(trips)) mp_infer_depends(c, 0, "the contents");
+  if (mp_int_is_unknown(trips)) mp_infer_depends(c, l.stops ? -1 : 0, l.stops ? "its body decides how often it runs" : "the contents");
   set_loop(c, &l, trips);
   mp_cost_body(c, l.body, trips);
 }

@@ -32,21 +32,28 @@ static void dft(mp_infer *c) {
   mp_infer_set(c, 0, mp_infer_dtype(c, 0), s.rank < 0 ? NULL : &s);
 }
 
-/* signal (batch, length, 1 or 2), step, window, frame length */
-static void stft(mp_infer *c) {
+/* signal (batch, length) or (batch, length, 1 or 2); the numbers of the inputs that hold the step, the window and the frame's length */
+static void frames(mp_infer *c, int step_in, int window_in, int frame_in) {
   int rank = mp_infer_rank(c, 0);
   if (rank >= 0 && rank != 3 && rank != 2) {
     mp_infer_bad(c, "the signal has rank %d, expected 3", rank);
     return;
   }
-  mp_int batch = rank < 0 ? mp_int_unknown() : mp_infer_dim(c, 0, 0), length = rank < 0 ? mp_int_unknown() : mp_infer_dim(c, 0, 1);
-  mp_int frame = mp_infer_has(c, 3) ? mp_scalar_dim(c, 3) : mp_infer_has(c, 2) ? (mp_infer_rank(c, 2) == 1 ? mp_infer_dim(c, 2, 0) : mp_int_unknown()) : length;
-  mp_int step = mp_scalar_dim(c, 1), room = mp_sym_sub(c, length, frame);
-  bool sound = !mp_below(step, 1) && !mp_below(room, 0) && !mp_below(frame, 1);
-  mp_int frames = sound ? mp_add_n(c, mp_sym_div(c, room, step), 1) : mp_int_unknown();
-  mp_int bins = mp_infer_int(c, "onesided", 1) ? half(c, frame) : frame;
-  mp_infer_set_dims(c, 0, mp_infer_dtype(c, 0), 4, (mp_int[]){batch, frames, bins, mp_num(2)});
+  mp_int none = mp_int_unknown(), batch = rank < 0 ? none : mp_infer_dim(c, 0, 0), length = rank < 0 ? none : mp_infer_dim(c, 0, 1), frame = length;
+  if (mp_infer_has(c, frame_in)) frame = mp_scalar_dim(c, frame_in);
+  else if (mp_infer_has(c, window_in)) frame = mp_infer_rank(c, window_in) == 1 ? mp_infer_dim(c, window_in, 0) : none;
+  mp_int step = mp_scalar_dim(c, step_in), room = mp_sym_sub(c, length, frame);
+  if (mp_below(step, 1) || mp_below(room, 0) || mp_below(frame, 1)) {
+    mp_infer_bad(c, "step and frame must be positive, the frame no longer than the signal");
+    return;
+  }
+  if (mp_int_is_unknown(step)) mp_infer_depends(c, step_in, "the contents");
+  mp_int count = mp_add_n(c, mp_sym_div(c, room, step), 1), bins = mp_infer_int(c, "onesided", 1) ? half(c, frame) : frame;
+  mp_infer_set_dims(c, 0, mp_infer_dtype(c, 0), 4, (mp_int[]){batch, count, bins, mp_num(2)});
 }
+
+static void stft(mp_infer *c) { frames(c, 1, 2, 3); }
+static void experimental_stft(mp_infer *c) { frames(c, 3, 1, 2); } /* Windows ML's: signal, window, length, step */
 
 static void mel(mp_infer *c) {
   mp_int bands = mp_scalar_dim(c, 0), length = mp_scalar_dim(c, 1);
@@ -145,8 +152,7 @@ static const mp_op rows[] = {
   {"", "HannWindow", 17, window},
   {"", "HammingWindow", 17, window},
   {"", "BlackmanWindow", 17, window},
-  {"com.microsoft.experimental", "DFT", 1, dft},
-  {"com.microsoft.experimental", "STFT", 1, stft},
+  {"com.microsoft.experimental", "STFT", 1, experimental_stft},
   {"com.microsoft.experimental", "MelWeightMatrix", 1, mel},
   {"com.microsoft.experimental", "HannWindow", 1, window},
   {"com.microsoft.experimental", "HammingWindow", 1, window},
