@@ -56,6 +56,12 @@ typedef struct fx_param {
   int32_t selects; /* rows of it that were folded into constants */
 } fx_param;
 
+/* A norm that is being read: its operand, and the operand in float32. */
+typedef struct fx_norm {
+  const char *path;
+  int32_t x, wide;
+} fx_norm;
+
 typedef struct fx_rec {
   mp_arena *a;
   mp_builder *b;
@@ -70,6 +76,7 @@ typedef struct fx_rec {
   MP_VEC(int32_t) taken; /* values that references of the group being read stand for */
   int32_t *var_of_value, *group_of_node;
   mp_text guessed, unread; /* names of parameters, for one warning each */
+  fx_norm norm;
   bool train_op, convolutional;
 } fx_rec;
 
@@ -97,6 +104,10 @@ bool fx_number_of_value(const mp_value *v, mp_arg *out);
 
 /* fx_in_place.c: which results are written over an operand; the file does not say */
 bool fx_in_place(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n);
+
+/* fx_casts.c: casts that a float32 export does not show */
+void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n);
+void fx_casts_after(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t out);
 
 /* fx_missing.c: calls that the exporter's optimizer removed, from the references that are left */
 bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg);

@@ -117,7 +117,9 @@ static bool size_from_result(const fx_place *p, uint32_t index, int64_t *n) {
 static mp_arg word_arg(const char *w) {
   mp_dtype t = mp_fx_dtype(w);
   if (t) return mp_arg_dtype(t);
-  return !strncmp(w, "torch.", 6) ? mp_arg_str(w + 6) : mp_arg_none(); /* memory formats; devices do not matter: all is on one */
+  if (!strncmp(w, "torch.", 6)) return mp_arg_str(w + 6); /* memory formats */
+  if (!strncmp(w, "cpu", 3) || !strncmp(w, "cuda", 4) || !strncmp(w, "meta", 4) || !strncmp(w, "mps", 3) || !strncmp(w, "xpu", 3)) return mp_arg_none(); /* all is on one */
+  return mp_arg_str(w); /* strings are printed without quotes: reflect */
 }
 
 static mp_arg list_arg(fx_rec *r, const mp_fx_item *l, const fx_place *p) {
@@ -173,7 +175,12 @@ uint32_t fx_read_args(fx_rec *r, const fx_group *g, mp_arg *args, uint32_t max) 
   int32_t out = fx_value_output(r, g);
   if (out >= 0 && r->g->values[out].form == MP_FORM_TENSOR && r->g->values[out].rank >= 0) p.rank = fx_dims_of_value(r, out, p.dims);
   uint32_t n = 0;
-  for (p.arg = 0; p.arg < c->arg_count && p.arg < max; p.arg++) args[n++] = fx_arg(r, &c->args[p.arg], &p);
+  if (!strcmp(c->op, "aten::einsum")) { /* its equation is printed without quotes, commas and all */
+    mp_text equation = {0};
+    for (; p.arg < c->arg_count && c->args[p.arg].text; p.arg++) mp_text_add(r->a, &equation, "%s%s", p.arg ? "," : "", c->args[p.arg].text);
+    args[n++] = equation.at ? mp_arg_str(equation.at) : mp_arg_none();
+  }
+  for (; p.arg < c->arg_count && n < max; p.arg++) args[n++] = fx_arg(r, &c->args[p.arg], &p);
   for (uint32_t k = 0; k < c->kwarg_count; k++) {
     uint32_t at = schema_position(c->op, c->kwargs[k].key);
     if (at == UINT32_MAX) mp_builder_warn(r->b, "%s: keyword argument '%s' is not in memplan's table of schemas", c->op, c->kwargs[k].key);

@@ -1,5 +1,5 @@
-/* Which calls write their result over their first operand. A functionalised trace does not say; the source line, the way that a call is written out, and
- * the habit of convolutional networks do. */
+/* Which calls write their result over their first operand. A functionalised trace does not say; the source line does, and the way that a call is written out
+ * (habits.c adds what is usual where nothing is said). */
 #include "planner/fx.h"
 
 #include <stdio.h>
@@ -36,16 +36,6 @@ static bool made_by(fx_rec *r, const mp_arg *a, const char *name) {
   return c && !strcmp(c->row->name, name);
 }
 
-/* nn.ReLU and its like after a convolution, a batch norm or a residual sum in a convolutional network: torchvision's and most others' are inplace=True. Assumed
- * only where nothing else reads the operand. */
-static bool habit(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args) {
-  if (!r->convolutional || !g->type || !strstr(g->type, ".activation.") || g->call->args[0].kind != MP_FX_REF || fx_uses(r, g->call->args[0].text) != 1) return false;
-  if (!FX_ONE_OF(name, "aten::relu", "aten::hardtanh", "aten::leaky_relu", "aten::elu", "aten::hardswish", "aten::silu", "aten::clamp", "aten::hardsigmoid")) return false;
-  const mp_call *c = maker(r, args);
-  return c && FX_ONE_OF(c->row->name, "aten::conv2d", "aten::conv3d", "aten::convolution", "aten::conv_transpose2d", "aten::_native_batch_norm_legit_functional",
-                        "aten::_native_batch_norm_legit_no_training", "aten::batch_norm", "aten::add", "aten::linear", "aten::mul");
-}
-
 bool fx_in_place(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n) {
   if (!n) return false;
   if (says_in_place(g->call, g->source)) return true;
@@ -54,5 +44,5 @@ bool fx_in_place(fx_rec *r, const fx_group *g, const char *name, const mp_arg *a
   if (!strcmp(name, "aten::div") && made_by(r, &args[0], "aten::bernoulli")) return true;
   if (!strcmp(name, "aten::mul") && n > 1 && g->type && strstr(g->type, ".dropout.Dropout") && made_by(r, &args[1], "aten::div"))
     return g->type[strlen(g->type) - 1] == 't'; /* nn.Dropout writes out only its in-place form; Dropout2d both: taken for the other */
-  return habit(r, g, name, args);
+  return false;
 }

@@ -31,8 +31,18 @@ static bool is_factory(const char *stem) {
 static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name) {
   int32_t value = fx_value_named(r, name);
   if (value >= 0) return value;
-  uint32_t n, constants = is_factory(fx_stem(r->a, name));
+  const char *stem = fx_stem(r->a, name);
+  uint32_t n, constants = is_factory(stem);
   const int32_t *in = fx_externals(r, g, &n);
+  if (!strcmp(stem, "arange")) { /* not one of the small constants that hold axes */
+    for (uint32_t i = 0; i < n; i++) {
+      uint64_t k = 0, best = 1;
+      if (r->g->values[in[i]].kind != MP_VALUE_INITIALIZER || is_taken(r, in[i]) || !mp_value_elements(&r->g->values[in[i]], &k)) continue;
+      if (value >= 0) mp_value_elements(&r->g->values[value], &best);
+      if (k > best) value = in[i];
+    }
+    if (value >= 0) return value;
+  }
   for (uint32_t pass = 0; pass < 2; pass++) /* values that nodes make come first, but constants where the name says so */
     for (uint32_t i = 0; i < n; i++) {
       bool constant = r->g->values[in[i]].kind == MP_VALUE_INITIALIZER && r->var_of_value[in[i]] < 0;
@@ -86,6 +96,25 @@ static int32_t emit_unary(fx_rec *r, const fx_group *g, const char *op, const ch
   return out;
 }
 
+/* The latest floating result of these dims (dims NULL: of any): what a factory such as empty_like was most likely given. */
+static int32_t model_of(fx_rec *r, mp_dtype t, int rank, const int64_t *dims) {
+  for (int32_t i = mp_builder_var_count(r->b); i-- > 0;) {
+    const mp_var *v = mp_builder_at(r->b, i);
+    if (v->call >= 0 && v->dtype == t && (!dims || (v->rank == rank && !memcmp(v->dims, dims, (size_t)rank * sizeof *dims)))) return i;
+  }
+  return -1;
+}
+
+/* Made anew in every forward pass. Floating ones follow the type of what they meet: models write dtype=x.dtype. */
+static void emit_factory(fx_rec *r, const fx_group *g, const char *stem, mp_dtype t, int rank, const int64_t *dims, int32_t out) {
+  bool like = strstr(stem, "_like") != NULL;
+  int32_t x = !mp_dtype_is_float(t) ? -1 : like ? model_of(r, t, rank, dims) : model_of(r, t, 0, NULL);
+  mp_arg size = mp_arg_ints(r->a, dims, (uint32_t)rank);
+  if (x >= 0 && like) fx_emit(r, g, mp_format(r->a, "aten::%s", stem), (mp_arg[]){mp_arg_var(x)}, 1, fx_module(r, g), &out, 1, false);
+  else if (x >= 0) fx_emit(r, g, "aten::new_full", (mp_arg[]){mp_arg_var(x), size, mp_arg_int(0)}, 3, fx_module(r, g), &out, 1, false);
+  else fx_emit(r, g, "aten::full", (mp_arg[]){size, mp_arg_int(0), mp_arg_dtype(t)}, 3, fx_module(r, g), &out, 1, false);
+}
+
 /* A constant value: a parameter's, else an operation on a parameter that was done at export, else made anew in every forward pass. */
 static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int32_t value) {
   if (r->var_of_value[value] >= 0) return r->var_of_value[value];
@@ -93,6 +122,10 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
   const char *stem = fx_stem(r->a, name);
   int64_t dims[MP_RANK] = {0};
   int rank = fx_dims_of_value(r, value, dims);
+  if (!strcmp(stem, "arange")) { /* unsqueezed where it is read */
+    for (int i = 1; i < rank; i++) dims[0] *= dims[i];
+    rank = 1;
+  }
   int32_t out = fx_result_dims(r, name, v->dtype, rank, dims);
   fx_param *p = is_factory(stem) ? NULL : forgotten(r, g, !strcmp(stem, "embedding"));
   if (p && !strcmp(stem, "select")) { /* w[0], w[1]: rows of one parameter, as many as are read */
@@ -133,10 +166,7 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
       args[1] = mp_arg_dtype(v->dtype);
       fx_emit(r, g, "aten::_to_copy", args, 2, fx_module(r, g), &out, 1, false);
     } else fx_emit(r, g, mp_format(r->a, "aten::%s", stem), args, sized || !strcmp(stem, "embedding") ? 2 : 1, fx_module(r, g), &out, 1, false);
-  } else {
-    mp_arg args[] = {mp_arg_ints(r->a, dims, (uint32_t)rank), mp_arg_float(0), mp_arg_dtype(v->dtype)};
-    fx_emit(r, g, "aten::full", args, 3, fx_module(r, g), &out, 1, false);
-  }
+  } else emit_factory(r, g, stem, v->dtype, rank, dims, out);
   r->var_of_value[value] = out;
   return out;
 }

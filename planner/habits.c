@@ -41,7 +41,7 @@ static uint32_t *readers(mp_rec *r) {
 static bool fresh(mp_rec *r, const uint32_t *reads, int32_t var) {
   const mp_call *m = maker(r, var);
   if (!m || reads[var] != 1) return false;
-  return starts(m, "aten::conv") || is(m, "aten::batch_norm") || is(m, "aten::add") || is(m, "aten::mul") || is(m, "aten::linear") ||
+  return starts(m, "aten::conv") || is(m, "aten::batch_norm") || starts(m, "aten::_native_batch_norm") || is(m, "aten::add") || is(m, "aten::mul") || is(m, "aten::linear") ||
          starts(m, "aten::max_pool") || starts(m, "aten::avg_pool");
 }
 
@@ -83,6 +83,8 @@ static void find_in_place(mp_rec *r, const uint32_t *reads) {
     mp_call *call = mp_builder_call_at(r->b, c);
     bool activation = false;
     for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) activation |= activations_too && is(call, activations[i]);
+    const char *type = call->module < 0 ? NULL : mp_builder_instance(r->b, call->module)->type; /* known: F.relu in a forward is no module */
+    if (type && activation && !strstr(type, ".activation.")) activation = false;
     int32_t x = operand(call, 0), y = operand(call, 1);
     if (x < 0 || call->no_grad || !fresh(r, reads, x)) continue;
     bool residual = adds && is(call, "aten::add") && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&

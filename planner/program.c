@@ -122,6 +122,7 @@ mp_var *mp_builder_at(mp_builder *b, int32_t var) { return &b->vars.at[var]; }
 int32_t mp_builder_var_count(mp_builder *b) { return (int32_t)b->vars.n; }
 mp_call *mp_builder_call_at(mp_builder *b, uint32_t call) { return &b->calls.at[call]; }
 uint32_t mp_builder_call_count(mp_builder *b) { return (uint32_t)b->calls.n; }
+const mp_instance *mp_builder_instance(mp_builder *b, int32_t module) { return &b->instances.at[module]; }
 
 int32_t mp_builder_var(mp_builder *b, mp_role role, const char *name, mp_dtype t, int rank, const int64_t *dims, int32_t value) {
   if (rank > MP_RANK)

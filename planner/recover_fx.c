@@ -3,6 +3,7 @@
  * Groups are read in the order of the node that makes their result. A reference in the arguments names an earlier call, a placeholder of the graph signature or a symbolic
  * integer; one that resolves to nothing is a call that the exporter's optimizer removed, and fx_missing.c puts it back. */
 #include "planner/fx.h"
+#include "planner/recover.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -322,6 +323,7 @@ static void read_call(fx_rec *r, fx_group *g) {
   uint32_t outs_n = picked_values(r, g, picked, MAX_PICKED);
   if (FX_ONE_OF(g->call->op, "aten::_native_batch_norm_legit_functional", "aten::_native_batch_norm_legit_no_training", "aten::native_dropout") && outs_n) outs_n = 1;
   const char *name = name_of_call(g, args, &n);
+  fx_casts_before(r, g, name, args, n);
   int32_t module = fx_module(r, g);
   if (outs_n) {
     for (uint32_t i = 0; i < outs_n; i++) {
@@ -337,6 +339,7 @@ static void read_call(fx_rec *r, fx_group *g) {
   bool folded = !strncmp(name, "aten::_native_batch_norm", 24) && FX_ONE_OF(r->g->nodes[g->nodes[0]].type, "Conv", "ConvTranspose", "Gemm");
   uint32_t call = fx_emit(r, g, name, args, n, module, outs, outs_n, !folded); /* the node is the convolution's */
   mp_builder_call_at(r->b, call)->in_place = fx_in_place(r, g, name, args, n);
+  if (outs_n == 1) fx_casts_after(r, g, name, args, n, outs[0]);
   if (FX_ONE_OF(name, "aten::native_dropout", "aten::_native_batch_norm_legit_functional", "aten::bernoulli")) r->train_op = true;
 }
 
@@ -566,5 +569,7 @@ const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g) {
   read_groups(&r);
   settle_params(&r);
   uint32_t output_count = read_outputs(&r, specs, spec_count, outputs);
+  mp_rec habits = {.a = a, .g = g, .b = r.b, .var = r.var_of_value};
+  mp_recover_habits(&habits);
   return mp_builder_finish(r.b, inputs, g->input_count, outputs, output_count, "dynamo", r.train_op || lossy(&r));
 }

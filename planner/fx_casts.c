@@ -1,0 +1,66 @@
+/* Casts that an export in float32 cannot show: `.float()` and `.to(x.dtype)` of a value that has the type already leave no node, yet in half precision they are copies.
+ * Where the idiom is known they are put back; in float32 they make nothing. */
+#include "planner/fx.h"
+
+static int32_t cast(fx_rec *r, const fx_group *g, const char *op, int32_t x, mp_arg to) {
+  mp_var v = *mp_builder_at(r->b, x);
+  int32_t out = fx_result_dims(r, mp_format(r->a, "%s.cast", v.name), v.dtype, v.rank, v.dims);
+  fx_emit(r, g, op, (mp_arg[]){mp_arg_var(x), to}, 2, fx_module(r, g), &out, 1, false);
+  return out;
+}
+
+static bool is_float32(fx_rec *r, const mp_arg *a) { return a->kind == MP_ARG_VAR && mp_builder_at(r->b, a->as.var)->dtype == MP_FLOAT; }
+
+static const mp_call *maker(fx_rec *r, int32_t var) {
+  int32_t call = mp_builder_at(r->b, var)->call;
+  return call < 0 ? NULL : mp_builder_call_at(r->b, (uint32_t)call);
+}
+
+/* labels padded by one ignored position, then shifted: the loss of causal models in transformers, which begins with logits.float() */
+static bool shifted_labels(fx_rec *r, const mp_arg *target) {
+  if (target->kind != MP_ARG_VAR) return false;
+  const mp_call *c = maker(r, target->as.var);
+  for (int i = 0; c && i < 6 && c->arg_count && c->args[0].kind == MP_ARG_VAR; i++, c = maker(r, c->args[0].as.var)) {
+    if (FX_ONE_OF(c->row->name, "aten::pad", "aten::constant_pad_nd")) return c->arg_count > 2;
+    if (!FX_ONE_OF(c->row->name, "aten::view", "aten::contiguous", "aten::clone", "aten::slice", "aten::reshape")) return false;
+  }
+  return false;
+}
+
+/* x.to(float32); x * rsqrt(mean(x^2)); weight * x.to(input dtype): the RMS norm of transformers, in a module of its own */
+static void in_norm(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
+  if (!strcmp(name, "aten::pow") && is_float32(r, &args[0])) {
+    r->norm = (fx_norm){.path = g->path, .x = args[0].as.var};
+    r->norm.wide = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
+  }
+  if (!r->norm.path || strcmp(r->norm.path, g->path) != 0) return;
+  for (uint32_t i = 0; i < n; i++)
+    if (args[i].kind == MP_ARG_VAR && args[i].as.var == r->norm.x) args[i].as.var = r->norm.wide;
+  if (strcmp(name, "aten::mul") != 0 || n < 2 || args[0].kind != MP_ARG_VAR || args[1].kind != MP_ARG_VAR) return;
+  for (uint32_t i = 0; i < 2; i++)
+    if (mp_builder_at(r->b, args[1 - i].as.var)->role == MP_ROLE_PARAMETER) {
+      args[i].as.var = cast(r, g, "aten::type_as", args[i].as.var, mp_arg_var(r->norm.x));
+      r->norm.path = NULL;
+      return;
+    }
+}
+
+void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
+  if (g->type && strstr(g->type, "RMSNorm") && strncmp(g->type, "torch.", 6) != 0 && n) in_norm(r, g, name, args, n);
+  if (!strcmp(name, "aten::cross_entropy_loss") && n > 1 && is_float32(r, &args[0]) && shifted_labels(r, &args[1]))
+    args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
+}
+
+void fx_casts_after(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t out) {
+  int32_t again = -1;
+  /* softmax(x, dtype=float32).to(x.dtype): the next product would refuse two types */
+  if (FX_ONE_OF(name, "aten::softmax", "aten::log_softmax") && n > 2 && args[2].kind == MP_ARG_DTYPE && is_float32(r, &args[0])) again = cast(r, g, "aten::type_as", out, args[0]);
+  /* a rotary embedding's tables, .to(x.dtype): the model's type */
+  if (FX_ONE_OF(name, "aten::cos", "aten::sin") && g->type && strstr(g->type, "Rotary"))
+    for (size_t i = 0; i < r->params.n && again < 0; i++)
+      if (mp_builder_at(r->b, r->params.at[i].var)->role == MP_ROLE_PARAMETER) again = cast(r, g, "aten::type_as", out, mp_arg_var(r->params.at[i].var));
+  if (again < 0) return;
+  int32_t value = mp_builder_at(r->b, out)->value;
+  if (value >= 0) r->var_of_value[value] = again;
+  fx_set(r, g->call->name, again);
+}
