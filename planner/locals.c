@@ -7,6 +7,8 @@
  *               (`x + residual`) is a variable of its own and stays until the frame returns.
  *
  * A value that nothing reads dies at once. Outputs of the model live to the end of the step. */
+#include <string.h>
+
 #include "planner/inside.h"
 
 typedef struct context {
@@ -61,12 +63,34 @@ static bool meets_another(const context *x, const mp_call *c, int32_t var) {
   return false;
 }
 
+static bool named(const mp_call *c, const char *name) { return !strcmp(c->row->name, name); }
+
+/* Attention that is written out returns its probabilities beside its result, and the modules around it up to the layer hold both. -> the end of that layer, -1 */
+static int32_t layer_of_probabilities(const context *x, int32_t var, int32_t reader) {
+  const mp_call *c = &x->calls[reader];
+  if ((!named(c, "aten::matmul") && !named(c, "aten::bmm")) || c->args[0].kind != MP_ARG_VAR || c->args[0].as.var != var) return -1;
+  const mp_call *m = &x->calls[x->vars[var].call];
+  for (int step = 0; step < 2 && (named(m, "aten::dropout") || named(m, "aten::to") || named(m, "aten::type_as")); step++) {
+    int32_t from = m->args[0].kind == MP_ARG_VAR ? x->vars[m->args[0].as.var].call : -1;
+    if (from < 0) return -1;
+    m = &x->calls[from];
+  }
+  if (!named(m, "aten::softmax")) return -1;
+  for (int32_t i = c->module; i > 0; i = x->instances[i].parent) {
+    const char *path = x->instances[i].path, *dot = strrchr(path, '.');
+    if (dot && dot[1] >= '0' && dot[1] <= '9') return (int32_t)x->instances[i].end - 1;
+  }
+  return -1;
+}
+
 static int32_t death_of(const context *x, int32_t var) {
   const mp_var *v = &x->vars[var];
   int32_t last = x->last[var];
   if (last < 0) return v->call;
+  int32_t layer = layer_of_probabilities(x, var, last);
+  if (layer >= 0) return layer;
   int32_t owner = owner_of(x, var), back = return_of(x, owner, last);
-  if (!meets_another(x, &x->calls[last], var)) return back;
+  if (x->calls[last].module != owner || !meets_another(x, &x->calls[last], var)) return back; /* inside a module it is an argument: the caller's variable is free */
   int32_t end = (int32_t)x->instances[owner].end - 1;
   return end > back ? end : back;
 }

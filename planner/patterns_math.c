@@ -6,6 +6,21 @@
 static const char *name_of(mp_rec *r, const mp_hit *h) { return mp_strndup(r->a, h->row->call, strcspn(h->row->call, "(;")); }
 static bool is_tensor(mp_arg a) { return a.kind == MP_ARG_VAR; }
 
+/* weight * (x * rsqrt(...)) where the file cast x for its square alone: the framework casts the product to the weight's type first */
+static bool squared_norm(mp_rec *r, const mp_hit *h) {
+  const mp_node *n = mp_r_node(r, h->root);
+  int32_t m = mp_r_is_parameter(r, n->in[0]) ? mp_r_maker(r, n->in[1], "Mul") : -1;
+  int32_t c = m < 0 ? -1 : mp_r_maker(r, mp_r_node(r, m)->in[0], "Cast");
+  return c >= 0 && r->cast[c] == MP_CAST_SQUARE && mp_r_same_scope(r, c, h->root);
+}
+
+static mp_arg typed_like(mp_rec *r, const mp_hit *h, mp_arg x, mp_arg like) {
+  mp_arg args[] = {x, like};
+  int32_t out = mp_r_new_like(r, x.as.var);
+  mp_r_call(r, h, "aten::type_as", args, 2, &out, 1);
+  return mp_arg_var(out);
+}
+
 /* Two operands, either of them a number: Python's `2 * x` is mul(x, 2), `2 > x` is lt(x, 2). */
 MP_ROW_EMIT(mp_row_operands) {
   static const char *const turned[][2] = {{"aten::add", "aten::add"}, {"aten::mul", "aten::mul"}, {"aten::eq", "aten::eq"}, {"aten::gt", "aten::lt"}, {"aten::ge", "aten::le"},
@@ -17,6 +32,7 @@ MP_ROW_EMIT(mp_row_operands) {
   bool pair = !strcmp(n->type, "Max") || !strcmp(n->type, "Min");
   if (pair && !is_tensor(a)) a = mp_r_tensor(r, mp_r_in(r, h->root, 0));
   if (pair && !is_tensor(b)) b = mp_r_tensor(r, mp_r_in(r, h->root, 1));
+  if (is_tensor(a) && is_tensor(b) && !strcmp(name, "aten::mul") && squared_norm(r, h)) b = typed_like(r, h, b, a);
   if (!is_tensor(a) && is_tensor(b) && !strcmp(n->type, "Div")) { /* 2 / x */
     int32_t out = mp_r_result(r, h, 0), one = mp_r_new_like(r, out);
     mp_r_call(r, h, "aten::reciprocal", &b, 1, &one, 1);
@@ -41,8 +57,10 @@ MP_ROW_EMIT(mp_row_where) {
     const mp_node *n = mp_r_node(r, h->root);
     mp_dtype t = r->g->values[n->out[0]].dtype;
     int32_t filler = mp_r_new(r, "value", t, 0, NULL);
-    mp_arg full[] = {mp_arg_ints(r->a, NULL, 0), args[1], mp_arg_dtype(t)};
-    mp_r_call(r, h, "aten::full", full, 3, &filler, 1);
+    mp_arg like = mp_r_model_type(r, t), size = mp_arg_ints(r->a, NULL, 0); /* a mask has the type of the model, whatever that is in the run */
+    mp_arg full[] = {size, args[1], like}, of[] = {like, size, args[1]};
+    bool typed = is_tensor(like);
+    mp_r_call(r, h, typed ? "aten::new_full" : "aten::full", typed ? of : full, 3, &filler, 1);
     args[1] = mp_arg_var(filler);
   }
   mp_r_last(r, h, "aten::where", args, 3);
@@ -58,8 +76,7 @@ MP_ROW_EMIT(mp_row_cast) {
       int32_t c = mp_r_maker(r, mp_r_node(r, mul)->in[k], "Cast");
       if (c >= 0 && r->cast[c] == MP_CAST_SCOPED) args[1] = mp_r_tensor(r, mp_r_in(r, c, 0));
     }
-    for (uint32_t v = 0; v < r->g->value_count && args[1].kind == MP_ARG_DTYPE; v++) /* sines: the model's type */
-      if (r->var[v] >= 0 && mp_builder_at(r->b, r->var[v])->role == MP_ROLE_PARAMETER) args[1] = mp_arg_var(r->var[v]);
+    if (args[1].kind == MP_ARG_DTYPE) args[1] = mp_r_model_type(r, args[1].as.dtype); /* sines */
   }
   mp_r_last(r, h, args[1].kind == MP_ARG_VAR ? "aten::type_as" : "aten::to", args, 2);
 }

@@ -66,6 +66,7 @@ typedef enum mp_cast_kind {
   MP_CAST_ALIAS,  /* nothing */
   MP_CAST_FLOAT,  /* .float() before a loss: whoever reads it reads the copy */
   MP_CAST_SCOPED, /* .float() at the head of a norm: inside its module only; the tracer gave the tensor's later uses the cast's name too */
+  MP_CAST_SQUARE, /* the same where only the square reads it */
   MP_CAST_BACK    /* .to(x.dtype) at the end of such a norm, of a softmax in fp32, of sines */
 } mp_cast_kind;
 
@@ -97,6 +98,7 @@ uint32_t mp_r_axes(mp_rec *r, int32_t node, int input, int64_t *axes); /* attrib
 int32_t mp_r_var(mp_rec *r, int32_t value);                  /* the program variable of a value that exists by now */
 mp_arg mp_r_arg(mp_rec *r, int32_t value);                   /* a host scalar as a number, none for -1, else the variable */
 mp_arg mp_r_tensor(mp_rec *r, int32_t value);                /* as a variable, none for -1 */
+mp_arg mp_r_model_type(mp_rec *r, mp_dtype t);               /* a parameter of this type, for calls that take the type of another tensor; without one, the type */
 int32_t mp_r_new(mp_rec *r, const char *name, mp_dtype t, int rank, const int64_t *dims); /* a result that no ONNX value is */
 int32_t mp_r_new_like(mp_rec *r, int32_t var);
 /* a call of the hit; out: variables. mp_r_result: the variable of output `slot` of the hit's root. */

@@ -33,7 +33,8 @@ static int32_t resolve(const mp_rec *r, int32_t v, int32_t reader) {
     if (is(n, "Cast") && r->cast[p] != MP_CAST_BACK) {
       int32_t from = n->in[0];
       bool same = from >= 0 && value_at(r, from)->dtype == value_at(r, v)->dtype;
-      name = same && (r->cast[p] == MP_CAST_ALIAS || (r->cast[p] == MP_CAST_SCOPED && (reader < 0 || !mp_r_same_scope(r, p, reader))));
+      bool square = reader >= 0 && mp_r_same_scope(r, p, reader) && (is(mp_r_node(r, reader), "Pow") || (is(mp_r_node(r, reader), "Mul") && mp_r_node(r, reader)->in[0] == mp_r_node(r, reader)->in[1]));
+      name = same && (r->cast[p] == MP_CAST_ALIAS || (r->cast[p] == MP_CAST_SQUARE && !square) || (r->cast[p] == MP_CAST_SCOPED && (reader < 0 || !mp_r_same_scope(r, p, reader))));
     }
     if (!name || n->ins < 1 || n->in[0] < 0) break;
     v = n->in[0];
@@ -221,6 +222,29 @@ static bool norm_cast(const mp_rec *r, int32_t node, int32_t out) {
   return false;
 }
 
+/* cos or sin, scaled or not: the tables of a rotary embedding, which end in .to(x.dtype) */
+static bool rotary_table(const mp_rec *r, int32_t node) {
+  const mp_node *n = mp_r_node(r, node);
+  if (is(n, "Mul") && r->host[n->in[1]]) node = mp_r_producer(r, n->in[0]);
+  return node >= 0 && (is(mp_r_node(r, node), "Cos") || is(mp_r_node(r, node), "Sin"));
+}
+
+/* query.float() @ key.float(): everything that reads the cast leads to a product that ends in a softmax, and the product's operands are both casts */
+static bool scores_cast(const mp_rec *r, int32_t v, int depth) {
+  int32_t users[4];
+  uint32_t n = mp_r_users(r, v, users, 4);
+  if (n != 1 || depth > 2) return false;
+  const mp_node *u = mp_r_node(r, users[0]);
+  if (is(u, "Transpose")) return scores_cast(r, u->out[0], depth + 1);
+  if (!is(u, "MatMul")) return false;
+  for (int i = 0; i < 2; i++) {
+    int32_t p = u->in[i] < 0 ? -1 : value_at(r, u->in[i])->producer;
+    if (p >= 0 && is(mp_r_node(r, p), "Transpose")) p = value_at(r, mp_r_node(r, p)->in[0])->producer;
+    if (p < 0 || !is(mp_r_node(r, p), "Cast")) return false;
+  }
+  return true;
+}
+
 static void find_casts(mp_rec *r) {
   const mp_graph *g = r->g;
   for (uint32_t i = 0; i < g->node_count; i++) {
@@ -232,14 +256,26 @@ static void find_casts(mp_rec *r) {
     const mp_node *m = maker >= 0 ? mp_r_node(r, maker) : NULL;
     if (m && is(m, "Cast") && r->cast[maker] == MP_CAST_BACK) r->cast[maker] = MP_CAST_ALIAS, r->cast[i] = MP_CAST_BACK; /* softmax(dtype=float32).to(dtype): two casts */
     else if (m && is(m, "Softmax")) r->cast[i] = MP_CAST_BACK;
+    else if (m && rotary_table(r, maker)) r->cast[i] = MP_CAST_BACK;
+    else if (scores_cast(r, n->out[0], 0)) r->cast[i] = MP_CAST_FLOAT;
     else if (norm_cast(r, (int32_t)i, n->out[0])) r->cast[i] = MP_CAST_SCOPED;
     else if (m && is(m, "Mul") && mp_r_same_scope(r, (int32_t)i, maker))
       for (int k = 0; k < 2; k++) {
         int32_t x = m->in[k] >= 0 ? value_at(r, m->in[k])->producer : -1;
         if (x >= 0 && is(mp_r_node(r, x), "Cast") && r->cast[x] == MP_CAST_SCOPED) r->cast[i] = MP_CAST_BACK;
       }
-    else if (m && (is(m, "Cos") || is(m, "Sin"))) r->cast[i] = MP_CAST_BACK; /* a rotary embedding's tables, .to(x.dtype) */
     else if (ends_in_loss(r, n->out[0], 0)) r->cast[i] = MP_CAST_FLOAT;
+  }
+}
+
+/* A norm whose result is not cast back took the square of x.float() only (T5's form): x * rsqrt(...) reads x itself, and follows the weight's type. */
+static void find_squares(mp_rec *r) {
+  for (uint32_t i = 0; i < r->g->node_count; i++) {
+    if (r->cast[i] != MP_CAST_SCOPED) continue;
+    bool back = false;
+    for (uint32_t k = i + 1; k < r->g->node_count && k < i + 24 && !back; k++)
+      back = r->cast[k] == MP_CAST_BACK && mp_r_same_scope(r, (int32_t)i, (int32_t)k);
+    if (!back) r->cast[i] = MP_CAST_SQUARE;
   }
 }
 
@@ -529,6 +565,14 @@ mp_arg mp_r_arg(mp_rec *r, int32_t value) {
   return mp_arg_int(known ? (int64_t)x : 1);
 }
 
+mp_arg mp_r_model_type(mp_rec *r, mp_dtype t) {
+  for (int32_t v = 0; v < mp_builder_var_count(r->b); v++) {
+    const mp_var *x = mp_builder_at(r->b, v);
+    if (x->role == MP_ROLE_PARAMETER && x->dtype == t) return mp_arg_var(v);
+  }
+  return mp_arg_dtype(t);
+}
+
 int32_t mp_r_new(mp_rec *r, const char *name, mp_dtype t, int rank, const int64_t *dims) { return mp_builder_var(r->b, MP_ROLE_RESULT, name, t, rank, dims, -1); }
 
 int32_t mp_r_new_like(mp_rec *r, int32_t var) {
@@ -572,6 +616,7 @@ const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g) {
   find_users(r);
   find_host(r);
   find_casts(r);
+  find_squares(r);
   find_mode(r);
   if (!r->training) mp_builder_warn(r->b, "%s is an inference export: dropout and the loss are not in it, batch norms are taken to train", g->path);
   match_all(r);
