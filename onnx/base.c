@@ -141,7 +141,7 @@ void *mp_alloc(mp_arena *a, size_t n) {
     mp_fail(a, MP_INTERNAL, "out of memory (request %llu)", (unsigned long long)a->requests);
   }
   void *p = take(a, n);
-  return memset(p, 0, n ? n : 1);
+  return memset(p, 0, n);
 }
 
 void *mp_alloc_array(mp_arena *a, size_t count, size_t size) {
