@@ -2,9 +2,7 @@
  * is from. None of them is a constant of nature: drivers, CUDA releases and the kernels that a model happens to load move them. */
 #include <string.h>
 
-#include "devices/devices.h"
-
-#define MIB(x) ((uint64_t)(x) << 20)
+#include "devices/row.h"
 
 /* The CUDA context, by compute capability from `cc` up: what the driver shows for a process that holds one small tensor, with lazy module loading
  * (CUDA 11.7 and later); before it PyTorch's kernels alone took over 1 GB. */
@@ -18,7 +16,8 @@ static const struct {
     {0, 300, "measured range 300-430 MiB with lazy loading; the lower end for boards before Ampere"},
 };
 
-/* What the driver keeps of memory.total: total minus the capacity in PyTorch's out-of-memory message (cudaMemGetInfo), GiB as printed there. */
+/* What the driver keeps of memory.total: total minus the capacity in PyTorch's out-of-memory message (cudaMemGetInfo), GiB as printed there; where
+ * drivers print several, the least. */
 static const struct {
   const char *device;
   double capacity;
@@ -27,21 +26,34 @@ static const struct {
     {"Tesla K80 (one GPU)", 11.17},
     {"Tesla V100 SXM2 16GB", 15.77},
     {"Tesla V100 SXM2 32GB", 31.74},
+    {"GeForce RTX 2060", 5.79},
     {"GeForce RTX 2080 Ti", 10.75},
     {"TITAN RTX", 23.64},
     {"Tesla T4", 14.58},
+    {"GeForce RTX 3060 12GB", 11.76},
+    {"GeForce RTX 3070", 7.79},
+    {"GeForce RTX 3080 10GB", 9.77},
     {"GeForce RTX 3090", 23.69},
-    {"GeForce RTX 4090", 23.64},
-    {"GeForce RTX 5090", 31.36},
+    {"RTX A6000", 47.53},
     {"A10G", 22.06},
     {"A30", 23.53},
-    {"L4", 22.03},
     {"A100 SXM4 40GB", 39.39},
     {"A100 SXM4 80GB", 79.15},
+    {"GeForce RTX 4090", 23.64},
+    {"L4", 22.03},
+    {"L40S", 44.40},
     {"H100 SXM5 80GB", 79.11},
     {"H200 SXM 141GB", 139.8},
+    {"GeForce RTX 5090", 31.36},
     {"B200 (HGX)", 178.35},
+    {"RTX PRO 6000 Blackwell", 94.97},
 };
+/* The other NVIDIA boards from Pascal on (before, memory.total was what old drivers offered, without what they kept): a line through those rows, 0.2
+ * GiB + 0.6 % of the memory, at most what the largest of them keeps (0.7 GiB). */
+static uint64_t held_by_rule(uint64_t memory) {
+  uint64_t held = MIB(205) + memory / 1000 * 6;
+  return held < MIB(717) ? held : MIB(717);
+}
 
 /* Workspace of matrix products, of one (thread, stream), taken through the caching allocator: PyTorch, aten/src/ATen/cuda/CublasHandlePool.cpp,
  * parseChosenWorkspaceSize (CUBLAS_WORKSPACE_CONFIG unset). First row that fits: what runs on it, capability from `cc`, name from `name`. */
@@ -65,7 +77,7 @@ void mp_device_overheads(const mp_device *d, uint64_t convolutions, mp_device_ov
   bool known = d && !mp_device_is_size(d) && d->cc;
   uint8_t cc = known ? d->cc : 86; /* a recent consumer GPU */
   mp_runtime runs = d && d->runs == MP_RUNS_ROCM ? MP_RUNS_ROCM : MP_RUNS_CUDA;
-  *o = (mp_device_overhead){.held_from = "not known for this device: 0"};
+  *o = (mp_device_overhead){.held_from = "contained in the usable figure"};
   for (size_t i = 0; i < ROWS(contexts) && !o->context; i++)
     if (cc >= contexts[i].cc) {
       o->context = MIB(contexts[i].mib);
@@ -77,12 +89,15 @@ void mp_device_overheads(const mp_device *d, uint64_t convolutions, mp_device_ov
       o->cublas_from = cublas[i].from;
     }
   o->cublas = 2 * o->cublas_stream;
-  for (size_t i = 0; d && i < ROWS(capacities); i++)
-    if (!strcmp(capacities[i].device, d->name)) {
-      uint64_t offered = (uint64_t)(capacities[i].capacity * 1024) << 20;
-      o->held = d->usable > offered ? d->usable - offered : 0;
-      o->held_from = "memory.total less the capacity in PyTorch's out-of-memory message";
-    }
+  if (known && cc >= 60 && strcmp(d->usable_from, MP_SHARED_FROM)) {
+    o->held = held_by_rule(d->memory);
+    o->held_from = "rule: 0.2 GiB + 0.6 % of the memory, at most 0.7 GiB, as on boards where it is known";
+    for (size_t i = 0; i < ROWS(capacities); i++)
+      if (!strcmp(capacities[i].device, d->name)) {
+        o->held = d->usable - ((uint64_t)(capacities[i].capacity * 1024) << 20);
+        o->held_from = "memory.total less the capacity in PyTorch's out-of-memory message";
+      }
+  }
   if (d && mp_device_is_size(d)) o->held_from = "a size counts as usable: 0";
   /* Without benchmark mode cuDNN takes the first algorithm of its heuristic that gets its workspace: none for implicit GEMM, and for kernels that
    * want another layout a copy of the operands. FFT and non-fused Winograd can take more; PyTorch falls back where memory is short. */

@@ -227,6 +227,10 @@ static void overheads_follow_the_architecture(void **state) {
   mp_device_overhead o;
   mp_device_overheads(find("3090"), 0, &o);
   assert_int_equal(o.held, (24576ull << 20) - (24258ull << 20)); /* 23.69 GiB of 24 */
+  mp_device_overheads(find("a100-pcie-80g"), 0, &o); /* by rule: 0.2 GiB + 0.6 % of 80 GiB */
+  assert_in_range(o.held, 690ull << 20, 700ull << 20);
+  mp_device_overheads(find("jetson-orin"), 0, &o);
+  assert_int_equal(o.held, 0); /* the rule of its usable memory has it */
   mp_device_overheads(find("24GB"), 0, &o);
   assert_int_equal(o.held, 0);
   mp_device_overheads(NULL, 0, &o);
