@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "planner/inside.h"
 #include "planner/inspect.h"
 
 /* every dim a number or an expression over named dimensions */
@@ -12,10 +13,21 @@ bool mp_inspect_known(const mp_value *v) {
   return known;
 }
 
-/* Floating initializers, but the running statistics of a normalization: those are state that no gradient reaches. */
+static const char *kind_of(const mp_value *v) { /* what the dynamo exporter says of an initializer: PARAMETER, BUFFER, CONSTANT_TENSOR; NULL: nothing */
+  for (uint32_t i = 0; i < v->metas; i++)
+    if (!strcmp(v->meta[i].key, "pkg.torch.export.graph_signature.InputSpec.kind")) return v->meta[i].value;
+  return NULL;
+}
+
+/* Floating initializers, but the running statistics of a normalization: those are state that no gradient reaches. Where the file says what its initializers are, that counts. */
 const bool *mp_inspect_parameters(mp_arena *a, const mp_graph *g) {
-  bool *is = mp_alloc_array(a, g->value_count, sizeof *is);
-  for (uint32_t i = 0; i < g->value_count; i++) is[i] = g->values[i].kind == MP_VALUE_INITIALIZER && mp_dtype_is_float(g->values[i].dtype);
+  bool *is = mp_alloc_array(a, g->value_count, sizeof *is), told = false;
+  for (uint32_t i = 0; i < g->value_count; i++) told |= g->values[i].kind == MP_VALUE_INITIALIZER && kind_of(&g->values[i]);
+  for (uint32_t i = 0; i < g->value_count; i++) {
+    const mp_value *v = &g->values[i];
+    is[i] = v->kind == MP_VALUE_INITIALIZER && mp_dtype_is_float(v->dtype);
+    if (is[i] && told) is[i] = kind_of(v) ? !strcmp(kind_of(v), "PARAMETER") : v->rank > 0; /* transposed weights have lost their kind; numbers of the code never had one */
+  }
   for (uint32_t i = 0; i < g->node_count; i++) {
     const mp_node *n = &g->nodes[i];
     if (strcmp(n->type, "BatchNormalization") || n->domain[0]) continue;
@@ -25,10 +37,27 @@ const bool *mp_inspect_parameters(mp_arena *a, const mp_graph *g) {
   return is;
 }
 
+/* A file of the dynamo exporter lists its parameters, also those that were folded away; the program has their sizes once no dimension is open. */
+static bool from_signature(mp_arena *a, const mp_graph *g, mp_inspect_totals *t) {
+  mp_err err = {0};
+  const mp_program *p = mp_graph_meta(g, "pkg.torch.export.ExportedProgram.graph_signature") ? mp_program_recover(a, g, &err) : NULL;
+  if (!p) return false;
+  for (uint32_t i = 0; i < p->var_count; i++) {
+    const mp_var *v = &p->vars[i];
+    uint64_t n = 1, bytes;
+    if (v->role != MP_ROLE_PARAMETER || v->tied >= 0) continue;
+    for (int k = 0; k < v->rank; k++) n *= (uint64_t)v->dims[k];
+    t->parameters += n;
+    if (mp_dtype_bytes(v->dtype, n, &bytes)) t->parameter_bytes += bytes;
+  }
+  return true;
+}
+
 mp_inspect_totals mp_inspect_sum(mp_arena *a, const mp_graph *g) {
   mp_inspect_totals t = {0};
   const bool *parameter = mp_inspect_parameters(a, g);
-  for (uint32_t i = 0; i < g->value_count; i++) {
+  bool listed = from_signature(a, g, &t);
+  for (uint32_t i = 0; i < g->value_count && !listed; i++) {
     uint64_t n, bytes;
     if (!parameter[i] || !mp_value_elements(&g->values[i], &n) || !mp_dtype_bytes(g->values[i].dtype, n, &bytes)) continue;
     t.parameters += n;
