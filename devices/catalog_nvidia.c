@@ -15,7 +15,7 @@
 #define PRO "RTX professional data sheet; fp32 as printed"
 #define JETSON "Jetson module data sheet (unified memory)"
 
-/* clang-format off: one row a line */
+/* clang-format off */
 static const mp_device rows[] = {
     /* ---- Fermi to Pascal ---- */
     {"GeForce GTX 580 3GB", "gtx580 gtx580-3g", N, 2010, 1, PLAIN(3), 192.4, 1.58, 0, 0, 0, 0, 16, 244, 20, O,

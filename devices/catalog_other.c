@@ -12,7 +12,7 @@
 #define NEURON "AWS Neuron documentation"
 #define METAL_PAGE "Apple newsroom (unified memory, the largest configuration)"
 
-/* clang-format off: one row a line */
+/* clang-format off */
 static const mp_device rows[] = {
     {"Radeon Instinct MI25", "mi25", A, 2017, 1, ROCM(16), 484, 12.3, 0, 24.6, 0, 0, 32, 300, 0, R, "MI25 data sheet"},
     {"Radeon Instinct MI50 16GB", "mi50 mi50-16gb", A, 2018, 1, ROCM(16), 1024, 13.3, 0, 26.5, 0, 0, 0, 300, 0, R, "MI50 data sheet"},

@@ -80,59 +80,30 @@ static void recompute(struct argp_state *s, state *st, const char *arg) {
     argp_failure(s, 2, 0, "--recompute '%s': expected none, selective, full or the fraction of the forward pass (0.5)", arg);
 }
 
-/* clang-format off: one case, one option a line */
+/* clang-format off */
 static error_t parse(int key, char *arg, struct argp_state *s) {
   state *st = s->input;
   mp_compute_options *o = &st->o;
   switch (key) {
-    case ARGP_KEY_INIT:
-      s->child_inputs[0] = &st->common;
-      break;
-    case SAMPLES:
-      o->samples = number(s, "--samples", arg);
-      break;
-    case EPOCHS:
-      st->epochs = number(s, "--epochs", arg);
-      break;
-    case BATCH:
-      o->batch = whole(s, "--batch", arg);
-      break;
-    case RECOMPUTE:
-      recompute(s, st, arg);
-      break;
-    case PHASE:
-      phase(s, st, arg);
-      break;
-    case COUNT:
-      o->count = number(s, "--count", arg);
-      break;
-    case DAYS:
-      o->days = number(s, "--days", arg);
-      break;
+    case ARGP_KEY_INIT: s->child_inputs[0] = &st->common; break;
+    case SAMPLES: o->samples = number(s, "--samples", arg); break;
+    case EPOCHS: st->epochs = number(s, "--epochs", arg); break;
+    case BATCH: o->batch = whole(s, "--batch", arg); break;
+    case RECOMPUTE: recompute(s, st, arg); break;
+    case PHASE: phase(s, st, arg); break;
+    case COUNT: o->count = number(s, "--count", arg); break;
+    case DAYS: o->days = number(s, "--days", arg); break;
     case UTILIZATION:
       o->utilization = number(s, "--utilization", arg);
       if (o->utilization > 1) argp_failure(s, 2, 0, "--utilization '%s': expected a fraction of the peak, above 0 and at most 1", arg);
       break;
-    case MATH:
-      o->precision = arg;
-      break;
-    case PEAK:
-      o->peak = number(s, "--peak", arg);
-      break;
-    case CPU:
-      o->cpu = true;
-      break;
-    case PRICE:
-      o->price = number(s, "--price", arg);
-      break;
-    case PUBLISHED:
-      st->published = true;
-      break;
-    case MODELS:
-      st->models = arg;
-      break;
-    default:
-      return ARGP_ERR_UNKNOWN;
+    case MATH: o->precision = arg; break;
+    case PEAK: o->peak = number(s, "--peak", arg); break;
+    case CPU: o->cpu = true; break;
+    case PRICE: o->price = number(s, "--price", arg); break;
+    case PUBLISHED: st->published = true; break;
+    case MODELS: st->models = arg; break;
+    default: return ARGP_ERR_UNKNOWN;
   }
   return 0;
 }

@@ -202,6 +202,8 @@ static void count(maker *m) {
     m->c->model_flops += phases[i].model_flops;
     m->c->hardware_flops += phases[i].model_flops + phases[i].recompute_flops;
   }
+  if (o->run && (o->run->freezes || o->run->lora_rank))
+    warn(m, "the factor 3 counts a gradient for every weight, of frozen ones too: with --freeze or --lora method 1 is an upper limit");
   bool known = phases[0].steps > 0;
   if (o->run && o->run->accumulate > 1 && !known)
     warn(m, "accumulation runs every sample forward and backward once, as without it; its additions are counted where the micro-batch is bound");

@@ -11,7 +11,7 @@
 #define COUNT(macs, samples, epochs) macs, samples, epochs, 0, 0, 0, 0
 #define TIME(devices, tflops, days, utilization) 0, 0, 0, devices, tflops, days, utilization
 
-/* clang-format off: one row a figure */
+/* clang-format off */
 static const mp_published rows[] = {
     {"alexnet-1", "AlexNet", 1, COUNT(0.75e9, 1.2e6, 90), 1, '=', "470", "0.0054",
      "470 PF follows from 0.7244e9 multiply-adds (the network at 227 x 227), which the appendix prints as 0.75e9", "alexnet.onnx", "batch=1", 1},
