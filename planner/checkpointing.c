@@ -11,6 +11,7 @@ typedef struct region {
   uint32_t savers, left;   /* nodes that save something: all, and those that have not run */
   bool entered, recomputed;
   MP_VEC(mp_ten) inputs;   /* tensors of the trace that are made outside and read inside */
+  MP_VEC(mp_ten) kept;     /* that the policy keeps until they are handed to the recomputation */
 } region;
 
 struct mp_checkpoint_state {
@@ -18,6 +19,8 @@ struct mp_checkpoint_state {
   region *regions;
   uint32_t count;
   int32_t *of_call;
+  const int8_t *save_calls;
+  uint64_t flops;
   mp_ten *ten_map;         /* tensors and storages of the trace -> their second copies, -1 */
   int32_t *stor_map;
 };
@@ -109,10 +112,11 @@ static void find_events(mp_checkpoint_state *ck) {
   }
 }
 
-mp_checkpoint_state *mp_checkpoint_new(mp_arena *a, const mp_trace *t, const mp_region *regions, uint32_t n) {
+mp_checkpoint_state *mp_checkpoint_new(mp_arena *a, const mp_trace *t, const mp_region *regions, uint32_t n, const int8_t *save_calls) {
   if (!n) return NULL;
   mp_checkpoint_state *ck = mp_alloc(a, sizeof *ck);
   ck->t = t;
+  ck->save_calls = save_calls;
   ck->count = n;
   ck->regions = mp_alloc_array(a, n, sizeof *ck->regions);
   ck->of_call = mp_alloc_array(a, t->program->call_count + 1, sizeof *ck->of_call);
@@ -136,7 +140,32 @@ void mp_checkpoint_forward(mp_checkpoint_state *ck) {
   for (uint32_t i = 0; ck && i < ck->count; i++) {
     ck->regions[i].entered = ck->regions[i].recomputed = false;
     ck->regions[i].left = ck->regions[i].savers;
+    ck->regions[i].kept.n = 0;
   }
+  if (ck) ck->flops = 0;
+}
+
+uint64_t mp_checkpoint_flops(const mp_checkpoint_state *ck) { return ck ? ck->flops : 0; }
+
+/* ---- the policy ---- */
+
+bool mp_op_is_heavy(const char *op) {
+  static const char *const heavy[] = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::convolution", "aten::_scaled_dot_product_flash_attention",
+                                      "aten::_scaled_dot_product_efficient_attention"};
+  for (size_t i = 0; i < sizeof heavy / sizeof *heavy; i++)
+    if (!strcmp(op, heavy[i])) return true;
+  return false;
+}
+
+static bool is_kept(const mp_checkpoint_state *ck, int32_t storage) {
+  const mp_storage *s = &ck->t->storages[storage];
+  return ck->save_calls && s->call >= 0 && ck->save_calls[s->call] && ck->of_call[s->call] >= 0 && mp_op_is_heavy(s->op);
+}
+
+void mp_checkpoint_made(mp_em *e, mp_checkpoint_state *ck, mp_ten t) {
+  if (!ck || !ck->save_calls || e->call < 0 || ck->of_call[e->call] < 0 || ck->t->tensors[t].is_view || !is_kept(ck, ck->t->tensors[t].storage)) return;
+  mp_em_hold(e, t);
+  *mp_push(e->a, &ck->regions[ck->of_call[e->call]].kept) = t;
 }
 
 void mp_checkpoint_enter(mp_em *e, mp_checkpoint_state *ck, int32_t i) {
@@ -190,8 +219,13 @@ static void recompute(mp_em *e, mp_checkpoint_state *ck, region *r) {
   for (; i < r->to && savers < r->savers; i++) {
     int32_t a = ev[i].a;
     switch (ev[i].kind) {
-      case MP_EV_CALL: e->call = a; break;
-      case MP_EV_NEW: copy_storage(e, ck, a); break;
+      case MP_EV_CALL:
+        e->call = a;
+        if (!ck->save_calls || !ck->save_calls[a]) ck->flops += ck->t->program->calls[a].flops;
+        break;
+      case MP_EV_NEW:
+        if (!is_kept(ck, a)) copy_storage(e, ck, a);
+        break;
       case MP_EV_TENSOR:
         copy_tensor(e, ck, a);
         *mp_push(e->a, &open) = a;
@@ -213,6 +247,7 @@ static void recompute(mp_em *e, mp_checkpoint_state *ck, region *r) {
       default: break;
     }
   }
+  for (size_t k = 0; k < r->kept.n; k++) mp_em_release(e, r->kept.at[k]); /* popped from the policy's cache */
   for (size_t k = 0; k < open.n; k++)
     if (open.at[k] >= 0) mp_em_release(e, ck->ten_map[open.at[k]]);
   for (uint32_t j = r->from; j < i; j++) {

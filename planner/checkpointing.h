@@ -14,7 +14,12 @@ typedef struct mp_region {
 /* The regions that a plan recomputes, in order, disjoint: of nested matches the outermost counts. A pattern that matches nothing is MP_BAD_INPUT. */
 uint32_t mp_plan_regions(mp_arena *a, const mp_program *p, const mp_plan *plan, const mp_region **regions);
 
-mp_checkpoint_state *mp_checkpoint_new(mp_arena *a, const mp_trace *t, const mp_region *regions, uint32_t n);
+/* save_calls: of each program call, 1: selective checkpointing keeps what its heavy kernel made (torch.utils.checkpoint's create_selective_checkpoint_contexts, MUST_SAVE),
+ * so that it is not computed again. NULL: nothing is kept. */
+mp_checkpoint_state *mp_checkpoint_new(mp_arena *a, const mp_trace *t, const mp_region *regions, uint32_t n, const int8_t *save_calls);
+bool mp_op_is_heavy(const char *op);                                        /* matrix products, convolutions, attention: the kernels that a policy may keep */
+void mp_checkpoint_made(mp_em *e, mp_checkpoint_state *ck, mp_ten t);       /* the forward pass made a tensor of the trace: the policy may keep it */
+uint64_t mp_checkpoint_flops(const mp_checkpoint_state *ck);                /* computed again since the last forward pass began */
 void mp_checkpoint_forward(mp_checkpoint_state *ck);                        /* a forward pass begins: nothing is recomputed yet */
 int32_t mp_checkpoint_region(const mp_checkpoint_state *ck, int32_t call);  /* -1: none */
 void mp_checkpoint_enter(mp_em *e, mp_checkpoint_state *ck, int32_t region); /* the forward pass comes to a region: it holds its inputs */

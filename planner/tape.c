@@ -61,6 +61,7 @@ static void perform(loop *l, const mp_event *ev) {
     case MP_EV_TENSOR:
       e->holds.at[ev->a] = 1;
       mp_live_event(e, MP_EV_TENSOR, ev->a, 0);
+      mp_checkpoint_made(e, l->ck, ev->a);
       break;
     case MP_EV_DROP: mp_em_release(e, ev->a); break;
     case MP_EV_FN: {
@@ -270,7 +271,7 @@ static const void *make(mp_arena *a, void *arg) {
   loop l = {.e = performer(a, t, j->run), .t = t, .run = j->run};
   const mp_region *regions;
   uint32_t n = mp_plan_regions(a, t->program, j->plan, &regions);
-  if (t->train) l.ck = mp_checkpoint_new(a, t, regions, n);
+  if (t->train) l.ck = mp_checkpoint_new(a, t, regions, n, j->plan ? j->plan->save_calls : NULL);
   find_parameters(&l);
   uint32_t behind = j->plan && j->plan->stages > 1 ? j->plan->stages - j->plan->stage : 1;
   l.in_flight = behind < j->run->accumulate ? behind : j->run->accumulate;
@@ -283,9 +284,7 @@ static const void *make(mp_arena *a, void *arg) {
   *tape = (mp_tape){.trace = t, .run = j->run, .steps = l.e->live->steps.at, .step_count = (uint32_t)l.e->live->steps.n, .instance_count = (uint32_t)l.e->live->next_id,
                     .saved = l.saved.at, .saved_count = (uint32_t)l.saved.n, .gradient_bytes = l.gradient_bytes, .optimizer_bytes = mp_opt_bytes(l.opt),
                     .warnings = t->warnings, .warning_count = t->warning_count};
-  for (uint32_t i = 0; i < n; i++)
-    for (uint32_t c = regions[i].first; c < regions[i].end && t->train; c++)
-      if (c >= t->program->first_call && c < t->program->call_count) tape->flops_recompute += t->program->calls[c].flops * j->run->accumulate;
+  tape->flops_recompute = mp_checkpoint_flops(l.ck) * j->run->accumulate;
   for (uint32_t i = 0; i < t->program->input_count; i++) {
     mp_ten in = t->var_tensor[t->program->inputs[i]];
     if (in >= 0) tape->input_bytes += t->storages[t->tensors[in].storage].bytes;
