@@ -38,6 +38,9 @@ static void bind_axes(mp_build *b, mp_value *v) {
   for (uint32_t i = 0; i < o->binding_count; i++) {
     const mp_binding *d = &o->bindings[i];
     if (d->axis < 0 || strcmp(d->name, v->name)) continue;
+    if (!v->rank)
+      mp_fail(b->a, MP_BAD_INPUT, "%s: --dim %.200s:%d=%lld: input '%.100s' is a scalar in the file; leave the option out", b->source.label, d->name, d->axis,
+              (long long)d->n, v->name);
     if (v->rank >= 0 && d->axis >= v->rank)
       mp_fail(b->a, MP_BAD_INPUT, "%s: --dim %.200s:%d=%lld: input '%.100s' has %d dimension%s; give an axis from 0 to %d", b->source.label, d->name, d->axis,
               (long long)d->n, v->name, v->rank, v->rank == 1 ? "" : "s", v->rank - 1);
@@ -70,6 +73,12 @@ static void list_names(mp_build *b, const mp_graph *g, mp_text *t) {
   }
 }
 
+static bool is_input(const mp_graph *g, const char *name) {
+  for (uint32_t i = 0; i < g->input_count; i++)
+    if (!strcmp(g->values[g->inputs[i]].name, name)) return true;
+  return false;
+}
+
 /* Every binding must have bound something, and one name has one number. */
 void mp_check_bindings(mp_build *b, const mp_graph *g) {
   const mp_graph_options *o = b->options;
@@ -84,6 +93,11 @@ void mp_check_bindings(mp_build *b, const mp_graph *g) {
     for (uint32_t k = 0; k < i; k++) again |= o->bindings[k].axis == d->axis && !strcmp(o->bindings[k].name, d->name);
     if (again) continue;
     mp_text t = {0};
+    if (d->axis >= 0 && !is_input(g, d->name)) {
+      for (uint32_t k = 0; k < g->input_count && t.n < 300; k++) mp_text_add(b->a, &t, "%s'%.60s'", k ? ", " : "", g->values[g->inputs[k]].name);
+      mp_fail(b->a, MP_BAD_INPUT, "%s: --dim %.200s:%d=%lld binds nothing: '%.200s' is no input of the file; its inputs are %s", b->source.label, d->name, d->axis,
+              (long long)d->n, d->name, t.n ? t.at : "none");
+    }
     list_names(b, g, &t);
     char axis[16] = "";
     if (d->axis >= 0) snprintf(axis, sizeof axis, ":%d", d->axis);
