@@ -1,8 +1,8 @@
-/* Elementwise calls of two and three operands: arithmetic, comparisons, choices. An operand is a tensor or a Python number; autograd computes gradients in the alphabetical
- * order of derivatives.yaml's names, so `other` comes before `self`. */
-#include "planner/calls.h"
-
+/* Elementwise calls of two and three operands: arithmetic, comparisons, choices. An operand is a tensor or a Python number; autograd computes
+ * gradients in the alphabetical order of derivatives.yaml's names, so `other` comes before `self`. */
 #include <string.h>
+
+#include "planner/calls.h"
 
 static mp_ten other_of(mp_em *e) { return mp_c_is_ten(e, 1) ? mp_c_ten(e, 1) : -1; }
 static bool is_number(mp_em *e, uint32_t i) { return i < mp_c_count(e) && mp_c_has(e, i) && !mp_c_is_ten(e, i); }
@@ -55,8 +55,10 @@ static mp_ten back_open(mp_em *e, mp_bw *b, mp_ten *whole) {
   return g >= 0 && mp_bw_meta(b)[0] ? mp_slices_open(e, g, whole) : g;
 }
 static void back_self(mp_bw *b, mp_ten whole, mp_ten r) {
-  if (whole >= 0) mp_slices_shut(b, 0, whole);
-  else mp_bw_give(b, 0, r);
+  if (whole >= 0)
+    mp_slices_shut(b, 0, whole);
+  else
+    mp_bw_give(b, 0, r);
 }
 
 /* ---- add, sub: meta: slices, is other's gradient another tensor, sign, alpha is not one ---- */
@@ -80,6 +82,12 @@ static void add_like(mp_em *e, const char *op, const mp_grad *row, int64_t sign)
 }
 static void f_add(mp_em *e) { add_like(e, "aten::add", &add_grad, 1); }
 static void f_sub(mp_em *e) { add_like(e, "aten::sub", &sub_grad, -1); }
+
+mp_ten mp_add_into(mp_em *e, mp_ten a, mp_ten b) {
+  mp_ten out = mp_write(e, a);
+  mp_record(e, &add_grad, MP_TENS(a, b), MP_NO_TENS, MP_INTS(0, 0, 1, 0), out);
+  return out;
+}
 
 mp_ten mp_sub(mp_em *e, mp_ten a, mp_ten b) {
   mp_ten out = mp_kernel2(e, "aten::sub", a, b);
@@ -150,8 +158,10 @@ mp_ten mp_div(mp_em *e, mp_ten a, mp_ten b) {
 
 static void f_integer(mp_em *e) { /* floor_divide, bitwise_and ...: no gradient */
   mp_ten x = mp_c_is_ten(e, 0) ? mp_c_ten(e, 0) : -1, y = other_of(e);
-  if (mp_em_call(e)->in_place && x >= 0) mp_c_out(e, 0, x);
-  else mp_c_out(e, 0, mp_kernel(e, mp_em_call(e)->row->name, result_type(e, x, y), MP_TENS(x, y)));
+  if (mp_em_call(e)->in_place && x >= 0)
+    mp_c_out(e, 0, x);
+  else
+    mp_c_out(e, 0, mp_kernel(e, mp_em_call(e)->row->name, result_type(e, x, y), MP_TENS(x, y)));
 }
 
 /* ---- fmod, remainder ---- */
@@ -178,10 +188,17 @@ static void pow_backward(mp_em *e, mp_bw *b) {
   mp_ten g = mp_bw_grad(b, 0), x = mp_bw_saved(b, 0), y = mp_bw_saved(b, 1), r = mp_bw_saved(b, 2);
   if (g < 0) return;
   switch (mp_bw_meta(b)[0]) {
-    case POW_NUMBER: mp_bw_give(b, 0, mp_kernels(e, "pow mul mul", MP_TENS(g, x))); return;
-    case POW_ZERO: mp_bw_give(b, 0, mp_kernel1(e, "aten::zeros_like", g)); return;
-    case POW_BASE: mp_bw_give(b, 1, mp_kernels(e, "mul mul", MP_TENS(g, r))); return;
-    default: break;
+    case POW_NUMBER:
+      mp_bw_give(b, 0, mp_kernels(e, "pow mul mul", MP_TENS(g, x)));
+      return;
+    case POW_ZERO:
+      mp_bw_give(b, 0, mp_kernel1(e, "aten::zeros_like", g));
+      return;
+    case POW_BASE:
+      mp_bw_give(b, 1, mp_kernels(e, "mul mul", MP_TENS(g, r)));
+      return;
+    default:
+      break;
   }
   if (mp_bw_wants(b, 1)) {
     size_t s = mp_em_enter(e), inner = s;
@@ -254,7 +271,8 @@ static void xlogy_backward(mp_em *e, mp_bw *b) {
   if (mp_bw_wants(b, 1)) mp_bw_give(b, 1, mp_statement(e, "mul div", MP_TENS(g, x, y)));
   if (mp_bw_wants(b, 0)) mp_bw_give(b, 0, mp_statement(e, "xlogy ?le ?eq ?bitwise_and masked_fill", MP_TENS(g, x, y)));
 }
-static const mp_grad atan2_grad = {"Atan2Backward0", atan2_backward}, logaddexp_grad = {"LogaddexpBackward0", logaddexp_backward}, xlogy_grad = {"XlogyBackward0", xlogy_backward};
+static const mp_grad atan2_grad = {"Atan2Backward0", atan2_backward}, logaddexp_grad = {"LogaddexpBackward0", logaddexp_backward},
+                     xlogy_grad = {"XlogyBackward0", xlogy_backward};
 
 static void both_kept(mp_em *e, const mp_grad *row) {
   mp_ten x = mp_c_ten(e, 0), y = mp_c_ten(e, 1), out = mp_kernel2(e, mp_em_call(e)->row->name, x, y);

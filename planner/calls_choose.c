@@ -40,8 +40,10 @@ static void masked_fill_backward(mp_em *e, mp_bw *b) {
   mp_dtype t = mp_em_info(e, g)->dtype;
   if (mp_bw_wants(b, 0)) {
     mp_ten r = mp_kernel(e, "aten::masked_fill", t, MP_TENS(g, mask));
-    if (whole >= 0) mp_slices_shut(b, 0, whole);
-    else mp_bw_give(b, 0, r);
+    if (whole >= 0)
+      mp_slices_shut(b, 0, whole);
+    else
+      mp_bw_give(b, 0, r);
   }
   if (mp_bw_wants(b, 1)) {
     size_t s = mp_em_enter(e);
@@ -58,8 +60,10 @@ static void f_masked_fill(mp_em *e) {
   bool slices = in_place && mp_needs_slices(e, x);
   mp_ten out = in_place ? mp_write(e, x) : mp_kernel(e, "aten::masked_fill", mp_em_info(e, x)->dtype, MP_TENS(x, mask));
   mp_record(e, &masked_fill_grad, MP_TENS(x, value), MP_TENS(mask), MP_INTS(slices), out);
-  if (in_place) mp_written(e, x, out);
-  else mp_c_out(e, 0, out);
+  if (in_place)
+    mp_written(e, x, out);
+  else
+    mp_c_out(e, 0, out);
   mp_em_leave(e, s, MP_NO_TENS);
 }
 
@@ -74,8 +78,10 @@ static void clamp_backward(mp_em *e, mp_bw *b) {
     if (mp_bw_wants(b, k)) mp_bw_give(b, k, mp_statement(e, "?lt .scalar_tensor where", MP_TENS(g, x, mp_bw_saved(b, k))));
   if (!mp_bw_wants(b, 0)) return;
   mp_ten r = mp_kernels(e, m[1] == 3 ? ".scalar_tensor ?ge ?le where" : ".scalar_tensor ?ge where", MP_TENS(g, x));
-  if (whole >= 0) mp_slices_shut(b, 0, whole);
-  else mp_bw_give(b, 0, r);
+  if (whole >= 0)
+    mp_slices_shut(b, 0, whole);
+  else
+    mp_bw_give(b, 0, r);
 }
 static const mp_grad clamp_grad = {"ClampBackward0", clamp_backward};
 
@@ -87,8 +93,10 @@ static void clamp_call(mp_em *e, mp_ten low, mp_ten high, int64_t bounds) {
   mp_ten kept = in_place && mp_em_needs(e, x) ? mp_kernel1(e, "aten::clone", x) : x;
   mp_ten out = in_place ? mp_write(e, x) : mp_kernel(e, mp_em_call(e)->row->name, MP_UNDEFINED, MP_TENS(x, low, high));
   mp_record(e, &clamp_grad, MP_TENS(x, low, high), MP_TENS(kept, low, high), MP_INTS(slices, bounds), out);
-  if (in_place) mp_written(e, x, out);
-  else mp_c_out(e, 0, out);
+  if (in_place)
+    mp_written(e, x, out);
+  else
+    mp_c_out(e, 0, out);
   mp_em_leave(e, s, MP_NO_TENS);
 }
 static void f_clamp(mp_em *e) {

@@ -1,7 +1,7 @@
 /* Convolutions: keep input and weight; backward is one call that makes all wanted gradients. */
-#include "planner/calls.h"
-
 #include <string.h>
+
+#include "planner/calls.h"
 
 typedef struct conv {
   int64_t stride[3], pad[3], dilation[3], output_pad[3];
@@ -22,7 +22,8 @@ static void convolution_backward(mp_em *e, mp_bw *b) {
     if (last && i.rank >= 4) {
       mp_strides_channels_last(i.rank, i.dims, strides);
       g[k] = mp_em_new_strided(e, op, i.dtype, i.rank, i.dims, strides);
-    } else g[k] = mp_em_new(e, op, i.dtype, i.rank, i.dims);
+    } else
+      g[k] = mp_em_new(e, op, i.dtype, i.rank, i.dims);
   }
   for (uint32_t k = 0; k < 3; k++) mp_bw_give(b, k, g[k]);
 }
@@ -43,11 +44,14 @@ static mp_ten convolution(mp_em *e, mp_ten x, mp_ten w, mp_ten bias, const conv 
   for (int d = 0; d < c->n; d++) {
     int64_t in = i.dims[d + 2], reach = c->dilation[d] * (k.dims[d + 2] - 1) + 1;
     if (c->stride[d] < 1) wrong(e, "a stride below 1");
-    dims[d + 2] = c->transposed ? (in - 1) * c->stride[d] - 2 * c->pad[d] + reach + c->output_pad[d] : (in + 2 * c->pad[d] - reach) / c->stride[d] + 1;
+    dims[d + 2] =
+        c->transposed ? (in - 1) * c->stride[d] - 2 * c->pad[d] + reach + c->output_pad[d] : (in + 2 * c->pad[d] - reach) / c->stride[d] + 1;
     if (dims[d + 2] < 1) wrong(e, "a kernel larger than its input");
   }
-  if (last) mp_strides_channels_last(i.rank, dims, strides);
-  else mp_strides_contiguous(i.rank, dims, strides);
+  if (last)
+    mp_strides_channels_last(i.rank, dims, strides);
+  else
+    mp_strides_contiguous(i.rank, dims, strides);
   mp_ten y = mp_em_new_strided(e, "aten::convolution", i.dtype, i.rank, dims, strides);
   mp_record(e, &convolution_grad, MP_TENS(x, w, bias), MP_TENS(x, w), MP_INTS(last), y);
   return y;

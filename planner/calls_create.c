@@ -1,7 +1,7 @@
 /* Factories: tensors from nothing, or of another's shape. Nothing is kept. */
-#include "planner/calls.h"
-
 #include <string.h>
+
+#include "planner/calls.h"
 
 static mp_dtype dtype_among(mp_em *e) { /* the keyword stands at a different place in every schema */
   for (uint32_t i = 0; i < mp_c_count(e); i++)
@@ -21,19 +21,24 @@ static mp_ten made(mp_em *e, int at, mp_dtype t) {
   return mp_em_new(e, mp_em_call(e)->row->name, t, rank, dims);
 }
 
-static void f_sized(mp_em *e) { mp_c_out(e, 0, made(e, 0, MP_UNDEFINED)); }   /* zeros(size), rand(size) */
+static void f_sized(mp_em *e) { mp_c_out(e, 0, made(e, 0, MP_UNDEFINED)); }      /* zeros(size), rand(size) */
 static void f_by_result(mp_em *e) { mp_c_out(e, 0, made(e, -1, MP_UNDEFINED)); } /* arange, linspace, eye, randint */
 static void f_indices(mp_em *e) { mp_c_out(e, 0, made(e, -1, MP_INT64)); }
 
 static void f_full(mp_em *e) { /* (size, value): an integer value makes integers */
   mp_dtype t = dtype_among(e);
-  if (t == MP_UNDEFINED && mp_c_count(e) > 1) t = mp_em_call(e)->args[1].kind == MP_ARG_INT ? MP_INT64 : mp_em_call(e)->args[1].kind == MP_ARG_BOOL ? MP_BOOL : mp_em_made_dtype(e, MP_FLOAT);
+  if (t == MP_UNDEFINED && mp_c_count(e) > 1)
+    t = mp_em_call(e)->args[1].kind == MP_ARG_INT ? MP_INT64 : mp_em_call(e)->args[1].kind == MP_ARG_BOOL ? MP_BOOL : mp_em_made_dtype(e, MP_FLOAT);
   mp_c_out(e, 0, made(e, 0, t));
 }
 static void f_scalar_tensor(mp_em *e) {
   mp_dtype t = dtype_among(e);
   const mp_var *v = mp_c_out_var(e, 0);
-  mp_c_out(e, 0, mp_em_scalar(e, "aten::scalar_tensor", t != MP_UNDEFINED ? t : v && v->dtype != MP_UNDEFINED && !mp_dtype_is_float(v->dtype) ? v->dtype : mp_em_made_dtype(e, MP_FLOAT)));
+  mp_c_out(e, 0,
+           mp_em_scalar(e, "aten::scalar_tensor",
+                        t != MP_UNDEFINED                                               ? t
+                        : v && v->dtype != MP_UNDEFINED && !mp_dtype_is_float(v->dtype) ? v->dtype
+                                                                                        : mp_em_made_dtype(e, MP_FLOAT)));
 }
 static void f_like(mp_em *e) { /* zeros_like(x), rand_like(x) */
   mp_dtype t = dtype_among(e);
@@ -61,6 +66,28 @@ static void f_fill(mp_em *e) {
   mp_ten y = mp_em_new_like(e, mp_em_call(e)->row->name, x);
   mp_record(e, &fill_grad, MP_TENS(x), MP_NO_TENS, MP_NO_INTS, y);
   mp_c_out(e, 0, y);
+}
+
+/* ---- copy(x, source): copy_ writes into x, whose history is then the source's ---- */
+
+static void copy_backward(mp_em *e, mp_bw *b) { /* inputs x, source */
+  mp_ten g = mp_bw_grad(b, 0);
+  if (g < 0) return;
+  if (mp_bw_wants(b, 0)) mp_bw_give(b, 0, mp_kernel1(e, "aten::zeros_like", g));
+  mp_bw_give(b, 1, g);
+}
+static const mp_grad copy_grad = {"CopyBackwards", copy_backward};
+static void f_copy(mp_em *e) {
+  mp_ten x = mp_c_ten(e, 0), from = mp_c_ten(e, 1);
+  size_t s = mp_em_enter(e);
+  bool in_place = mp_em_call(e)->in_place;
+  mp_ten y = in_place ? mp_write(e, x) : mp_em_new_like(e, "aten::copy", x);
+  mp_record(e, &copy_grad, MP_TENS(x, from), MP_NO_TENS, MP_NO_INTS, y);
+  if (in_place)
+    mp_written(e, x, y);
+  else
+    mp_c_out(e, 0, y);
+  mp_em_leave(e, s, MP_NO_TENS);
 }
 
 /* ---- tril, triu ---- */
@@ -97,7 +124,8 @@ static void f_bucketize(mp_em *e) { ranked(e, 0); }
 static void f_searchsorted(mp_em *e) { ranked(e, 1); }
 static void f_isin(mp_em *e) { mp_c_out(e, 0, mp_kernel(e, "aten::isin", MP_BOOL, MP_TENS(mp_c_is_ten(e, 0) ? mp_c_ten(e, 0) : -1))); }
 
-#define FACTORY(NAME, FORWARD) {"aten::" NAME, FORWARD, MP_CAST_NONE, ""}
+#define FACTORY(NAME, FORWARD) \
+  { "aten::" NAME, FORWARD, MP_CAST_NONE, "" }
 static const mp_call_row rows[] = {
     FACTORY("zeros", f_sized),
     FACTORY("ones", f_sized),
@@ -135,6 +163,7 @@ static const mp_call_row rows[] = {
     FACTORY("new_empty", f_new),
     FACTORY("fill", f_fill),
     FACTORY("zero", f_fill),
+    FACTORY("copy", f_copy),
     FACTORY("tril", f_tril),
     FACTORY("triu", f_tril),
     FACTORY("one_hot", f_one_hot),

@@ -15,7 +15,8 @@ static const mp_grad embedding_grad = {"EmbeddingBackward0", embedding_backward}
 static void f_embedding(mp_em *e) {
   mp_ten w = mp_c_ten(e, 0), ids = mp_c_ten(e, 1);
   mp_tensor_info i = *mp_em_info(e, ids), wi = *mp_em_info(e, w);
-  if (wi.rank != 2 || i.rank >= MP_RANK) mp_fail(mp_em_arena(e), MP_BAD_INPUT, "aten::embedding: a weight of %d dimensions, expected (rows, columns)", wi.rank);
+  if (wi.rank != 2 || i.rank >= MP_RANK)
+    mp_fail(mp_em_arena(e), MP_BAD_INPUT, "aten::embedding: a weight of %d dimensions, expected (rows, columns)", wi.rank);
   i.dims[i.rank] = wi.dims[1];
   mp_ten y = mp_em_new(e, "aten::embedding", wi.dtype, i.rank + 1, i.dims);
   mp_record(e, &embedding_grad, MP_TENS(w), MP_TENS(ids), MP_NO_INTS, y);
@@ -127,14 +128,17 @@ static mp_ten smoothed(mp_em *e, mp_ten x, mp_ten target, mp_ten w, int64_t redu
   mp_ten soft = mp_em_alias(e, all); /* masked_fill_ */
   mp_record(e, &filled_grad, MP_TENS(all), MP_TENS(ignored), MP_NO_INTS, soft);
   if (reduction == REDUCE_MEAN) {
-    mp_ten kept = w >= 0 ? mp_kernel1(e, "aten::masked_fill", target) : mp_kernel(e, "aten::bitwise_not", MP_BOOL, MP_TENS(ignored)), each_weight = -1;
+    mp_ten kept = w >= 0 ? mp_kernel1(e, "aten::masked_fill", target) : mp_kernel(e, "aten::bitwise_not", MP_BOOL, MP_TENS(ignored)),
+           each_weight = -1;
     if (w >= 0) each_weight = mp_kernel(e, "aten::gather", mp_em_info(e, w)->dtype, MP_TENS(target));
-    mp_ten count = mp_em_scalar(e, "aten::sum", w >= 0 ? mp_em_info(e, w)->dtype : MP_INT64), sum = mp_sum(e, soft, MP_NO_INTS, false, wide_sum(e, soft));
+    mp_ten count = mp_em_scalar(e, "aten::sum", w >= 0 ? mp_em_info(e, w)->dtype : MP_INT64),
+           sum = mp_sum(e, soft, MP_NO_INTS, false, wide_sum(e, soft));
     soft = ratio(e, sum, count);
     mp_em_drop(e, kept);
     if (each_weight >= 0) mp_em_drop(e, each_weight);
     mp_em_drop(e, sum);
-  } else if (reduction == REDUCE_SUM) soft = mp_sum(e, soft, MP_NO_INTS, false, wide_sum(e, soft));
+  } else if (reduction == REDUCE_SUM)
+    soft = mp_sum(e, soft, MP_NO_INTS, false, wide_sum(e, soft));
   mp_ten right = mp_op_mul_scalar(e, soft, 0.1), left = mp_op_mul_scalar(e, hard, 0.9);
   return mp_op_add(e, left, right);
 }
@@ -146,8 +150,10 @@ static void f_cross_entropy(mp_em *e) {
   size_t s = mp_em_enter(e);
   mp_tensor_info t = *mp_em_info(e, target);
   mp_ten y;
-  if (mp_dtype_is_float(t.dtype)) y = soft_targets(e, x, target, w, reduction, smooth);
-  else if (smooth) y = smoothed(e, x, target, w, reduction);
+  if (mp_dtype_is_float(t.dtype))
+    y = soft_targets(e, x, target, w, reduction, smooth);
+  else if (smooth)
+    y = smoothed(e, x, target, w, reduction);
   else {
     mp_ten logp = mp_log_softmax(e, x, 1, mp_em_info(e, x)->dtype);
     y = nll(e, logp, target, w, reduction);
@@ -164,9 +170,9 @@ static void pair_backward(mp_em *e, mp_bw *b, const char *op) {
   for (uint32_t k = 0; k < 2; k++)
     if (mp_bw_wants(b, k)) mp_bw_give(b, k, mp_kernel(e, op, MP_UNDEFINED, MP_TENS(mp_bw_saved(b, 0), mp_bw_saved(b, 1))));
 }
-#define PAIR(NAME, NODE)                                                                           \
+#define PAIR(NAME, NODE)                                                                               \
   static void NAME##_backward(mp_em *e, mp_bw *b) { pair_backward(e, b, "aten::" #NAME "_backward"); } \
-  static const mp_grad NAME##_grad = {NODE, NAME##_backward};                                      \
+  static const mp_grad NAME##_grad = {NODE, NAME##_backward};                                          \
   static void f_##NAME(mp_em *e) { pair(e, &NAME##_grad); }
 
 static void pair_loss(mp_em *e, const mp_grad *row, int64_t reduction) {
@@ -257,7 +263,8 @@ static const mp_call_row rows[] = {
     {"aten::nll_loss2d", f_nll_loss, MP_CAST_NONE, "keeps its input and target"},
     {"aten::nll_loss_nd", f_nll_loss, MP_CAST_NONE, "keeps its input and target"},
     {"aten::nll_loss_forward", f_nll_loss, MP_CAST_NONE, "keeps its input and target"},
-    {"aten::cross_entropy_loss", f_cross_entropy, MP_CAST_NONE, "keeps the log probabilities and the target; half logits under autocast: an fp32 copy of them too"},
+    {"aten::cross_entropy_loss", f_cross_entropy, MP_CAST_NONE,
+     "keeps the log probabilities and the target; half logits under autocast: an fp32 copy of them too"},
     {"aten::mse_loss", f_mse_loss, MP_CAST_FP32, "keeps its input and target"},
     {"aten::smooth_l1_loss", f_smooth_l1_loss, MP_CAST_FP32, "keeps its input and target"},
     {"aten::huber_loss", f_huber_loss, MP_CAST_FP32, "keeps its input and target"},

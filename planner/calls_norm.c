@@ -1,4 +1,5 @@
-/* Normalisations. Each is one call that keeps its input and two numbers for each group that it normalises (mean and 1/std, in fp32 but for group norm). */
+/* Normalisations. Each is one call that keeps its input and two numbers for each group that it normalises (mean and 1/std, in fp32 but for group
+ * norm). */
 #include "planner/calls.h"
 
 static bool contiguous_as(const mp_tensor_info *t, bool channels_last) {
@@ -37,7 +38,8 @@ static void three_gradients(mp_em *e, mp_bw *b, const char *op, bool suggest) {
   for (uint32_t k = 0; k < 3; k++) mp_bw_give(b, k, g[k]);
 }
 
-static void record3(mp_em *e, const mp_grad *row, mp_ten x, mp_ten w, mp_ten bias, mp_ten mean, mp_ten inv, const int64_t *meta, uint32_t n, mp_ten out) {
+static void record3(mp_em *e, const mp_grad *row, mp_ten x, mp_ten w, mp_ten bias, mp_ten mean, mp_ten inv, const int64_t *meta, uint32_t n,
+                    mp_ten out) {
   mp_record(e, row, MP_TENS(x, w, bias), MP_TENS(x, mean, inv, w), meta, n, out);
 }
 
@@ -161,8 +163,8 @@ static const mp_grad native_batch_norm_grad = {"NativeBatchNormBackward0", nativ
 mp_ten mp_batch_norm(mp_em *e, mp_ten x, mp_ten w, mp_ten b, bool running, bool training) {
   mp_tensor_info i = *mp_em_info(e, x);
   mp_dtype wt = w >= 0 ? mp_em_info(e, w)->dtype : MP_UNDEFINED;
-  bool cudnn = w >= 0 && b >= 0 && i.dtype != MP_BFLOAT16 && wt != MP_BFLOAT16 && (i.dtype != MP_FLOAT16 || wt == MP_FLOAT) && (running || training) && i.rank >= 3 &&
-               i.dims[0] <= (training ? 880801 : 65535);
+  bool cudnn = w >= 0 && b >= 0 && i.dtype != MP_BFLOAT16 && wt != MP_BFLOAT16 && (i.dtype != MP_FLOAT16 || wt == MP_FLOAT) &&
+               (running || training) && i.rank >= 3 && i.dims[0] <= (training ? 880801 : 65535);
   const char *op = cudnn ? "aten::cudnn_batch_norm" : "aten::native_batch_norm";
   size_t s = mp_em_enter(e);
   mp_ten y = suggested(e, op, &i), mean = -1, inv = -1;
@@ -179,7 +181,9 @@ static void batch_norm_call(mp_em *e, bool training) {
   bool running = mp_c_is_ten(e, 3) && mp_c_is_ten(e, 4);
   mp_c_out(e, 0, mp_batch_norm(e, mp_c_ten(e, 0), mp_c_ten(e, 1), mp_c_ten(e, 2), running, training));
 }
-static void f_batch_norm(mp_em *e) { batch_norm_call(e, mp_c_bool(e, mp_c_count(e) > 3 && mp_em_call(e)->args[3].kind == MP_ARG_BOOL ? 3 : 5, true)); }
+static void f_batch_norm(mp_em *e) {
+  batch_norm_call(e, mp_c_bool(e, mp_c_count(e) > 3 && mp_em_call(e)->args[3].kind == MP_ARG_BOOL ? 3 : 5, true));
+}
 static void f_batch_norm_eval(mp_em *e) { batch_norm_call(e, false); }
 
 /* ---- instance_norm(x, weight, bias, running_mean, running_var, use_input_stats, ...): a batch norm over (1, N * C) ---- */

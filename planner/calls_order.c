@@ -1,7 +1,7 @@
 /* Softmax, running sums, and calls that select by order: max over a dimension, topk, sort. The last keep int64 indices, as many as values. */
-#include "planner/calls.h"
-
 #include <string.h>
+
+#include "planner/calls.h"
 
 /* ---- softmax, log_softmax: keep the result ---- */
 
@@ -38,8 +38,12 @@ static mp_dtype softmax_dtype(mp_em *e, mp_ten x) { /* (x, dim, dtype): autocast
 }
 static void f_softmax(mp_em *e) { mp_c_out(e, 0, mp_op_softmax(e, mp_c_ten(e, 0), mp_c_int(e, 1, -1), softmax_dtype(e, mp_c_ten(e, 0)))); }
 static void f_log_softmax(mp_em *e) { mp_c_out(e, 0, mp_log_softmax(e, mp_c_ten(e, 0), mp_c_int(e, 1, -1), softmax_dtype(e, mp_c_ten(e, 0)))); }
-static void f_softmax_raw(mp_em *e) { mp_c_out(e, 0, mp_op_softmax(e, mp_c_ten(e, 0), mp_c_int(e, 1, -1), mp_c_bool(e, 2, false) ? MP_FLOAT : MP_UNDEFINED)); }
-static void f_log_softmax_raw(mp_em *e) { mp_c_out(e, 0, mp_log_softmax(e, mp_c_ten(e, 0), mp_c_int(e, 1, -1), mp_c_bool(e, 2, false) ? MP_FLOAT : MP_UNDEFINED)); }
+static void f_softmax_raw(mp_em *e) {
+  mp_c_out(e, 0, mp_op_softmax(e, mp_c_ten(e, 0), mp_c_int(e, 1, -1), mp_c_bool(e, 2, false) ? MP_FLOAT : MP_UNDEFINED));
+}
+static void f_log_softmax_raw(mp_em *e) {
+  mp_c_out(e, 0, mp_log_softmax(e, mp_c_ten(e, 0), mp_c_int(e, 1, -1), mp_c_bool(e, 2, false) ? MP_FLOAT : MP_UNDEFINED));
+}
 static void f_softmin(mp_em *e) { mp_c_out(e, 0, mp_op_softmax(e, mp_op_neg(e, mp_c_ten(e, 0)), -1, softmax_dtype(e, mp_c_ten(e, 0)))); }
 
 /* ---- cumsum, cumprod, logcumsumexp ---- */
@@ -89,8 +93,9 @@ static void select_backward(mp_em *e, mp_bw *b) { /* value_selecting_reduction_b
   mp_fresh(e, "aten::new_zeros", i.dtype, &i);
   mp_bw_give(b, 0, mp_fresh(e, "aten::scatter", i.dtype, &i));
 }
-static const mp_grad max_grad = {"MaxBackward0", select_backward}, min_grad = {"MinBackward0", select_backward}, topk_grad = {"TopkBackward0", select_backward},
-                     sort_grad = {"SortBackward0", select_backward}, pick_grad = {"KthvalueBackward0", select_backward}, cummax_grad = {"CummaxBackward0", select_backward};
+static const mp_grad max_grad = {"MaxBackward0", select_backward}, min_grad = {"MinBackward0", select_backward},
+                     topk_grad = {"TopkBackward0", select_backward}, sort_grad = {"SortBackward0", select_backward},
+                     pick_grad = {"KthvalueBackward0", select_backward}, cummax_grad = {"CummaxBackward0", select_backward};
 
 static void values_and_indices(mp_em *e, const mp_grad *row, mp_ten x, int rank, const int64_t *dims, bool keep) {
   size_t s = mp_em_enter(e);
@@ -114,13 +119,18 @@ static void over_axis(mp_em *e, const mp_grad *row, int64_t axis, bool keepdim, 
 }
 
 static void f_max(mp_em *e) {
-  if (mp_c_is_ten(e, 1)) mp_call_extreme(e);
-  else if (!mp_c_has(e, 1)) mp_call_extreme_all(e);
-  else over_axis(e, strstr(mp_em_call(e)->row->name, "min") ? &min_grad : &max_grad, axis_at(e, mp_c_ten(e, 0), 1), mp_c_bool(e, 2, false), 1);
+  if (mp_c_is_ten(e, 1))
+    mp_call_extreme(e);
+  else if (!mp_c_has(e, 1))
+    mp_call_extreme_all(e);
+  else
+    over_axis(e, strstr(mp_em_call(e)->row->name, "min") ? &min_grad : &max_grad, axis_at(e, mp_c_ten(e, 0), 1), mp_c_bool(e, 2, false), 1);
 }
 static void f_median(mp_em *e) {
-  if (!mp_c_has(e, 1)) mp_call_extreme_all(e);
-  else over_axis(e, &pick_grad, axis_at(e, mp_c_ten(e, 0), 1), mp_c_bool(e, 2, false), 1);
+  if (!mp_c_has(e, 1))
+    mp_call_extreme_all(e);
+  else
+    over_axis(e, &pick_grad, axis_at(e, mp_c_ten(e, 0), 1), mp_c_bool(e, 2, false), 1);
 }
 static void f_kthvalue(mp_em *e) { over_axis(e, &pick_grad, axis_at(e, mp_c_ten(e, 0), 2), mp_c_bool(e, 3, false), 1); }
 static void f_topk(mp_em *e) { over_axis(e, &topk_grad, axis_at(e, mp_c_ten(e, 0), 2), true, mp_c_int(e, 1, 1)); }

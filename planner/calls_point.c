@@ -1,4 +1,5 @@
-/* Elementwise calls of one operand: one line each says what autograd keeps and which kernels its backward runs (derivatives.yaml, FunctionsManual.cpp). */
+/* Elementwise calls of one operand: one line each says what autograd keeps and which kernels its backward runs (derivatives.yaml,
+ * FunctionsManual.cpp). */
 #include "planner/calls.h"
 
 #include <string.h>
@@ -19,13 +20,14 @@ typedef struct unary {
 
 static void unary_backward(mp_em *e, mp_bw *b);
 
-/* Where a backward is a single kernel on CUDA but has a composite form (silu, mish), the composite is what a dispatch-level trace shows and what stands here. */
+/* Where a backward is a single kernel on CUDA but has a composite form (silu, mish), the composite is what a dispatch-level trace shows,
+ * and what stands here. */
 #define UNARY(X)                                                                                     \
   X(relu, "", RESULT, NONE, "ReluBackward0", "threshold_backward")                                   \
   X(sigmoid, "", RESULT, NONE, "SigmoidBackward0", "sigmoid_backward")                               \
   X(tanh, "", RESULT, NONE, "TanhBackward0", "tanh_backward")                                        \
-  X(relu6, "hardtanh", INPUT , NONE, "HardtanhBackward0", "hardtanh_backward")                       \
-  X(hardtanh, "", INPUT , NONE, "HardtanhBackward0", "hardtanh_backward")                            \
+  X(relu6, "hardtanh", INPUT, NONE, "HardtanhBackward0", "hardtanh_backward")                       \
+  X(hardtanh, "", INPUT, NONE, "HardtanhBackward0", "hardtanh_backward")                            \
   X(leaky_relu, "", EITHER, NONE, "LeakyReluBackward0", "leaky_relu_backward")                       \
   X(elu, "", EITHER, NONE, "EluBackward0", "elu_backward")                                           \
   X(selu, "elu", EITHER, NONE, "EluBackward0", "elu_backward")                                       \
@@ -68,6 +70,7 @@ static void unary_backward(mp_em *e, mp_bw *b);
   X(erf, "", INPUT, NONE, "ErfBackward0", "pow neg exp mul mul")                                     \
   X(erfc, "", INPUT, NONE, "ErfcBackward0", "pow neg exp mul mul")                                   \
   X(erfinv, "", INPUT, FP32, "ErfinvBackward0", "erfinv pow exp mul mul")                                 \
+  X(digamma, "", INPUT, NONE, "DigammaBackward0", "polygamma mul")                                   \
   X(lgamma, "", INPUT, NONE, "LgammaBackward0", "digamma mul")                                       \
   X(floor, "", NONE, NONE, "FloorBackward0", "zeros_like")                                           \
   X(ceil, "", NONE, NONE, "CeilBackward0", "zeros_like")                                             \

@@ -1,13 +1,14 @@
-/* Pooling, resampling, padding and windows. A max pooling keeps its input and int64 indices, an average its input; resampling and padding keep nothing. */
-#include "planner/calls.h"
-
+/* Pooling, resampling, padding and windows. A max pooling keeps its input and int64 indices, an average its input; resampling and padding keep
+ * nothing. */
 #include <string.h>
+
+#include "planner/calls.h"
 
 /* a backward that is one kernel making the input's gradient; its name is the forward's with _backward */
 static void one_kernel(mp_em *e, mp_bw *b, const char *op) {
   if (mp_bw_grad(b, 0) >= 0) mp_bw_give(b, 0, mp_fresh_as(e, op, mp_bw_input(b, 0)));
 }
-#define ONE_KERNEL(NAME, NODE, OP)                                              \
+#define ONE_KERNEL(NAME, NODE, OP)                                                   \
   static void NAME##_backward(mp_em *e, mp_bw *b) { one_kernel(e, b, "aten::" OP); } \
   static const mp_grad NAME##_grad = {NODE, NAME##_backward}
 ONE_KERNEL(max_pool, "MaxPool2DWithIndicesBackward0", "max_pool2d_with_indices_backward");
@@ -20,6 +21,7 @@ ONE_KERNEL(adaptive_max, "AdaptiveMaxPool2DBackward0", "adaptive_max_pool2d_back
 ONE_KERNEL(upsample, "UpsampleBackward0", "upsample_backward");
 ONE_KERNEL(shuffle, "PixelShuffleBackward0", "pixel_unshuffle");
 ONE_KERNEL(unshuffle, "PixelUnshuffleBackward0", "pixel_shuffle");
+ONE_KERNEL(channels, "ChannelShuffleBackward0", "channel_shuffle");
 ONE_KERNEL(pad, "ConstantPadNdBackward0", "constant_pad_nd");
 ONE_KERNEL(reflect, "ReflectionPadBackward0", "reflection_pad_backward");
 ONE_KERNEL(replicate, "ReplicationPadBackward0", "replication_pad_backward");
@@ -52,7 +54,8 @@ static int pool_dims(mp_em *e) { /* max_pool2d: 2 */
 }
 
 /* pooling_output_shape */
-static void pooled(mp_em *e, mp_ten x, int n, const int64_t *k, const int64_t *stride, const int64_t *pad, const int64_t *dilation, bool ceil_mode, int64_t *out) {
+static void pooled(mp_em *e, mp_ten x, int n, const int64_t *k, const int64_t *stride, const int64_t *pad, const int64_t *dilation, bool ceil_mode,
+                   int64_t *out) {
   const mp_tensor_info *i = mp_em_info(e, x);
   if (i->rank < n + 1) wrong(e, "an input of too few dimensions");
   for (int d = 0; d < n; d++) {
@@ -153,14 +156,24 @@ static void shuffled(mp_em *e, const mp_grad *row, bool up) { /* (x, factor) on 
   int64_t r = mp_c_int(e, 1, 1);
   if (i.rank < 3 || r < 1) wrong(e, "expected at least three dimensions and a factor of at least 1");
   int64_t *c = &i.dims[i.rank - 3];
-  if (up) c[0] /= r * r, c[1] *= r, c[2] *= r;
-  else c[0] *= r * r, c[1] /= r, c[2] /= r;
+  if (up)
+    c[0] /= r * r, c[1] *= r, c[2] *= r;
+  else
+    c[0] *= r * r, c[1] /= r, c[2] /= r;
   mp_ten y = mp_em_new(e, mp_em_call(e)->row->name, i.dtype, i.rank, i.dims);
   mp_record(e, row, MP_TENS(x), MP_NO_TENS, MP_NO_INTS, y);
   mp_c_out(e, 0, y);
 }
 static void f_pixel_shuffle(mp_em *e) { shuffled(e, &shuffle_grad, true); }
 static void f_pixel_unshuffle(mp_em *e) { shuffled(e, &unshuffle_grad, false); }
+
+static void f_channel_shuffle(mp_em *e) {
+  mp_ten x = mp_c_ten(e, 0);
+  mp_tensor_info i = *mp_em_info(e, x);
+  mp_ten y = mp_em_new(e, "aten::channel_shuffle", i.dtype, i.rank, i.dims);
+  mp_record(e, &channels_grad, MP_TENS(x), MP_NO_TENS, MP_NO_INTS, y);
+  mp_c_out(e, 0, y);
+}
 
 /* ---- padding ---- */
 
@@ -299,6 +312,8 @@ static const mp_call_row rows[] = {
     {"aten::upsample_trilinear3d", f_upsample, MP_CAST_FP32, ""},
     {"aten::pixel_shuffle", f_pixel_shuffle, MP_CAST_NONE, ""},
     {"aten::pixel_unshuffle", f_pixel_unshuffle, MP_CAST_NONE, ""},
+    {"aten::channel_shuffle", f_channel_shuffle, MP_CAST_NONE, ""},
+    {"aten::native_channel_shuffle", f_channel_shuffle, MP_CAST_NONE, ""},
     {"aten::pad", f_pad, MP_CAST_NONE, "reflect and replicate keep their input"},
     {"aten::constant_pad_nd", f_pad, MP_CAST_NONE, ""},
     {"aten::reflection_pad1d", f_reflection_pad, MP_CAST_NONE, "keeps its input"},

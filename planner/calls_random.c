@@ -1,4 +1,5 @@
-/* Dropout in all its forms. On CUDA dropout is one fused call that keeps a bool mask; the in-place and the channel-wise forms keep noise of the operand's type. */
+/* Dropout in all its forms. On CUDA dropout is one fused call that keeps a bool mask; the in-place and the channel-wise forms keep noise of the
+ * operand's type. */
 #include "planner/calls.h"
 
 /* ---- native_dropout ---- */
@@ -29,8 +30,10 @@ static void noise_backward(mp_em *e, mp_bw *b) {
   if (g < 0) return;
   if (mp_bw_meta(b)[0]) g = mp_slices_open(e, g, &whole);
   mp_ten r = mp_kernel2(e, "aten::mul", g, mp_bw_saved(b, 0));
-  if (whole >= 0) mp_slices_shut(b, 0, whole);
-  else mp_bw_give(b, 0, r);
+  if (whole >= 0)
+    mp_slices_shut(b, 0, whole);
+  else
+    mp_bw_give(b, 0, r);
 }
 static const mp_grad noise_grad = {"MulBackward0", noise_backward};
 
@@ -40,8 +43,10 @@ static void times_noise(mp_em *e, mp_ten x, mp_ten noise) {
   bool slices = in_place && mp_needs_slices(e, x);
   mp_ten y = in_place ? mp_write(e, x) : mp_kernel2(e, "aten::mul", x, noise);
   mp_record(e, &noise_grad, MP_TENS(x), MP_TENS(noise), MP_INTS(slices), y);
-  if (in_place) mp_written(e, x, y);
-  else mp_c_out(e, 0, y);
+  if (in_place)
+    mp_written(e, x, y);
+  else
+    mp_c_out(e, 0, y);
 }
 
 static double active(mp_em *e) { /* the probability, 0 outside training */
@@ -53,9 +58,12 @@ static void f_dropout(mp_em *e) {
   mp_ten x = mp_c_ten(e, 0);
   double p = active(e);
   size_t s = mp_em_enter(e);
-  if (p <= 0.0) mp_c_out(e, 0, x);
-  else if (!mp_em_call(e)->in_place) mp_c_out(e, 0, mp_op_dropout(e, x, p));
-  else times_noise(e, x, mp_em_new_like(e, "aten::empty_like", x));
+  if (p <= 0.0)
+    mp_c_out(e, 0, x);
+  else if (!mp_em_call(e)->in_place)
+    mp_c_out(e, 0, mp_op_dropout(e, x, p));
+  else
+    times_noise(e, x, mp_em_new_like(e, "aten::empty_like", x));
   mp_em_leave(e, s, MP_NO_TENS);
 }
 

@@ -1,7 +1,7 @@
 /* Reductions and softmax. The gradient of a sum is an expanded view, that of a mean a real tensor. */
-#include "planner/calls.h"
-
 #include <string.h>
+
+#include "planner/calls.h"
 
 /* ---- shared: what is reduced ---- */
 
@@ -97,6 +97,16 @@ static void f_sum(mp_em *e) {
   mp_ten x = mp_c_ten(e, 0);
   reduction r = reduction_at(e, x, 1);
   mp_c_out(e, 0, mp_sum(e, x, r.dims, r.n, r.keepdim, wide_dtype(e, x, asked_dtype(e))));
+}
+static void nansum_backward(mp_em *e, mp_bw *b) {
+  if (mp_bw_grad(b, 0) >= 0) mp_bw_give(b, 0, mp_kernels(e, "?isnan ?logical_not mul", MP_TENS(mp_bw_saved(b, 0))));
+}
+static const mp_grad nansum_grad = {"NansumBackward0", nansum_backward};
+static void f_nansum(mp_em *e) {
+  mp_ten x = mp_c_ten(e, 0);
+  reduction r = reduction_at(e, x, 1);
+  mp_ten y = mp_reduced(e, "aten::nansum", mp_em_info(e, x)->dtype, x, r.dims, r.n, r.keepdim);
+  mp_c_out(e, 0, recorded(e, &nansum_grad, x, &r, y, MP_TENS(x)));
 }
 static void f_mean(mp_em *e) {
   mp_ten x = mp_c_ten(e, 0);
@@ -316,6 +326,7 @@ static void f_argmax(mp_em *e) { untracked(e, MP_INT64, 1); }
 
 static const mp_call_row rows[] = {
     {"aten::sum", f_sum, MP_CAST_NONE, ""},
+    {"aten::nansum", f_nansum, MP_CAST_NONE, "keeps its input"},
     {"aten::mean", f_mean, MP_CAST_NONE, ""},
     {"aten::var", f_var, MP_CAST_NONE, "keeps its input"},
     {"prims::var", f_var, MP_CAST_NONE, "keeps its input"},

@@ -1,9 +1,9 @@
-/* Recurrent layers as cuDNN runs them: one call for all layers, directions and steps. It keeps input, states, output and a reserve whose size only cuDNN knows; here it is
- * what the steps of every layer and direction must leave for backward: the gates after their nonlinearities, the state of the cell, and the hidden state that the next
- * layer reads. An estimate: measured sizes differ between cuDNN's versions. */
-#include "planner/calls.h"
-
+/* Recurrent layers as cuDNN runs them: one call for all layers, directions and steps. It keeps input, states, output and a reserve whose size only
+ * cuDNN knows; here it is what the steps of every layer and direction must leave for backward: the gates after their nonlinearities, the state of the
+ * cell, and the hidden state that the next layer reads. An estimate: measured sizes differ between cuDNN's versions. */
 #include <string.h>
+
+#include "planner/calls.h"
 
 #define MAX_WEIGHTS 256
 
@@ -105,8 +105,13 @@ static void recurrent(mp_em *e, const cell *c) {
   size_t s = mp_em_enter(e);
   mp_c_tens(e, 1, state, 2);
   uint32_t n = mp_c_tens(e, 2, weights, MAX_WEIGHTS);
-  if (n < 2 || mp_em_info(e, weights[1])->rank != 2) mp_fail(mp_em_arena(e), MP_BAD_INPUT, "%s: expected a list of weights, input and hidden ones of two dimensions", mp_em_call(e)->row->name);
-  rnn r = {.layers = mp_c_int(e, 4, 1), .dropout = mp_c_float(e, 5, 0.0), .train = mp_c_bool(e, 6, true), .directions = mp_c_bool(e, 7, false) ? 2 : 1, .batch_first = mp_c_bool(e, 8, false)};
+  if (n < 2 || mp_em_info(e, weights[1])->rank != 2)
+    mp_fail(mp_em_arena(e), MP_BAD_INPUT, "%s: expected a list of weights, input and hidden ones of two dimensions", mp_em_call(e)->row->name);
+  rnn r = {.layers = mp_c_int(e, 4, 1),
+           .dropout = mp_c_float(e, 5, 0.0),
+           .train = mp_c_bool(e, 6, true),
+           .directions = mp_c_bool(e, 7, false) ? 2 : 1,
+           .batch_first = mp_c_bool(e, 8, false)};
   if (mp_em_info(e, x)->rank == 2) {
     r.unbatched = true;
     x = mp_op_unsqueeze(e, x, r.batch_first ? 0 : 1);

@@ -1,7 +1,7 @@
 /* Kernels and bookkeeping that all families of calls share: see calls.h. */
-#include "planner/calls.h"
-
 #include <string.h>
+
+#include "planner/calls.h"
 
 /* ---- kernels ---- */
 
@@ -17,8 +17,8 @@ static int broadcast_all(mp_em *e, const mp_ten *x, uint32_t n, int64_t *dims) {
     for (int i = 0; i < t->rank; i++) {
       if (t->dims[i] == 1 || t->dims[i] == dims[lead + i]) continue;
       if (dims[lead + i] != 1)
-        mp_fail(mp_em_arena(e), MP_BAD_INPUT, "%s: operands of %lld and %lld elements along axis %d do not broadcast", mp_em_call(e) ? mp_em_call(e)->row->name : "backward",
-                (long long)dims[lead + i], (long long)t->dims[i], lead + i);
+        mp_fail(mp_em_arena(e), MP_BAD_INPUT, "%s: operands of %lld and %lld elements along axis %d do not broadcast",
+                mp_em_call(e) ? mp_em_call(e)->row->name : "backward", (long long)dims[lead + i], (long long)t->dims[i], lead + i);
       dims[lead + i] = t->dims[i];
     }
   }
@@ -88,8 +88,10 @@ mp_ten mp_reduced(mp_em *e, const char *op, mp_dtype t, mp_ten x, const int64_t 
   int64_t left[MP_RANK];
   int rank = 0;
   for (int k = 0; k < i.rank; k++) {
-    if (n && !out[k]) left[rank++] = i.dims[k];
-    else if (keepdim) left[rank++] = 1;
+    if (n && !out[k])
+      left[rank++] = i.dims[k];
+    else if (keepdim)
+      left[rank++] = 1;
   }
   return mp_em_new(e, op, t, rank, left);
 }
@@ -136,7 +138,8 @@ bool mp_is_channels_last(const mp_tensor_info *t) {
 
 /* ---- autograd ---- */
 
-void mp_record(mp_em *e, const mp_grad *row, const mp_ten *inputs, uint32_t n, const mp_ten *saved, uint32_t saved_n, const int64_t *meta, uint32_t meta_n, mp_ten out) {
+void mp_record(mp_em *e, const mp_grad *row, const mp_ten *inputs, uint32_t n, const mp_ten *saved, uint32_t saved_n, const int64_t *meta,
+               uint32_t meta_n, mp_ten out) {
   if (!mp_fn_begin(e, row, inputs, n)) return;
   for (uint32_t k = 0; k < saved_n; k++) mp_fn_save(e, k, saved[k]);
   if (meta_n) mp_fn_meta(e, meta, meta_n);
@@ -160,9 +163,7 @@ mp_ten mp_slices_open(mp_em *e, mp_ten g, mp_ten *whole) {
   return mp_kernel1(e, "aten::clone", *whole);
 }
 
-void mp_slices_shut(mp_bw *b, uint32_t input, mp_ten whole) {
-  mp_bw_give(b, input, whole);
-}
+void mp_slices_shut(mp_bw *b, uint32_t input, mp_ten whole) { mp_bw_give(b, input, whole); }
 
 /* ---- arguments ---- */
 
@@ -170,7 +171,8 @@ bool mp_is_half(mp_dtype t) { return t == MP_FLOAT16 || t == MP_BFLOAT16; }
 int64_t mp_call_axis(mp_em *e, int64_t dim, int rank) {
   int64_t ends = rank ? rank : 1;
   if (dim < -ends || dim >= ends)
-    mp_fail(mp_em_arena(e), MP_BAD_INPUT, "%s: dimension %lld of a tensor of %d dimensions", mp_em_call(e) ? mp_em_call(e)->row->name : "backward", (long long)dim, rank);
+    mp_fail(mp_em_arena(e), MP_BAD_INPUT, "%s: dimension %lld of a tensor of %d dimensions", mp_em_call(e) ? mp_em_call(e)->row->name : "backward",
+            (long long)dim, rank);
   return dim < 0 ? dim + ends : dim;
 }
 mp_dtype mp_with_number(const mp_em *e, mp_ten a, bool is_float) {

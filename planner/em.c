@@ -5,7 +5,10 @@
 #include <string.h>
 
 mp_arena *mp_em_arena(mp_em *e) { return e->a; }
-const mp_tensor_info *mp_em_info(const mp_em *e, mp_ten t) { return &e->tens.at[t]; }
+const mp_tensor_info *mp_em_info(const mp_em *e, mp_ten t) {
+  if (t < 0) mp_fail(e->a, MP_BAD_INPUT, "%s: a tensor argument is missing; memplan inspect --node shows what the file gives", e->c ? e->c->row->name : "backward");
+  return &e->tens.at[t];
+}
 bool mp_em_grad_enabled(const mp_em *e) { return e->grad; }
 const mp_run *mp_em_run(const mp_em *e) { return e->run; }
 const mp_call *mp_em_call(const mp_em *e) { return e->c; }

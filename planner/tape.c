@@ -224,9 +224,12 @@ static void iteration(loop *l, uint8_t n, bool last) {
   uint32_t k = l->run->accumulate, built = k > 3 ? 3 : k;
   for (uint32_t m = 0; m < built; m++) micro_batch(l, m, last && m + 1 == built);
   l->gradient_bytes = 0;
+  bool *seen = mp_alloc_array(l->e->a, l->e->stor.n, sizeof *seen); /* a recurrent layer's gradients are views of one storage */
   for (uint32_t i = 0; i < l->param_count; i++) {
     mp_ten g = l->grads[l->params[i]];
-    if (g >= 0) l->gradient_bytes += l->e->stor.at[l->e->tens.at[g].storage].bytes;
+    if (g < 0 || seen[l->e->tens.at[g].storage]) continue;
+    seen[l->e->tens.at[g].storage] = true;
+    l->gradient_bytes += l->e->stor.at[l->e->tens.at[g].storage].bytes;
   }
   phase(l, MP_STEP);
   if (l->t->train) mp_opt_step(l->e, l->opt, l->grads);
