@@ -4,15 +4,16 @@
     python3 export.py            all of them, beside this file
     python3 export.py gpt2 vae   these
 
-Needs torch, torchvision, transformers and onnx. Random weights, nothing is downloaded. The exporter is torch.onnx.export(dynamo=False) in training mode, without
-constant folding, so that a file holds what training runs. Definitions follow the papers named at each builder.
+Needs torch, torchvision, transformers and onnx. Random weights, nothing is downloaded. The exporter is torch.onnx.export(dynamo=False) in training
+mode, without constant folding, so that a file holds what training runs. Definitions follow the papers named at each builder.
 """
 import pathlib
 import sys
 import tempfile
 import types
 
-sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))  # a CPU build of torch has no NMS to register
+# a CPU build of torch has no NMS for torchvision to register
+sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
 import onnx
 import torch
 import torch.nn.functional as F
@@ -79,7 +80,8 @@ class Attention(nn.Module):
         self.heads, self.query, self.key, self.value, self.out = heads, *(nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x, memory, causal=False):
-        q, k, v = (f(t).view(t.shape[0], -1, self.heads, t.shape[2] // self.heads).transpose(1, 2) for f, t in ((self.query, x), (self.key, memory), (self.value, memory)))
+        pairs = (self.query, x), (self.key, memory), (self.value, memory)
+        q, k, v = (f(t).view(t.shape[0], -1, self.heads, t.shape[2] // self.heads).transpose(1, 2) for f, t in pairs)
         return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2))
 
 
@@ -186,7 +188,8 @@ def response():
 
 
 def head(features):
-    return nn.Sequential(nn.Flatten(), nn.Linear(features, 4096), relu(), nn.Dropout(), nn.Linear(4096, 4096), relu(), nn.Dropout(), nn.Linear(4096, 1000))
+    return nn.Sequential(nn.Flatten(), nn.Linear(features, 4096), relu(), nn.Dropout(),
+                         nn.Linear(4096, 4096), relu(), nn.Dropout(), nn.Linear(4096, 1000))
 
 
 @sample(IMAGE(227))
@@ -207,12 +210,14 @@ def zeiler_fergus():
     return nn.Sequential(
         nn.Conv2d(3, 96, 7, stride=2, padding=1), relu(), nn.MaxPool2d(3, 2, padding=1), response(),
         nn.Conv2d(96, 256, 5, stride=2), relu(), nn.MaxPool2d(3, 2, padding=1), response(),
-        nn.Conv2d(256, 384, 3, padding=1), relu(), nn.Conv2d(384, 384, 3, padding=1), relu(), nn.Conv2d(384, 256, 3, padding=1), relu(), nn.MaxPool2d(3, 2),
+        nn.Conv2d(256, 384, 3, padding=1), relu(), nn.Conv2d(384, 384, 3, padding=1), relu(),
+        nn.Conv2d(384, 256, 3, padding=1), relu(), nn.MaxPool2d(3, 2),
         head(256 * 6 * 6))
 
 
 def separable(channels, wider):
-    return nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False), nn.Conv2d(channels, wider, 1, bias=False), nn.BatchNorm2d(wider))
+    return nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
+                         nn.Conv2d(channels, wider, 1, bias=False), nn.BatchNorm2d(wider))
 
 
 class Unit(nn.Module):
@@ -224,7 +229,8 @@ class Unit(nn.Module):
         for i, (a, b) in enumerate(zip(widths, widths[1:])): layers += ([nn.ReLU()] if i or first_relu else []) + [separable(a, b)]
         if stride > 1: layers.append(nn.MaxPool2d(3, stride, padding=1))
         self.body = nn.Sequential(*layers)
-        self.shortcut = nn.Sequential(nn.Conv2d(widths[0], widths[-1], 1, stride=stride, bias=False), nn.BatchNorm2d(widths[-1])) if stride > 1 else nn.Identity()
+        project = nn.Conv2d(widths[0], widths[-1], 1, stride=stride, bias=False), nn.BatchNorm2d(widths[-1])
+        self.shortcut = nn.Sequential(*project) if stride > 1 else nn.Identity()
 
     def forward(self, x):
         return self.body(x) + self.shortcut(x)
@@ -244,7 +250,8 @@ def xception():
 @sample(("frames", (BATCH, 4, 84, 84), "real"), outputs=("values",))
 def dqn():
     """Mnih et al. 2013: four frames, four actions (Breakout)."""
-    return nn.Sequential(nn.Conv2d(4, 16, 8, stride=4), relu(), nn.Conv2d(16, 32, 4, stride=2), relu(), nn.Flatten(), nn.Linear(32 * 9 * 9, 256), relu(), nn.Linear(256, 4))
+    return nn.Sequential(nn.Conv2d(4, 16, 8, stride=4), relu(), nn.Conv2d(16, 32, 4, stride=2), relu(), nn.Flatten(),
+                         nn.Linear(32 * 9 * 9, 256), relu(), nn.Linear(256, 4))
 
 
 # ---- generative models ----
@@ -319,7 +326,8 @@ def export(name, folder):
         args.append(torch.randn(sizes) if kind == "real" else torch.ones(sizes, dtype=torch.int64))
     with tempfile.TemporaryDirectory() as scratch:
         path = pathlib.Path(scratch) / "model.onnx"
-        torch.onnx.export(model, tuple(args), str(path), dynamo=False, training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False, opset_version=17,
+        torch.onnx.export(model, tuple(args), str(path), dynamo=False, training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False,
+                          opset_version=17,
                           input_names=[i[0] for i in inputs], output_names=list(outputs), dynamic_axes=axes)
         proto = onnx.load(str(path))
     strip(proto)
