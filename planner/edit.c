@@ -16,6 +16,7 @@ typedef struct edit {
   int32_t *now;     /* what readers of an old variable read */
   int32_t module;   /* old instance that calls go to now */
   uint32_t dropped;
+  bool copies;      /* the file shows where dropout was */
   MP_VEC(int32_t) inputs;
   MP_VEC(int32_t) outputs;
 } edit;
@@ -79,8 +80,30 @@ static bool embedded(const edit *e, int32_t v) {
   return b < 0 || var_at(e, b)->role != MP_ROLE_RESULT || (e->reads[b] == 1 && embedded(e, b)) || var_at(e, b)->rank < 3;
 }
 
+/* The dynamo exporter writes a dropout in inference mode as a copy. A copy of what is contiguous already is none that a program asks for: it is a dropout. */
+static bool inert_copy(const edit *e, const mp_call *c) {
+  static const char *const strided[] = {"aten::transpose", "aten::permute", "aten::t", "aten::expand", "aten::slice", "aten::select", "aten::split", "aten::split_with_sizes",
+                                        "aten::chunk", "aten::unbind", "aten::scaled_dot_product_attention", "aten::unfold"};
+  if (strcmp(e->p->exporter, "dynamo") != 0 || (!is(c, "aten::contiguous") && !is(c, "aten::clone"))) return false;
+  const mp_call *m = maker(e, operand(c, 0));
+  while (is(m, "aten::view") || is(m, "aten::unsqueeze") || is(m, "aten::squeeze")) m = maker(e, operand(m, 0));
+  for (size_t i = 0; i < sizeof strided / sizeof *strided; i++)
+    if (is(m, strided[i])) return false;
+  return m && mp_dtype_is_float(var_at(e, c->outs[0])->dtype);
+}
+
+/* -> how many; their calls are copied as dropouts */
+static uint32_t find_inert_copies(edit *e) {
+  uint32_t n = 0;
+  for (uint32_t c = 0; c < e->p->call_count; c++) n += inert_copy(e, &e->p->calls[c]);
+  return n;
+}
+
 static void place_dropout(edit *e) {
   const mp_program *p = e->p;
+  e->dropped = find_inert_copies(e);
+  e->copies = e->dropped > 0;
+  if (e->copies) return;
   for (uint32_t c = 0; c < p->call_count; c++) {
     const mp_call *call = &p->calls[c];
     int32_t a = operand(call, 0), b = operand(call, 1), out = call->out_count ? call->outs[0] : -1;
@@ -183,11 +206,26 @@ static void add_lora(edit *e, const mp_call *c, int32_t module) {
   e->now[c->outs[0]] = call(e, module, "aten::add", sum, 2, like(e, t, "adapted"));
 }
 
+/* the innermost module around both the dropout and what it reads */
+static int32_t common_module(const edit *e, const mp_call *c) {
+  const mp_call *m = maker(e, operand(c, 0));
+  for (int32_t i = c->module; i > 0; i = e->p->instances[i].parent)
+    for (int32_t k = m ? m->module : 0; k > 0; k = e->p->instances[k].parent)
+      if (i == k) return i;
+  return 0;
+}
+
 static void copy_calls(edit *e) {
   const mp_program *p = e->p;
   uint32_t adapters = 0;
   for (uint32_t c = 0; c < p->call_count; c++) {
     const mp_call *old = &p->calls[c];
+    if (e->copies && inert_copy(e, old)) {
+      int32_t at = enter(e, common_module(e, old));
+      mp_arg drop[] = {renamed(e, old->args[0]), mp_arg_float(e->run->dropout), mp_arg_bool(true)};
+      call(e, at, "aten::dropout", drop, 3, old->outs[0]);
+      continue;
+    }
     int32_t module = enter(e, old->module);
     mp_arg *args = mp_alloc_array(e->a, old->arg_count, sizeof *args);
     for (uint32_t i = 0; i < old->arg_count; i++) args[i] = renamed(e, old->args[i]);
@@ -227,14 +265,25 @@ static bool scalar_loss(const mp_program *p) {
   return p->output_count == 1 && p->vars[p->outputs[0]].rank == 0 && mp_dtype_is_float(p->vars[p->outputs[0]].dtype);
 }
 
-/* attention that is causal: then the model predicts the next token */
+/* Does the model predict the next token: its attention is causal (a flag, or a mask made by comparing positions), and it reads one sequence only. An encoder and a decoder
+ * read two; the decoder's labels are its own, not shifted. */
 static bool causal(const mp_program *p) {
+  bool masked = false;
+  int32_t sequence = -1;
   for (uint32_t c = 0; c < p->call_count; c++) {
     const mp_call *x = &p->calls[c];
-    if (is(x, "aten::scaled_dot_product_attention") && x->arg_count > 5 && x->args[5].kind == MP_ARG_BOOL && x->args[5].as.b) return true;
-    if (is(x, "aten::tril") || is(x, "aten::triu")) return true;
+    if (is(x, "aten::scaled_dot_product_attention") && x->arg_count > 5 && x->args[5].kind == MP_ARG_BOOL && x->args[5].as.b) masked = true;
+    if (is(x, "aten::tril") || is(x, "aten::triu") || is(x, "aten::le")) masked = true;
+    if (!is(x, "aten::embedding")) continue;
+    int32_t ids = operand(x, 1);
+    while (ids >= 0 && p->vars[ids].call >= 0 && view(&p->calls[p->vars[ids].call])) ids = operand(&p->calls[p->vars[ids].call], 0);
+    if (ids < 0 || p->vars[ids].role != MP_ROLE_INPUT) continue;
+    if (sequence >= 0 && sequence != ids) return false;
+    sequence = ids;
   }
-  return false;
+  for (uint32_t i = 0; i < p->input_count; i++)
+    if (mp_dtype_is_float(p->vars[p->inputs[i]].dtype)) return false;
+  return masked;
 }
 
 static int32_t reshaped(edit *e, int32_t v, int rank, const int64_t *dims) {

@@ -57,6 +57,7 @@ const mp_pattern mp_patterns[] = {
   {"Add($2, MatMul($0, Transpose[perm=1 0]($1)))", "aten::linear($0, $1, $2)", mp_row_is_matrix, NULL},
   {"MatMul($0, Transpose[perm=1 0]($1))", "aten::linear($0, $1)", mp_row_is_matrix, NULL},
   {"Add($2, MatMul($0, $1))", "aten::linear($0, $1, $2)", mp_row_is_folded_linear, mp_row_folded_linear},
+  {"Add(MatMul($0, $1), $2)", "aten::linear($0, $1, $2)", mp_row_is_folded_linear, mp_row_folded_linear},
   {"MatMul($0, $1)", "aten::linear($0, $1)", mp_row_is_folded_linear, mp_row_folded_linear},
   {"Gemm[transB=1]($0, $1, $2)", "aten::linear($0, $1, $2)", NULL, NULL},
   {"Gemm[transB=1]($0, $1)", "aten::linear($0, $1)", NULL, NULL},

@@ -220,19 +220,23 @@ MP_ROW_CHECK(mp_row_is_matrix) {
 MP_ROW_CHECK(mp_row_is_folded_linear) {
   int32_t w = h->values[1];
   bool bias = h->values[2] < 0 || (mp_r_rank(r, h->values[2]) == 1 && mp_r_is_parameter(r, h->values[2]));
-  return bias && mp_r_rank(r, w) == 2 && mp_r_is_parameter(r, w) && !strncmp(r->g->values[w].name, "onnx::MatMul", 12);
+  int32_t users[2];
+  if (!r->scoped && mp_r_users(r, w, users, 2) != 1) return false;
+  return bias && mp_r_rank(r, w) == 2 && mp_r_is_parameter(r, w) && (!r->scoped || !strncmp(r->g->values[w].name, "onnx::MatMul", 12));
 }
 
 MP_ROW_EMIT(mp_row_folded_linear) {
   int32_t w = mp_r_var(r, h->values[1]);
   mp_var *v = mp_builder_at(r->b, w);
-  if (!strncmp(v->name, "onnx::", 6)) { /* once: as the module has it, (out, in) */
+  if (v->value == h->values[1] && !r->turned[h->values[1]]) { /* its own, not a tied table: once, as the module has it, (out, in) */
+    r->turned[h->values[1]] = true;
     int64_t in = v->dims[0];
     v->dims[0] = v->dims[1];
     v->dims[1] = in;
     const char *bias = h->values[2] >= 0 ? r->g->values[h->values[2]].name : NULL;
     size_t n = bias ? strlen(bias) : 0;
-    if (n > 4 && !strcmp(bias + n - 4, "bias")) v->name = mp_format(r->a, "%.*sweight", (int)(n - 4), bias);
+    if (strncmp(v->name, "onnx::", 6) != 0) n = 0;
+    else if (n > 4 && !strcmp(bias + n - 4, "bias")) v->name = mp_format(r->a, "%.*sweight", (int)(n - 4), bias);
     else v->name = mp_format(r->a, "%s.weight", mp_r_module_path(r, h->root));
   }
   mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_var(w), mp_r_tensor(r, h->values[2])};

@@ -227,8 +227,7 @@ MP_ROW_EMIT(mp_row_select) {
 MP_ROW_CHECK(mp_row_is_embedding) {
   const mp_node *n = mp_r_node(r, h->root);
   bool scalar = r->host[h->values[1]] && mp_r_rank(r, h->values[1]) == 0;
-  bool named = !strcmp(r->g->producer, "pytorch");
-  return mp_r_rank(r, h->values[0]) == 2 && !scalar && !mp_node_int(n, "axis", 0) && (named ? !mp_node_attr(n, "axis") : mp_r_is_parameter(r, h->values[0]));
+  return mp_r_rank(r, h->values[0]) == 2 && !scalar && !mp_node_int(n, "axis", 0) && (r->scoped ? !mp_node_attr(n, "axis") : mp_r_is_parameter(r, h->values[0]));
 }
 
 MP_ROW_EMIT(mp_row_gather) {

@@ -49,6 +49,7 @@ struct mp_rec {
   uint8_t *cast;         /* of each node: what a Cast to the same type is (mp_cast_kind) */
   bool *host;            /* of each value: Python's, not a tensor on the device */
   bool *fixed;           /* of each value: follows from constants and shapes alone */
+  bool *turned;          /* of each value: a folded weight whose variable has its module's dims by now */
   uint32_t *use_first;   /* users of value v: use[use_first[v] .. use_first[v + 1]), node indices */
   int32_t *use;
   mp_hit **owner;        /* of each node, NULL */
@@ -58,6 +59,7 @@ struct mp_rec {
   MP_VEC(mp_lifted) lifted;
   mp_names *scopes;      /* every scope of node names, and what is around it */
   const mp_hit *charged; /* the hit whose nodes a call has been given */
+  bool scoped;           /* node names carry module scopes */
   bool training;         /* exported for training, as far as the file shows */
 };
 

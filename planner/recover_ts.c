@@ -168,7 +168,7 @@ static bool random_node(const mp_node *n) { return !strncmp(n->type, "Random", 6
 /* Constants that the file holds as initializers: numbers without a state_dict name */
 static bool number_initializer(const mp_rec *r, int32_t v) {
   const mp_value *x = value_at(r, v);
-  bool anonymous = !strncmp(x->name, "onnx::", 6) || x->name[0] == '/' || strcmp(r->g->producer, "pytorch") != 0;
+  bool anonymous = !strncmp(x->name, "onnx::", 6) || x->name[0] == '/' || !r->scoped;
   return x->kind == MP_VALUE_INITIALIZER && x->rank == 0 && anonymous;
 }
 
@@ -327,6 +327,21 @@ static void add_counter(mp_rec *r, const char *mean) {
     mp_builder_var(r->b, MP_ROLE_BUFFER, mp_format(r->a, "%.*snum_batches_tracked", (int)(strlen(mean) - strlen(end)), mean), MP_INT64, 0, NULL, -1);
 }
 
+/* The table of an embedding that v, a folded and so transposed weight, has the dims of: a language model's head shares it. A head that is an embedding of its own is
+ * called one (embed_out). -> its value, -1 */
+static int32_t tied_table(mp_rec *r, int32_t v) {
+  const mp_value *x = value_at(r, v);
+  if (strncmp(x->name, "onnx::MatMul", 12) != 0 || x->rank != 2 || r->use_first[v] + 1 != r->use_first[v + 1]) return -1;
+  const char *module = mp_r_module_path(r, r->use[r->use_first[v]]), *own = strrchr(module, '.');
+  if (strstr(own ? own : module, "embed")) return -1;
+  for (uint32_t i = 0; i < r->g->node_count; i++) {
+    const mp_node *n = &r->g->nodes[i];
+    if (!is(n, "Gather") || n->in[0] == v || !mp_r_is_parameter(r, n->in[0]) || mp_r_rank(r, n->in[0]) != 2) continue;
+    if (mp_r_dim(r, n->in[0], 0) == mp_r_dim(r, v, 1) && mp_r_dim(r, n->in[0], 1) == mp_r_dim(r, v, 0) && mp_r_dim(r, v, 1) > mp_r_dim(r, v, 0)) return n->in[0];
+  }
+  return -1;
+}
+
 static void make_parameters(mp_rec *r) {
   const mp_graph *g = r->g;
   uint32_t anonymous = 0;
@@ -336,9 +351,16 @@ static void make_parameters(mp_rec *r) {
     bool statistic = running_statistic(r, (int32_t)v) || ends_with(x->name, ".running_mean") || ends_with(x->name, ".running_var");
     bool parameter = mp_dtype_is_float(x->dtype) && !statistic;
     if (!parameter && !x->users && !mp_dtype_is_float(x->dtype)) continue;
+    if (parameter && tied_table(r, (int32_t)v) >= 0) continue;
     make_var(r, parameter ? MP_ROLE_PARAMETER : MP_ROLE_BUFFER, (int32_t)v);
     if (statistic) add_counter(r, x->name);
     anonymous += parameter;
+  }
+  for (uint32_t v = 0; v < g->value_count; v++) {
+    int32_t table = g->values[v].kind == MP_VALUE_INITIALIZER && r->var[v] < 0 ? tied_table(r, (int32_t)v) : -1;
+    if (table < 0) continue;
+    r->var[v] = r->var[table];
+    mp_builder_warn(r->b, "a folded weight has the dims of '%s': taken to be tied to it", g->values[table].name);
   }
   if (anonymous) mp_builder_warn(r->b, "the file does not tell parameters from buffers: all %u float initializers but running statistics are taken for parameters", anonymous);
 }
@@ -610,9 +632,10 @@ const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g) {
   r->cast = mp_alloc_array(a, g->node_count, sizeof *r->cast);
   r->host = mp_alloc_array(a, g->value_count, sizeof *r->host);
   r->fixed = mp_alloc_array(a, g->value_count, sizeof *r->fixed);
+  r->turned = mp_alloc_array(a, g->value_count, sizeof *r->turned);
   r->owner = mp_alloc_array(a, g->node_count, sizeof(mp_hit *));
-  bool scopes = !strcmp(g->producer, "pytorch");
   find_scopes(r);
+  r->scoped = mp_names_count(r->scopes) > 0;
   find_users(r);
   find_host(r);
   find_casts(r);
@@ -628,5 +651,5 @@ const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g) {
     if (r->owner[i] && r->owner[i]->root == (int32_t)i && r->owner[i]->live) emit(r, r->owner[i]);
   for (uint32_t i = 0; i < g->output_count; i++) outputs[i] = mp_r_var(r, g->outputs[i]);
   mp_recover_habits(r);
-  return mp_builder_finish(r->b, inputs, g->input_count, outputs, g->output_count, scopes ? "torchscript" : "unknown", r->training);
+  return mp_builder_finish(r->b, inputs, g->input_count, outputs, g->output_count, r->scoped || !strcmp(g->producer, "pytorch") ? "torchscript" : "unknown", r->training);
 }
