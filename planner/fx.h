@@ -26,6 +26,7 @@ typedef struct fx_group {
   uint32_t node_count;
   const char *stack, *source;
   const char *path, *type; /* innermost module */
+  int32_t scope;           /* the node whose metadata names the modules: of a bare node, its first reader */
   uint32_t cap;
   const fx_whole_row *whole; /* the last part of a call that was made whole (fx_whole.c) */
   uint32_t whole_first;      /* its first */
@@ -70,6 +71,7 @@ typedef struct fx_rec {
   MP_VEC(fx_ref) refs; /* by number of the name */
   MP_VEC(fx_group) groups;
   MP_VEC(fx_param) params;
+  MP_VEC(const mp_fx_spec *) lifted; /* tensors written in a forward: torch.tensor(...) makes them anew in every pass */
   MP_VEC(uint32_t) uses; /* references in arguments, by number of the name */
   mp_names *value_names;
   MP_VEC(int32_t) value_ids;
@@ -104,6 +106,9 @@ bool fx_number_of_value(const mp_value *v, mp_arg *out);
 
 /* fx_in_place.c: which results are written over an operand; the file does not say */
 bool fx_in_place(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n);
+
+/* fx_masks.c: attention masks that only an export makes */
+void fx_drop_masks(fx_rec *r);
 
 /* fx_casts.c: casts that a float32 export does not show */
 void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n);

@@ -24,17 +24,24 @@ static bool item_has_var(fx_rec *r, const mp_fx_item *items, uint32_t n, int32_t
 
 static bool is_factory(const char *stem) {
   return FX_ONE_OF(stem, "full", "zeros", "ones", "empty", "arange", "new_full", "new_zeros", "new_ones", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like",
-                   "scalar_tensor", "scalar_tensor_default", "lift_fresh_copy", "_tensor_constant");
+                   "scalar_tensor", "scalar_tensor_default", "lift_fresh_copy", "_tensor_constant") ||
+         strstr(stem, "lifted_tensor");
 }
 
 /* The value that the group reads in place of `name`: the one so named, else the first that no other argument stands for. */
 static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name) {
   int32_t value = fx_value_named(r, name);
+  for (size_t i = 0; i < r->lifted.n && value < 0; i++)
+    if (!strcmp(r->lifted.at[i]->name, name) && r->lifted.at[i]->target) value = fx_value_named(r, r->lifted.at[i]->target);
   if (value >= 0) return value;
   const char *stem = fx_stem(r->a, name);
   uint32_t n, constants = is_factory(stem);
   const int32_t *in = fx_externals(r, g, &n);
-  if (!strcmp(stem, "arange")) { /* not one of the small constants that hold axes */
+  if (!strcmp(stem, "arange")) { /* a twin, else a constant, but not one of the small ones that hold axes */
+    for (uint32_t i = 0; i < n; i++) {
+      int32_t var = r->var_of_value[in[i]], call = var < 0 ? -1 : mp_builder_at(r->b, var)->call;
+      if (call >= 0 && !strcmp(mp_builder_call_at(r->b, (uint32_t)call)->row->name, "aten::arange")) return in[i];
+    }
     for (uint32_t i = 0; i < n; i++) {
       uint64_t k = 0, best = 1;
       if (r->g->values[in[i]].kind != MP_VALUE_INITIALIZER || is_taken(r, in[i]) || !mp_value_elements(&r->g->values[in[i]], &k)) continue;
@@ -394,7 +401,8 @@ static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const cha
   if (!strcmp(stem, "unsqueeze")) return first_unsqueeze(r, g, name, x);
   if (FX_ONE_OF(stem, "view", "reshape", "_unsafe_view", "squeeze", "flatten", "slice", "select", "t")) return lost_view(r, g, name, x, arg);
   if (FX_ONE_OF(stem, "mul", "div", "add", "sub", "pow")) { /* by 1, plus 0: no node, yet a tensor */
-    args[1] = mp_arg_float(FX_ONE_OF(stem, "add", "sub") ? 0 : 1);
+    int unit = FX_ONE_OF(stem, "add", "sub") ? 0 : 1;
+    args[1] = mp_dtype_is_float(v.dtype) ? mp_arg_float(unit) : mp_arg_int(unit);
     return emit_unary(r, g, mp_format(r->a, "aten::%s", stem), name, args, 2, x);
   }
   mp_builder_warn(r->b, "%s: '%s' was removed from the file and is taken for its operand (%s)", g->call->name, name, v.name);

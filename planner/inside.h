@@ -103,6 +103,8 @@ int32_t mp_builder_module(mp_builder *b, const char *path, const char *type);
 /* The same for a whole chain of modules, outermost first (without the model itself): opens those that are not open. types may be NULL. */
 int32_t mp_builder_modules(mp_builder *b, const char *const *paths, const char *const *types, uint32_t n);
 void mp_builder_leave(mp_builder *b, const char *path); /* its forward returned: the next mp_builder_module of this path is a new turn */
+/* Takes out the calls marked in `dead` (one flag a call); nothing that stays may read their results. */
+void mp_builder_remove(mp_builder *b, const bool *dead);
 void mp_builder_warn(mp_builder *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* fixes instance ranges, lifetimes (locals.c), blocks; the builder is done */
 const mp_program *mp_builder_finish(mp_builder *b, const int32_t *inputs, uint32_t input_count, const int32_t *outputs, uint32_t output_count, const char *exporter,

@@ -99,8 +99,11 @@ static void fix_ranges(mp_builder *b) {
       if (i->first > c) i->first = c;
       i->end = c + 1;
     }
-  for (size_t i = b->instances.n; i-- > 0;) /* modules that call nothing */
-    if (b->instances.at[i].first == UINT32_MAX) b->instances.at[i].first = b->instances.at[i].end;
+  for (size_t i = b->instances.n; i-- > 0;) { /* modules that call nothing */
+    mp_instance *m = &b->instances.at[i];
+    if (m->end > b->calls.n) m->end = (uint32_t)b->calls.n;
+    if (m->first == UINT32_MAX) m->first = m->end;
+  }
   b->instances.at[0].first = 0;
   b->instances.at[0].end = (uint32_t)b->calls.n;
 }
@@ -175,6 +178,17 @@ uint32_t mp_builder_call(mp_builder *b, const char *name, const mp_arg *args, ui
       b->vars.at[outs[i]].slot = (int32_t)i;
     }
   return number;
+}
+
+void mp_builder_remove(mp_builder *b, const bool *dead) {
+  uint32_t kept = 0;
+  for (uint32_t c = 0; c < b->calls.n; c++) {
+    const mp_call call = b->calls.at[c];
+    for (uint32_t i = 0; i < call.out_count; i++)
+      if (call.outs[i] >= 0) b->vars.at[call.outs[i]].call = dead[c] ? -1 : (int32_t)kept;
+    if (!dead[c]) b->calls.at[kept++] = call;
+  }
+  b->calls.n = kept;
 }
 
 void mp_builder_warn(mp_builder *b, const char *fmt, ...) {

@@ -125,7 +125,7 @@ static void read_scopes(fx_rec *r, fx_group *g, const mp_node *n) {
 
 int32_t fx_module(fx_rec *r, const fx_group *g) {
   const char *paths[MAX_SCOPES] = {0}, *types[MAX_SCOPES] = {0};
-  const mp_node *n = &r->g->nodes[g->nodes[0]];
+  const mp_node *n = &r->g->nodes[g->scope];
   const char *scopes = mp_node_meta(n, KEY("name_scopes")), *classes = mp_node_meta(n, KEY("class_hierarchy"));
   uint32_t count = scopes ? mp_fx_strings(r->a, scopes, paths, MAX_SCOPES) : 0;
   if (classes) mp_fx_strings(r->a, classes, types, MAX_SCOPES);
@@ -360,7 +360,7 @@ static void read_bare_node(fx_rec *r, const fx_group *g) {
       fx_set(r, v->name, vars[i]);
     }
     mp_arg args[] = {mp_arg_var(x), mp_arg_ints(r->a, sizes, n->outs), mp_arg_int(axis)};
-    fx_emit(r, g, "aten::split_with_sizes", args, 3, mp_builder_module(r->b, g->path, NULL), vars, n->outs, true);
+    fx_emit(r, g, "aten::split_with_sizes", args, 3, fx_module(r, g), vars, n->outs, true);
     return;
   }
   const mp_value *in = &r->g->values[n->in[0]], *out = &r->g->values[n->out[0]];
@@ -369,7 +369,7 @@ static void read_bare_node(fx_rec *r, const fx_group *g) {
   if (!same || strcmp(n->type, "Cast") != 0) {
     mp_arg args[] = {mp_arg_var(x), mp_arg_dtype(out->dtype)};
     var = fx_result(r, out->name, n->out[0], n->out[0]);
-    fx_emit(r, g, "aten::_to_copy", args, 2, mp_builder_module(r->b, g->path, NULL), &var, 1, true);
+    fx_emit(r, g, "aten::_to_copy", args, 2, fx_module(r, g), &var, 1, true);
     if (strcmp(n->type, "Cast") != 0) mp_builder_warn(r->b, "node '%s' (%s) names no call; taken for a copy", n->name, n->type);
   }
   fx_set(r, out->name, var);
@@ -393,6 +393,10 @@ int32_t fx_value_named(fx_rec *r, const char *name) {
 }
 
 static void add_placeholder(fx_rec *r, const mp_fx_spec *s) {
+  if (strstr(s->name, "lifted_tensor")) {
+    *mp_push(r->a, &r->lifted) = s;
+    return;
+  }
   mp_role role = !strcmp(s->kind, "PARAMETER") ? MP_ROLE_PARAMETER : !strcmp(s->kind, "BUFFER") ? MP_ROLE_BUFFER : MP_ROLE_CONSTANT;
   int64_t dims[MP_RANK] = {0};
   int32_t value = s->target ? fx_value_named(r, s->target) : -1;
@@ -475,6 +479,20 @@ void fx_add_node(fx_rec *r, fx_group *g, int32_t node) {
   g->nodes[g->node_count++] = node;
 }
 
+/* A bare node runs where its first reader does. */
+static void place_bare_nodes(fx_rec *r) {
+  for (uint32_t i = 0; i < r->g->node_count; i++) {
+    const mp_node *n = &r->g->nodes[i];
+    for (uint32_t k = 0; k < n->ins; k++) {
+      int32_t from = n->in[k] < 0 ? -1 : r->g->values[n->in[k]].producer;
+      fx_group *g = from < 0 ? NULL : &r->groups.at[r->group_of_node[from]];
+      if (!g || g->call || g->scope != g->nodes[0]) continue;
+      g->scope = (int32_t)i;
+      read_scopes(r, g, n);
+    }
+  }
+}
+
 /* Nodes of one FX name. Returns how many nodes have one. */
 static uint32_t make_groups(fx_rec *r) {
   mp_names *ids = mp_names_new(r->a, r->g->node_count);
@@ -491,7 +509,7 @@ static uint32_t make_groups(fx_rec *r) {
     int32_t k = call && !fresh ? group_of_name[id] : (int32_t)found.n;
     if (k == (int32_t)found.n) {
       fx_group *g = mp_push(r->a, &found);
-      *g = (fx_group){.call = call, .stack = mp_node_meta(n, KEY("stack_trace"))};
+      *g = (fx_group){.call = call, .stack = mp_node_meta(n, KEY("stack_trace")), .scope = (int32_t)i};
       read_scopes(r, g, n);
       g->source = last_line(r->a, g->stack);
       if (call) {
@@ -505,6 +523,7 @@ static uint32_t make_groups(fx_rec *r) {
     r->group_of_node[i] = k;
   }
   order_groups(r, found.at, (uint32_t)found.n);
+  place_bare_nodes(r);
   return named;
 }
 
@@ -567,6 +586,7 @@ const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g) {
   add_inputs(&r, specs, spec_count, inputs);
   fx_make_whole(&r);
   read_groups(&r);
+  fx_drop_masks(&r);
   settle_params(&r);
   uint32_t output_count = read_outputs(&r, specs, spec_count, outputs);
   mp_rec habits = {.a = a, .g = g, .b = r.b, .var = r.var_of_value};

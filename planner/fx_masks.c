@@ -1,0 +1,116 @@
+/* Attention masks that only an export makes.
+ *
+ * transformers drops a mask that hides nothing but the future (or nothing at all) and tells the kernel is_causal instead, and then lets the kernel repeat the heads of keys
+ * and values (enable_gqa). While a model is traced it cannot look, and writes both out. So in its modules a mask that follows from positions alone, without the
+ * attention_mask input or a buffer, is not what a training run makes. */
+#include "planner/fx.h"
+
+static const mp_call *maker(fx_rec *r, int32_t var) {
+  int32_t call = mp_builder_at(r->b, var)->call;
+  return call < 0 ? NULL : mp_builder_call_at(r->b, (uint32_t)call);
+}
+
+static bool is_factory(const char *name) {
+  return FX_ONE_OF(name, "aten::arange", "aten::full", "aten::new_full", "aten::ones", "aten::zeros", "aten::new_ones", "aten::new_zeros", "aten::empty", "aten::scalar_tensor",
+                   "aten::ones_like", "aten::zeros_like", "aten::full_like");
+}
+
+typedef struct mask {
+  bool *from;  /* calls that it follows from */
+  bool plain;  /* no input, parameter or buffer among them */
+  bool causal; /* positions are compared with positions */
+} mask;
+
+static void follow(fx_rec *r, mask *m, int32_t var, uint32_t depth) {
+  const mp_var *v = mp_builder_at(r->b, var);
+  if (v->call < 0 || depth > 200) {
+    m->plain = false;
+    return;
+  }
+  if (m->from[v->call]) return;
+  m->from[v->call] = true;
+  const mp_call *c = mp_builder_call_at(r->b, (uint32_t)v->call);
+  if (is_factory(c->row->name)) return;
+  bool both = c->arg_count > 1 && c->args[0].kind == MP_ARG_VAR && c->args[1].kind == MP_ARG_VAR;
+  if ((both && FX_ONE_OF(c->row->name, "aten::le", "aten::lt", "aten::ge", "aten::gt")) || FX_ONE_OF(c->row->name, "aten::tril", "aten::triu")) m->causal = true;
+  for (uint32_t i = 0; i < c->arg_count; i++) {
+    const mp_arg *a = &c->args[i];
+    if (a->kind == MP_ARG_VAR) follow(r, m, a->as.var, depth + 1);
+    for (uint32_t k = 0; a->kind == MP_ARG_VARS && k < a->n; k++)
+      if (a->as.vars[k] >= 0) follow(r, m, a->as.vars[k], depth + 1);
+  }
+}
+
+/* repeat_kv: unsqueeze, expand, reshape -> what was repeated, -1 where it is something else */
+static int32_t unrepeated(fx_rec *r, int32_t var) {
+  static const char *const chain[] = {"aten::reshape", "aten::contiguous", "aten::expand", "aten::unsqueeze"};
+  for (size_t i = 0; i < sizeof chain / sizeof *chain; i++) {
+    const mp_call *c = maker(r, var);
+    if (c && i == 1 && strcmp(c->row->name, chain[i]) != 0) continue;
+    if (!c || strcmp(c->row->name, chain[i]) != 0 || c->args[0].kind != MP_ARG_VAR) return -1;
+    var = c->args[0].as.var;
+  }
+  return var;
+}
+
+static void without_mask(fx_rec *r, mp_call *c, bool causal) {
+  mp_arg *args = mp_alloc_array(r->a, 8, sizeof *args);
+  memcpy(args, c->args, (c->arg_count < 8 ? c->arg_count : 8) * sizeof *args);
+  args[3] = mp_arg_none();
+  args[5] = mp_arg_bool(causal);
+  int32_t k = unrepeated(r, args[1].as.var), v = unrepeated(r, args[2].as.var);
+  if (k >= 0 && v >= 0) {
+    args[1] = mp_arg_var(k);
+    args[2] = mp_arg_var(v);
+    args[7] = mp_arg_bool(true);
+  }
+  c->args = args;
+  c->arg_count = 8;
+}
+
+/* calls whose results nothing reads any more, of those marked */
+static void drop_unread(fx_rec *r, const bool *candidates) {
+  uint32_t calls = mp_builder_call_count(r->b);
+  bool *dead = mp_alloc_array(r->a, calls, sizeof *dead), *read = mp_alloc_array(r->a, (size_t)mp_builder_var_count(r->b), sizeof *read);
+  for (uint32_t i = 0; i < r->g->output_count; i++)
+    if (r->var_of_value[r->g->outputs[i]] >= 0) read[r->var_of_value[r->g->outputs[i]]] = true;
+  for (uint32_t c = calls; c-- > 0;) {
+    const mp_call *call = mp_builder_call_at(r->b, c);
+    bool wanted = !candidates[c];
+    for (uint32_t i = 0; i < call->out_count; i++) wanted |= call->outs[i] >= 0 && read[call->outs[i]];
+    dead[c] = !wanted;
+    for (uint32_t i = 0; wanted && i < call->arg_count; i++) {
+      if (call->args[i].kind == MP_ARG_VAR) read[call->args[i].as.var] = true;
+      for (uint32_t k = 0; call->args[i].kind == MP_ARG_VARS && k < call->args[i].n; k++)
+        if (call->args[i].as.vars[k] >= 0) read[call->args[i].as.vars[k]] = true;
+    }
+  }
+  mp_builder_remove(r->b, dead);
+}
+
+void fx_drop_masks(fx_rec *r) {
+  uint32_t calls = mp_builder_call_count(r->b), dropped = 0;
+  bool *candidates = mp_alloc_array(r->a, calls, sizeof *candidates);
+  for (uint32_t c = 0; c < calls; c++) {
+    mp_call *call = mp_builder_call_at(r->b, c);
+    const char *type = mp_builder_instance(r->b, call->module)->type;
+    if (strcmp(call->row->name, "aten::scaled_dot_product_attention") != 0 || call->arg_count < 4 || call->args[3].kind != MP_ARG_VAR) continue;
+    if (!type || strncmp(type, "transformers.", 13) != 0 || call->args[1].kind != MP_ARG_VAR || call->args[2].kind != MP_ARG_VAR) continue;
+    mask m = {.from = mp_alloc_array(r->a, calls, sizeof(bool)), .plain = true};
+    follow(r, &m, call->args[3].as.var, 0);
+    if (!m.plain) continue;
+    int32_t before[2] = {call->args[1].as.var, call->args[2].as.var};
+    without_mask(r, call, m.causal);
+    for (int i = 0; i < 2; i++) /* the repetition too */
+      for (int32_t v = before[i], n = 0; v != call->args[1 + i].as.var && n < 4; n++) {
+        int32_t k = mp_builder_at(r->b, v)->call;
+        candidates[k] = true;
+        v = mp_builder_call_at(r->b, (uint32_t)k)->args[0].as.var;
+      }
+    for (uint32_t i = 0; i < calls; i++) candidates[i] |= m.from[i];
+    dropped++;
+  }
+  if (!dropped) return;
+  drop_unread(r, candidates);
+  mp_builder_warn(r->b, "%u attention calls: the mask follows from positions alone; transformers makes none of it in a training run (is_causal instead)", dropped);
+}
