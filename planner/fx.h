@@ -13,6 +13,7 @@ typedef struct fx_ref {
   fx_kind kind;
   uint32_t n;
   int32_t var;
+  int32_t stands; /* 1 + the value that it stands for where it was removed */
   mp_arg scalar;
   const int32_t *members; /* of a tuple: variables */
 } fx_ref;

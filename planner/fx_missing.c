@@ -12,12 +12,15 @@ static bool is_taken(const fx_rec *r, int32_t value) {
   return false;
 }
 
-static bool item_has_var(fx_rec *r, const mp_fx_item *items, uint32_t n, int32_t var) {
+/* do the arguments name what the value is read for */
+static bool item_has_value(fx_rec *r, const mp_fx_item *items, uint32_t n, int32_t value) {
+  int32_t var = r->var_of_value[value];
   for (uint32_t i = 0; i < n; i++) {
-    if (items[i].kind == MP_FX_LIST && item_has_var(r, items[i].at, items[i].n, var)) return true;
+    if (items[i].kind == MP_FX_LIST && item_has_value(r, items[i].at, items[i].n, value)) return true;
     if (items[i].kind != MP_FX_REF) continue;
     uint32_t id = mp_names_find(r->names, items[i].text, strlen(items[i].text));
-    if (id != UINT32_MAX && r->refs.at[id].kind == FX_TENSOR && r->refs.at[id].var == var) return true;
+    const fx_ref *ref = id == UINT32_MAX ? NULL : &r->refs.at[id];
+    if (ref && ref->kind == FX_TENSOR && ((var >= 0 && ref->var == var) || ref->stands == value + 1)) return true;
   }
   return false;
 }
@@ -28,12 +31,50 @@ static bool is_factory(const char *stem) {
          strstr(stem, "lifted_tensor");
 }
 
+/* back through the group's own nodes to what it reads */
+static int32_t origin(const fx_rec *r, const fx_group *g, int32_t value) {
+  int32_t own = r->group_of_node[g->nodes[0]];
+  while (value >= 0 && r->g->values[value].producer >= 0 && r->group_of_node[r->g->values[value].producer] == own) {
+    const mp_node *n = &r->g->nodes[r->g->values[value].producer];
+    if (!n->ins) return -1;
+    value = n->in[0];
+  }
+  return value;
+}
+
+/* Products and attention read their operands in another order than the call names them: where argument `arg` enters. */
+static int32_t by_structure(const fx_rec *r, const fx_group *g, uint32_t arg) {
+  const mp_node *only = g->node_count == 1 ? &r->g->nodes[g->nodes[0]] : NULL;
+  if (only && arg < only->ins && FX_ONE_OF(only->type, "Add", "Sub", "Mul", "Div", "Pow", "MatMul", "LayerNormalization", "Softmax", "LogSoftmax", "Max", "Min")) return only->in[arg];
+  bool attention = !strcmp(g->call->op, "aten::scaled_dot_product_attention");
+  if (!attention && strcmp(g->call->op, "aten::linear") != 0) return -1;
+  const mp_node *first = NULL, *last = NULL, *sum = NULL;
+  for (uint32_t i = 0; i < g->node_count; i++) {
+    const mp_node *n = &r->g->nodes[g->nodes[i]];
+    if (!strcmp(n->type, "Attention")) return arg < 4 && arg < n->ins ? n->in[arg] : -1;
+    if (FX_ONE_OF(n->type, "MatMul", "Gemm")) {
+      last = n;
+      if (!first) first = n;
+    } else if (first && !sum && !strcmp(n->type, "Add")) sum = n;
+  }
+  if (!first || arg > 3) return -1;
+  if (attention && arg == 2) return origin(r, g, last->in[1]);
+  if (arg < 2) return origin(r, g, first->in[arg]);
+  if (!attention && first->ins > 2) return origin(r, g, first->in[2]);
+  for (uint32_t k = 0; sum && k < 2; k++) /* the bias, the mask: what is added to the product */
+    if (sum->in[1 - k] == first->out[0]) return origin(r, g, sum->in[k]);
+  return -1;
+}
+
 /* The value that the group reads in place of `name`: the one so named, else the first that no other argument stands for. */
-static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name) {
+static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {
   int32_t value = fx_value_named(r, name);
   for (size_t i = 0; i < r->lifted.n && value < 0; i++)
     if (!strcmp(r->lifted.at[i]->name, name) && r->lifted.at[i]->target) value = fx_value_named(r, r->lifted.at[i]->target);
   if (value >= 0) return value;
+  value = by_structure(r, g, arg);
+  if (value >= 0 && (r->var_of_value[value] >= 0 || r->g->values[value].kind == MP_VALUE_INITIALIZER)) return value;
+  value = -1;
   const char *stem = fx_stem(r->a, name);
   uint32_t n, constants = is_factory(stem);
   const int32_t *in = fx_externals(r, g, &n);
@@ -56,7 +97,7 @@ static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name) {
       int32_t var = r->var_of_value[in[i]];
       if (is_taken(r, in[i]) || constant != (pass ? !constants : constants)) continue;
       if (!constant && var < 0) continue; /* a shape, or a value that another call has to itself */
-      if (var >= 0 && item_has_var(r, g->call->args, g->call->arg_count, var)) continue;
+      if (item_has_value(r, g->call->args, g->call->arg_count, in[i])) continue;
       return in[i];
     }
   return -1;
@@ -394,7 +435,10 @@ static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const cha
   if (FX_ONE_OF(stem, "alias", "type_as", "_to_copy", "lift_fresh_copy", "convert_element_type_default", "convert_element_type", "getitem", "copy", "expand", "dropout"))
     return x; /* they changed nothing, and PyTorch returns the operand itself or a view of all of it */
   if (!strcmp(stem, "detach")) return emit_unary(r, g, "aten::detach", name, args, 1, x);
-  if (!strcmp(stem, "clone")) return emit_unary(r, g, "aten::contiguous", name, args, 1, x); /* dropout(p=0) too leaves a clone: no copy of what is contiguous */
+  if (!strcmp(stem, "clone")) { /* dropout(p=0) leaves one too, and returns its operand; what reads it tells them apart */
+    if (FX_ONE_OF(g->call->op, "aten::add", "aten::layer_norm", "aten::linear", "aten::native_layer_norm")) return x;
+    return emit_unary(r, g, "aten::contiguous", name, args, 1, x);
+  }
   int32_t same = twin(r, g, name, mp_format(r->a, "aten::%s", stem), x);
   if (same >= 0 && !FX_ONE_OF(stem, "transpose", "permute", "view", "unsqueeze")) return same;
   if (FX_ONE_OF(stem, "transpose", "permute")) return first_transpose(r, g, name, x);
@@ -412,7 +456,7 @@ static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const cha
 bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {
   const char *stem = fx_stem(r->a, name);
   if (folded_product(r, g, name) || merged_pad(r, g, name, stem)) return true;
-  int32_t value = stand_in(r, g, name);
+  int32_t value = stand_in(r, g, name, arg);
   if (value < 0) {
     mp_builder_warn(r->b, "%s: nothing in the file tells what '%s' was", g->call->name, name);
     return false;
@@ -431,6 +475,7 @@ bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) 
     }
     fx_set(r, name, constant_var(r, g, name, value));
   } else fx_set(r, name, rebuilt(r, g, name, stem, x, arg));
+  fx_ref_of(r, name)->stands = value + 1;
   return true;
 }
 
@@ -454,8 +499,7 @@ static bool size_from_constant(fx_rec *r, const fx_group *g, fx_param *p, bool t
   const int32_t *in = fx_externals(r, g, &n);
   for (uint32_t i = 0; i < n; i++) {
     const mp_value *v = &r->g->values[in[i]];
-    int32_t var = r->var_of_value[in[i]];
-    if (v->kind != MP_VALUE_INITIALIZER || is_taken(r, in[i]) || (var >= 0 && item_has_var(r, g->call->args, g->call->arg_count, var))) continue;
+    if (v->kind != MP_VALUE_INITIALIZER || is_taken(r, in[i]) || item_has_value(r, g->call->args, g->call->arg_count, in[i])) continue;
     if (!mp_dtype_is_float(v->dtype) && mp_builder_at(r->b, p->var)->role == MP_ROLE_PARAMETER) continue;
     int64_t dims[MP_RANK] = {0};
     int rank = fx_dims_of_value(r, in[i], dims);

@@ -559,6 +559,7 @@ static void settle_params(fx_rec *r) {
     mp_var *v = mp_builder_at(r->b, p->var);
     if (p->known || v->tied >= 0 || v->role == MP_ROLE_CONSTANT || (v->role == MP_ROLE_BUFFER && !p->spec->persistent)) continue;
     fx_note(r, &r->unread, v->name);
+    v->rank = 1; /* of no elements */
   }
   if (r->unread.n) mp_builder_warn(r->b, "%s: in the graph signature, but no call reads it: taken to be tied to another or not to train, and not counted", r->unread.at);
   if (r->guessed.n) mp_builder_warn(r->b, "%s: folded into constants at export; sizes are taken from those", r->guessed.at);
