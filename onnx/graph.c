@@ -110,12 +110,26 @@ static int32_t declare_input(mp_rows *r, mp_walk w) {
   return v;
 }
 
+/* Of two nodes that define a name the last one counts, as of two initializers: what the first one makes gets another name, and nobody reads it. */
+static void rename_first(mp_rows *r, int32_t v) {
+  mp_build *b = r->build;
+  bool added = false;
+  for (int32_t other; !added;) {
+    const char *name = mp_format(b->a, "%s#%u", r->values.at[v].name, ++b->serial);
+    other = mp_rows_declare(r, (mp_span){(const uint8_t *)name, strlen(name)}, MP_VALUE_NODE, &added);
+    if (added) r->made.at[r->values.at[v].slot] = other;
+  }
+  mp_build_warn(b, "value '%.200s' is defined by more than one node: the last one counts", r->values.at[v].name);
+}
+
 static void declare_outputs(mp_rows *r, mp_walk w) {
   for (mp_field f; mp_walk_next(&w, &f);) {
     if (f.d->offset != offsetof(Onnx__NodeProto, output) || !f.span.n) continue;
     bool added;
     int32_t v = mp_rows_declare(r, mp_field_name(&w, &f), MP_VALUE_NODE, &added);
-    if (!added) twice(r, "value", v);
+    if (!added && r->values.at[v].kind != MP_VALUE_NODE) twice(r, "value", v);
+    if (!added) rename_first(r, v);
+    r->values.at[v].slot = (int32_t)r->made.n; /* until the node is read: where to find it in `made` */
     *mp_push(r->build->a, &r->made) = v;
   }
 }

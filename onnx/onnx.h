@@ -172,7 +172,7 @@ typedef struct mp_graph_options {
   bool from_scratch; /* ignore every declared shape but the inputs' */
 } mp_graph_options;
 
-/* Inlines, sorts, infers. Errors: MP_BAD_INPUT (cycle, duplicate name, missing value, a binding that contradicts the file or binds nothing). */
+/* Inlines, sorts, infers. Errors: MP_BAD_INPUT (cycle, an input or initializer defined again, missing value, a binding that contradicts the file or binds nothing). */
 const mp_graph *mp_graph_build(mp_arena *a, const mp_model *m, const mp_graph_options *o, mp_err *err);
 
 /* Why a value's dims are not known: a line that names the node and the input that blocks it; NULL where they are. */

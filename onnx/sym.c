@@ -30,6 +30,7 @@ mp_syms *mp_syms_new(mp_arena *a) {
   return s;
 }
 
+static bool same(mp_int a, mp_int b) { return a.e == b.e && a.n == b.n; }
 static bool unknown(mp_int i) { return i.e == &mp_expr_unknown; }
 
 /* ---- intervals; the ends of int64 stand for infinity ---- */
@@ -186,32 +187,74 @@ static void interval(const poly *p, int64_t *low, int64_t *high) {
 
 static bool floors(const term *t) { return t->n == 1 && t->f[0]->kind == DIV && !t->f[0]->b.e && t->f[0]->b.n > 0; }
 
-/* A floor division lies between (a-b+1)/b and a/b: with that put in its place, terms cancel that move together, as in n - n//2 >= 1. */
+static void refine(const poly *p, int64_t *low, int64_t *high, int depth);
+
+/* k*min(x,c) - k*min(y,c), or the same of max, with the sign of x-y known, lies between 0 and k*(x-y). *d is x-y; 1, -1 its sign; 0: no such pair. */
+static int paired(const term *t, const term *u, poly *d, int depth) {
+  const atom *x = t->n == 1 ? t->f[0] : NULL, *y = u->n == 1 ? u->f[0] : NULL;
+  int64_t lo, hi;
+  if (!x || !y || x->kind != y->kind || (x->kind != MIN && x->kind != MAX) || t->k <= 0 || u->k != -t->k) return 0;
+  d->n = 0, d->bad = false;
+  bool first = same(x->a, y->a) || same(x->a, y->b), second = same(x->b, y->a) || same(x->b, y->b);
+  if (!first && !second) return 0;
+  mp_int shared = first ? x->a : x->b;
+  add_scaled(d, first ? x->b : x->a, 1);
+  add_scaled(d, same(y->a, shared) ? y->b : y->a, -1);
+  if (d->bad) return 0;
+  interval(d, &lo, &hi);
+  refine(d, &lo, &hi, depth + 1);
+  return lo >= 0 ? 1 : hi <= 0 ? -1 : 0;
+}
+
+/* q = m times p with floor divisions by numbers and pairs of minima replaced by a limit of theirs: the lower one (side 0) or the upper */
+static void limit(const poly *p, int64_t m, int side, poly *q, int depth) {
+  bool done[MP_MAX_EXPR] = {false};
+  int64_t k;
+  q->n = 0, q->bad = false;
+  for (uint32_t i = 0; i < p->n; i++)
+    for (uint32_t j = 0; j < p->n && !done[i]; j++) {
+      poly d;
+      int sign = done[j] || i == j ? 0 : paired(&p->t[i], &p->t[j], &d, depth);
+      if (!sign) continue;
+      done[i] = done[j] = true;
+      if ((sign > 0) != (side > 0)) continue; /* the limit is 0 */
+      for (uint32_t l = 0; l < d.n && !q->bad; l++) {
+        q->bad |= !mp_mul_i64(p->t[i].k, m, &k) || !mp_mul_i64(d.t[l].k, k, &d.t[l].k);
+        add_term(q, d.t[l]);
+      }
+    }
+  for (uint32_t i = 0; i < p->n && !q->bad; i++) {
+    term t = p->t[i];
+    if (done[i]) continue;
+    if (!floors(&t)) {
+      q->bad |= !mp_mul_i64(t.k, m, &t.k);
+      add_term(q, t);
+      continue;
+    }
+    int64_t b = t.f[0]->b.n;
+    q->bad |= !mp_mul_i64(t.k, m / b, &k) || infinite(k);
+    if (!q->bad) add_scaled(q, t.f[0]->a, k);
+    if ((t.k > 0) == !side && !q->bad) add_scaled(q, mp_int_of(b - 1), -k);
+  }
+}
+
+/* A floor division lies between (a-b+1)/b and a/b, a difference of minima between 0 and that of what they are taken of: with such limits in their place, terms
+ * cancel that move together, as in n - n//2 >= 1 or n - (min(p+n,c) - min(p,c)) >= 0. */
 static void refine(const poly *p, int64_t *low, int64_t *high, int depth) {
   int64_t m = 1;
+  uint32_t extremes = 0;
   for (uint32_t i = 0; i < p->n; i++) {
+    extremes += p->t[i].n == 1 && (p->t[i].f[0]->kind == MIN || p->t[i].f[0]->kind == MAX);
     if (!floors(&p->t[i])) continue;
     int64_t b = p->t[i].f[0]->b.n;
     if (b > 1 << 20 || m > 1 << 20) return;
     m = m / gcd(m, b) * b;
   }
-  if (m == 1 || depth > 2) return;
-  for (int side = 0; side < 2; side++) { /* 0: m times a lower limit, 1: an upper one */
+  if ((m == 1 && extremes < 2) || depth > 2) return;
+  for (int side = 0; side < 2; side++) {
     poly q;
-    int64_t k, lo, hi;
-    q.n = 0, q.bad = false;
-    for (uint32_t i = 0; i < p->n && !q.bad; i++) {
-      term t = p->t[i];
-      if (!floors(&t)) {
-        q.bad |= !mp_mul_i64(t.k, m, &t.k);
-        add_term(&q, t);
-        continue;
-      }
-      int64_t b = t.f[0]->b.n;
-      q.bad |= !mp_mul_i64(t.k, m / b, &k) || infinite(k);
-      if (!q.bad) add_scaled(&q, t.f[0]->a, k);
-      if ((t.k > 0) == !side && !q.bad) add_scaled(&q, mp_int_of(b - 1), -k);
-    }
+    int64_t lo, hi;
+    limit(p, m, side, &q, depth);
     if (q.bad) return;
     interval(&q, &lo, &hi);
     refine(&q, &lo, &hi, depth + 1);
@@ -260,7 +303,6 @@ static void grow_atoms(mp_syms *s) {
 }
 
 static uint32_t size_of(mp_int i) { return i.e ? i.e->size : 1; }
-static bool same(mp_int a, mp_int b) { return a.e == b.e && a.n == b.n; }
 
 static void atom_bounds(atom *t) {
   int64_t al, ah, bl, bh;

@@ -441,6 +441,17 @@ static void bindings_that_do_not_fit_are_refused(void **state) {
   bound(a, drawing, "x:1=3 batch=2", NULL); /* what agrees with the file is fine */
 }
 
+static void of_two_nodes_that_define_a_name_the_last_counts(void **state) {
+  mp_arena *a = *state;
+  const mp_graph *g = test_graph(a, "x: float[2]; y = Concat(x, x) axis=0; a = Relu(y); y = Concat(x, x, x) axis=0; b = Relu(y); -> a, b, y");
+  assert_value(a, g, "a", "float32[6]");
+  assert_value(a, g, "b", "float32[6]");
+  assert_value(a, g, "y", "float32[6]");
+  assert_value(a, g, "y#1", "float32[4]");
+  assert_int_equal(test_value(g, "y#1")->users, 0);
+  assert_true(test_warned(g, "value 'y' is defined by more than one node: the last one counts"));
+}
+
 /* ---- what is refused ---- */
 
 static void bad_graphs_are_refused(void **state) {
@@ -448,7 +459,7 @@ static void bad_graphs_are_refused(void **state) {
   const char *const cases[][2] = {
       {"x: float[2]; y = Add(x, missing) name=\"add\"; -> y", "drawing: node 'add' (Add) reads 'missing', which no node, input or initializer makes; the file is incomplete: export it again"},
       {"x: float[2]; y = Relu(x); -> z", "output 'z' of graph 'drawing' is made by no node"},
-      {"x: float[2]; y = Relu(x); y = Neg(x); -> y", "value 'y' is defined twice"},
+      {"x: float[2]; y = Relu(x); z = Neg(y); y = Exp(z); -> y", "cycle"},
       {"x: float[2]; x = Relu(x); -> x", "'x' is defined twice"},
       {"x: float[2]; x: float[2]; y = Relu(x); -> y", "input 'x' is defined twice"},
       {"w = float[2]; w = float[3]; y = Relu(w); -> y", "initializer 'w' is defined twice"},
@@ -601,7 +612,7 @@ int main(void) {
       TEST(a_colon_may_be_part_of_a_name),
       TEST(a_rank_may_come_from_bindings),
       TEST(bindings_that_do_not_fit_are_refused),
-      TEST(bad_graphs_are_refused),
+      TEST(of_two_nodes_that_define_a_name_the_last_counts), TEST(bad_graphs_are_refused),
       TEST(external_data_is_looked_at_from_outside),
       TEST(every_request_may_fail),
       TEST(memory_stays_small),

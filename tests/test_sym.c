@@ -101,6 +101,10 @@ static void order_follows_from_intervals(void **state) {
   SAME(mp_sym_max(f->c, f->n, f->m), mp_sym_max(f->c, f->m, f->n));
   IS(mp_sym_min(f->c, N(1024), f->n), "min(n,1024)");
   assert_int_equal(mp_sym_compare(f->c, mp_sym_min(f->c, N(1024), f->n), N(2000)), -1);
+  /* a causal mask cut out of a table of 1024: rows m..m+n */
+  mp_int c = N(1024), rows = SUB(mp_sym_min(f->c, ADD(f->n, f->m), c), mp_sym_min(f->c, f->m, c));
+  SAME(mp_sym_max(f->c, rows, N(0)), rows);
+  SAME(mp_sym_max(f->c, f->n, rows), f->n);
 }
 
 static void what_overflows_or_grows_is_unknown(void **state) {
