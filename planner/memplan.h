@@ -272,6 +272,54 @@ typedef struct mp_split {
 /* The answer's program on n devices under the same run and plan. */
 const mp_split *mp_split_answer(mp_arena *a, const mp_answer *x, uint32_t n, mp_err *err);
 
+/* ---- placement: what to recompute so that it fits (planner/placement.h has the bound and its proof) ---- */
+typedef enum mp_granularity { MP_BY_BLOCKS, MP_BY_MODULES, MP_BY_CALLS, MP_FREELY } mp_granularity;
+const char *mp_granularity_name(mp_granularity g);
+typedef struct mp_search {
+  mp_granularity granularity;
+  uint64_t budget;               /* of peak allocated bytes in the steady iteration */
+  double time_limit;             /* seconds of CPU; 0: 20 */
+  const volatile int *interrupt; /* not zero: stop with the best so far; may be NULL */
+  void (*progress)(void *arg, uint32_t plans_tried, uint64_t peak); /* may be NULL */
+  void *progress_arg;
+} mp_search;
+typedef struct mp_placement {
+  bool feasible;               /* timeline->peak.allocated <= budget. Otherwise plan misses by least of those tried. */
+  bool stopped;                /* by time or interrupt */
+  mp_plan plan;
+  const mp_tape *tape;         /* of the plan */
+  const mp_timeline *timeline;
+  double overhead, bound;      /* extra operations over forward + backward; proved lower limit for the granularity */
+  uint32_t tried;              /* tapes built */
+} mp_placement;
+/* What a region's recomputation does besides: dropout, batch norm's statistics, in-place calls; lines for people. */
+const char *const *mp_placement_notes(mp_arena *a, const mp_trace *t, const mp_plan *plan, uint32_t *n);
+const mp_placement *mp_placement_make(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_search *ask, mp_err *err);
+
+/* ---- plans as files (planner/plan_json.c) ---- */
+/* The plan object of CONTRACT as JSON text: version, fingerprints of model and run, granularity, regions, what is kept inside them. */
+const char *mp_plan_write(mp_arena *a, const mp_answer *x, const mp_placement *p, mp_granularity g, uint64_t budget, mp_err *err);
+typedef struct mp_plan_file { /* what a plan file says */
+  const char *path, *model, *granularity;
+  const char *program_print, *run_print; /* fingerprints */
+  const char *const *checkpoint;
+  uint32_t checkpoints;
+  const uint32_t *save_calls; /* program calls whose heavy kernel is kept */
+  uint32_t saves;
+  uint64_t budget, peak;
+  const struct mp_policy_row *policy; /* the same for PyTorch */
+  uint32_t policies;
+} mp_plan_file;
+typedef struct mp_policy_row { /* in region `checkpoint[region]`, the n-th run of aten op `op` is kept */
+  uint32_t region, nth;
+  const char *op;
+} mp_policy_row;
+const mp_plan_file *mp_plan_read(mp_arena *a, const char *path, mp_err *err);
+/* The plan that a file holds, for a trace; MP_BAD_INPUT when it was made for another model or run. */
+const mp_plan *mp_plan_bind(mp_arena *a, const mp_plan_file *f, const mp_trace *t, mp_err *err);
+/* A Python module with apply(model) for `to` "torch"; a setting for fsdp, deepspeed, megatron, torchtitan. MP_BAD_INPUT for another `to`. */
+const char *mp_plan_export(mp_arena *a, const mp_plan_file *f, const char *to, mp_err *err);
+
 /* ---- advice: what would make it fit. Each row is a tape that was built ---- */
 typedef struct mp_advice_row {
   const char *change;  /* in words, with the options that ask for it */

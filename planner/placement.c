@@ -1,0 +1,546 @@
+#include "planner/placement.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct saved_storage {
+  int32_t made, first, last; /* calls: its maker (-1: an input), its first and last saver */
+  uint32_t savers;
+  uint64_t bytes;
+} saved_storage;
+
+typedef struct search {
+  mp_arena *a;
+  const mp_trace *t;
+  const mp_run *run;
+  const mp_search *ask;
+  MP_VEC(mp_candidate) all;
+  saved_storage *stor;      /* those that something saves */
+  uint32_t stor_count;
+  double *cost;             /* of each call */
+  bool *saves;              /* does the call make a node that saves */
+  double *share;            /* bytes of each call, see placement.h */
+  uint64_t *made;           /* saved bytes that each call made */
+  const mp_tape *plain;
+  const mp_timeline *plain_line;
+  double base;              /* operations of a step's forward and backward, one micro-batch */
+  clock_t began;
+  uint32_t tried;
+  bool out_of_time;
+} search;
+
+/* ---- what the trace saves ---- */
+
+static void measure_storages(search *s) {
+  const mp_trace *t = s->t;
+  int32_t *index = mp_alloc_array(s->a, t->storage_count + 1, sizeof *index);
+  memset(index, -1, (t->storage_count + 1) * sizeof *index);
+  s->stor = mp_alloc_array(s->a, t->storage_count + 1, sizeof *s->stor);
+  uint32_t n = t->program->call_count;
+  s->cost = mp_alloc_array(s->a, n + 1, sizeof *s->cost);
+  s->saves = mp_alloc_array(s->a, n + 1, sizeof *s->saves);
+  s->share = mp_alloc_array(s->a, n + 1, sizeof *s->share);
+  s->made = mp_alloc_array(s->a, n + 1, sizeof *s->made);
+  for (uint32_t c = 0; c < n; c++) s->cost[c] = (double)t->program->calls[c].flops;
+  for (int pass = 0; pass < 2; pass++) /* first count the savers, then share the bytes */
+    for (uint32_t f = 0; f < t->fn_count; f++) {
+      const mp_fn *fn = &t->fns[f];
+      if (fn->call >= 0 && fn->saved_count) s->saves[fn->call] = true;
+      for (uint32_t k = 0; k < fn->saved_count; k++) {
+        if (fn->saved[k] < 0 || fn->call < 0) continue;
+        int32_t id = t->tensors[fn->saved[k]].storage;
+        const mp_storage *st = &t->storages[id];
+        if (st->category != MP_CAT_ACTIVATION && st->category != MP_CAT_INPUT) continue;
+        if (index[id] < 0) {
+          index[id] = (int32_t)s->stor_count;
+          s->stor[s->stor_count++] = (saved_storage){.made = st->call, .first = fn->call, .last = fn->call, .bytes = (st->bytes + 511) / 512 * 512};
+          if (st->call >= 0) s->made[st->call] += s->stor[index[id]].bytes;
+        }
+        saved_storage *x = &s->stor[index[id]];
+        if (fn->call < x->first) x->first = fn->call;
+        if (fn->call > x->last) x->last = fn->call;
+        if (pass == 0) x->savers++;
+        else s->share[fn->call] += (double)x->bytes / x->savers;
+      }
+    }
+}
+
+/* ---- candidates ---- */
+
+/* An in-place call on what the region was given would run twice on it: torch.utils.checkpoint must not get such a region. */
+static bool spoils_input(const mp_program *p, uint32_t first, uint32_t end) {
+  for (uint32_t c = first; c < end; c++) {
+    const mp_call *x = &p->calls[c];
+    if (x->in_place && x->arg_count && x->args[0].kind == MP_ARG_VAR && p->vars[x->args[0].as.var].call < (int32_t)first) return true;
+  }
+  return false;
+}
+
+static bool add(search *s, uint32_t first, uint32_t end, const char *pattern) {
+  if (spoils_input(s->t->program, first, end)) return false;
+  mp_candidate c = {.first = first, .end = end, .pattern = pattern};
+  int32_t last = -1;
+  for (uint32_t k = first; k < end; k++)
+    if (s->saves[k]) last = (int32_t)k;
+  if (last < 0) return false;
+  double share = 0;
+  for (uint32_t k = first; k < end; k++) {
+    share += s->share[k];
+    if ((int32_t)k <= last) c.cost += s->cost[k];
+  }
+  c.share = (uint64_t)share + 1;
+  for (uint32_t k = 0; k < s->stor_count; k++) {
+    const saved_storage *x = &s->stor[k];
+    if (x->first >= (int32_t)first && x->last < (int32_t)end && x->made >= (int32_t)first) c.frees += x->bytes;
+  }
+  if (!c.frees) return false;
+  *mp_push(s->a, &s->all) = c;
+  return true;
+}
+
+static bool is_child_of(const mp_instance *child, const mp_instance *parent, long *number) { /* PATH.NUMBER of a Sequential that runs itself */
+  size_t n = strlen(parent->path);
+  const char *rest = child->path + n + (n > 0);
+  if (strncmp(child->path, parent->path, n) != 0 || (n && child->path[n] != '.')) return false;
+  char *end;
+  *number = strtol(rest, &end, 10);
+  return end != rest && !*end;
+}
+
+#define LONGEST_RUN 48
+/* runs of siblings of a Sequential: their calls follow one another and cover it */
+static void add_runs(search *s, int32_t parent) {
+  const mp_program *p = s->t->program;
+  const mp_instance *m = &p->instances[parent];
+  MP_VEC(int32_t) child = {0};
+  uint32_t covered = m->first;
+  long number;
+  for (uint32_t i = (uint32_t)parent + 1; i < p->instance_count; i++) {
+    if (p->instances[i].parent != parent) continue;
+    if (!is_child_of(&p->instances[i], m, &number) || p->instances[i].first != covered) return;
+    covered = p->instances[i].end;
+    *mp_push(s->a, &child) = (int32_t)i;
+  }
+  if (child.n < 2 || covered != m->end) return;
+  for (size_t i = 0; i < child.n; i++)
+    for (size_t j = i + 1; j < child.n && j < i + LONGEST_RUN; j++) {
+      const mp_instance *x = &p->instances[child.at[i]], *y = &p->instances[child.at[j]];
+      if (i == 0 && j + 1 == child.n) continue; /* that is the parent */
+      add(s, x->first, y->end, mp_format(s->a, "%s..%s", x->path, y->path));
+    }
+}
+
+static bool runs_once(const mp_program *p, uint32_t i) { /* a module with shared weights that runs twice would be wrapped twice */
+  for (uint32_t k = 1; k < p->instance_count; k++)
+    if (k != i && p->instances[k].first < p->instances[k].end && !strcmp(p->instances[k].path, p->instances[i].path)) return false;
+  return true;
+}
+
+static void find_candidates(search *s) {
+  const mp_program *p = s->t->program;
+  bool blocks_only = s->ask->granularity == MP_BY_BLOCKS || s->ask->granularity == MP_BY_CALLS, any = false;
+  for (uint32_t i = 1; i < p->instance_count; i++) {
+    const mp_instance *m = &p->instances[i];
+    if (m->first >= m->end || !runs_once(p, i) || (m->first == 0 && m->end == p->call_count)) continue;
+    if (!blocks_only || m->block >= 0) any |= add(s, m->first, m->end, m->path);
+  }
+  for (uint32_t i = 0; i < p->instance_count; i++)
+    if (p->instances[i].first < p->instances[i].end && (!blocks_only || !any || p->instances[i].block < 0)) add_runs(s, (int32_t)i);
+  if (s->all.n) return;
+  for (uint32_t i = 1; i < p->instance_count; i++) /* nothing repeats: any module */
+    if (p->instances[i].first < p->instances[i].end && runs_once(p, i)) add(s, p->instances[i].first, p->instances[i].end, p->instances[i].path);
+}
+
+/* ---- the cheapest disjoint set for a price of bytes: intervals by their end, a dynamic program over calls ---- */
+
+static int by_end(const void *x, const void *y) {
+  const mp_candidate *a = x, *b = y;
+  if (a->end != b->end) return a->end < b->end ? -1 : 1;
+  return a->first < b->first ? -1 : a->first > b->first;
+}
+
+typedef struct choice {
+  uint32_t *at, n; /* candidates, in order */
+} choice;
+
+/* min over disjoint sets of sum(cost - lambda * gain); gain: what it frees (for plans) or its share (for the bound) */
+static double priced(const search *s, double lambda, bool bound, choice *out) {
+  uint32_t calls = s->t->program->call_count;
+  mp_mark m = mp_arena_mark(s->a);
+  double *best = mp_alloc_array(s->a, calls + 2, sizeof *best);
+  int32_t *took = mp_alloc_array(s->a, calls + 2, sizeof *took);
+  size_t k = 0;
+  for (uint32_t c = 1; c <= calls; c++) {
+    best[c] = best[c - 1];
+    took[c] = -1;
+    for (; k < s->all.n && s->all.at[k].end == c; k++) {
+      const mp_candidate *x = &s->all.at[k];
+      double v = best[x->first] + x->cost - lambda * (double)(bound ? x->share : x->frees);
+      if (v < best[c]) {
+        best[c] = v;
+        took[c] = (int32_t)k;
+      }
+    }
+  }
+  double value = best[calls];
+  if (out) {
+    out->n = 0;
+    for (uint32_t c = calls; c;) {
+      if (took[c] < 0) {
+        c--;
+        continue;
+      }
+      out->at[out->n++] = (uint32_t)took[c];
+      c = s->all.at[took[c]].first;
+    }
+  }
+  mp_arena_rewind(s->a, m);
+  return value;
+}
+
+/* ---- the bound ---- */
+
+/* the most that is alive before backward reaches a saving node of a candidate */
+static uint64_t pinned_peak(const search *s) {
+  const mp_tape *t = s->plain;
+  bool *in = mp_alloc(s->a, s->t->program->call_count + 1);
+  for (size_t k = 0; k < s->all.n; k++) memset(in + s->all.at[k].first, 1, s->all.at[k].end - s->all.at[k].first);
+  uint64_t now = 0, most = 0;
+  uint8_t last = s->run->infer ? 0 : 2;
+  bool backward = false;
+  for (uint32_t i = 0; i < t->step_count; i++) {
+    const mp_step *x = &t->steps[i];
+    uint64_t b = (x->bytes + 511) / 512 * 512;
+    if (x->kind == MP_ALLOC) now += b;
+    if (x->kind == MP_FREE) now -= b;
+    if (x->kind == MP_PHASE) backward = x->phase == MP_BACKWARD;
+    if (x->iteration < last) continue;
+    if (backward && x->call >= 0 && in[x->call] && s->saves[x->call]) break; /* frees may start here */
+    if (backward && now > most) most = now; /* during the forward pass the plan's regions may not have begun: only from its end on */
+  }
+  return most;
+}
+
+typedef struct item {
+  double cost;
+  uint64_t gain;
+} item;
+static int by_ratio(const void *x, const void *y) {
+  const item *a = x, *b = y;
+  double l = a->cost * (double)b->gain, r = b->cost * (double)a->gain;
+  return (l > r) - (l < r);
+}
+
+/* fractional cover of `need` by calls whose saved results would have to be made again */
+static double bound_by_makers(search *s, uint64_t need) {
+  uint32_t n = s->t->program->call_count, m = 0;
+  item *it = mp_alloc_array(s->a, n + 1, sizeof *it);
+  for (uint32_t c = 0; c < n; c++)
+    if (s->made[c]) it[m++] = (item){s->cost[c], s->made[c]};
+  if (m) qsort(it, m, sizeof *it, by_ratio);
+  double cost = 0, left = (double)need;
+  for (uint32_t k = 0; k < m && left > 0; k++) {
+    double take = left < (double)it[k].gain ? left / (double)it[k].gain : 1;
+    cost += take * it[k].cost;
+    left -= take * (double)it[k].gain;
+  }
+  return cost;
+}
+
+static double bound_by_regions(search *s, uint64_t need) { /* max over lambda of a concave function */
+  double lo = 0, hi = 1, best = 0;
+  for (size_t k = 0; k < s->all.n; k++) {
+    double r = s->all.at[k].cost / (double)s->all.at[k].share * 2;
+    if (r > hi) hi = r;
+  }
+  for (int i = 0; i < 60; i++) {
+    double x = lo + (hi - lo) / 3, y = hi - (hi - lo) / 3;
+    double fx = x * (double)need + priced(s, x, true, NULL), fy = y * (double)need + priced(s, y, true, NULL);
+    if (fx > best) best = fx;
+    if (fy > best) best = fy;
+    if (fx < fy) lo = x;
+    else hi = y;
+  }
+  return best;
+}
+
+static double lower_bound(search *s) {
+  uint64_t pinned = pinned_peak(s);
+  if (pinned <= s->ask->budget) return 0;
+  uint64_t need = pinned - s->ask->budget;
+  double makers = bound_by_makers(s, need);
+  if (s->ask->granularity == MP_BY_CALLS) return makers / s->base;
+  double regions = bound_by_regions(s, need);
+  return (regions > makers ? regions : makers) / s->base;
+}
+
+/* ---- trying plans ---- */
+
+typedef struct trial {
+  uint64_t peak;
+  double cost;
+} trial;
+
+static bool late(search *s) {
+  double limit = s->ask->time_limit > 0 ? s->ask->time_limit : 20;
+  if ((s->ask->interrupt && *s->ask->interrupt) || (double)(clock() - s->began) / CLOCKS_PER_SEC > limit) s->out_of_time = true;
+  return s->out_of_time;
+}
+
+static mp_plan plan_of(mp_arena *a, const search *s, const choice *c, const int8_t *save) {
+  const char **paths = mp_alloc_array(a, c->n + 1, sizeof *paths);
+  for (uint32_t i = 0; i < c->n; i++) paths[i] = s->all.at[c->at[c->n - 1 - i]].pattern;
+  return (mp_plan){.checkpoint = paths, .checkpoints = c->n, .save_calls = save};
+}
+
+static trial attempt(search *s, const choice *c, const int8_t *save) {
+  mp_arena *own = mp_arena_new(0);
+  mp_err err;
+  trial r = {UINT64_MAX, 0};
+  if (own) {
+    mp_plan *plan = (mp_plan *)mp_alloc(s->a, sizeof *plan);
+    *plan = plan_of(s->a, s, c, save);
+    const mp_timeline *l = mp_timeline_make(own, mp_tape_make(own, s->t, s->run, plan, &err), &err);
+    if (l) r = (trial){l->peak.allocated, (double)l->flops_recompute / s->run->accumulate};
+  }
+  mp_arena_free(own);
+  s->tried++;
+  if (s->ask->progress) s->ask->progress(s->ask->progress_arg, s->tried, r.peak);
+  return r;
+}
+
+static void copy_choice(choice *to, const choice *from) {
+  to->n = from->n;
+  if (from->n) memcpy(to->at, from->at, from->n * sizeof *to->at);
+}
+
+/* the least price at which the chosen set fits: by bisection, since a higher price frees more */
+static bool by_price(search *s, choice *best, trial *got, choice *nearest, trial *near) {
+  double lo = 0, hi = 0;
+  for (size_t k = 0; k < s->all.n; k++) {
+    double r = s->all.at[k].cost / (double)s->all.at[k].frees * 2;
+    if (r > hi) hi = r;
+  }
+  hi = hi > 0 ? hi * 1000 : 1; /* then nearly everything that frees is taken */
+  choice c = {mp_alloc_array(s->a, s->t->program->call_count + 1, sizeof *c.at), 0};
+  bool found = false;
+  uint32_t last = UINT32_MAX;
+  uint64_t last_frees = 0;
+  for (int i = 0; i < 40 && !late(s); i++) {
+    double x = i == 0 ? hi : lo > 0 ? (lo * 0.5 + hi * 0.5) : hi * 0.25;
+    if (i == 1 && !found) break; /* not even everything fits */
+    priced(s, x, false, &c);
+    uint64_t frees = 0;
+    for (uint32_t k = 0; k < c.n; k++) frees += s->all.at[c.at[k]].frees;
+    bool fits;
+    if (c.n == last && frees == last_frees) fits = true;
+    else {
+      trial t = attempt(s, &c, NULL);
+      fits = t.peak <= s->ask->budget;
+      if (t.peak < near->peak) {
+        *near = t;
+        copy_choice(nearest, &c);
+      }
+      if (fits && (!found || t.cost < got->cost)) {
+        *got = t;
+        copy_choice(best, &c);
+        found = true;
+        last = c.n;
+        last_frees = frees;
+      }
+    }
+    if (fits) hi = x;
+    else lo = x;
+    if (lo > 0 && hi - lo < 1e-6 * hi) break;
+  }
+  return found;
+}
+
+/* a region that the fit can do without is dropped: the dearest first, of equals the last (near the start of backward it helps least) */
+static void drop_needless(search *s, choice *best, trial *got) {
+  choice c = {mp_alloc_array(s->a, s->t->program->call_count + 1, sizeof *c.at), 0};
+  bool *kept = mp_alloc(s->a, s->all.n + 1);
+  for (bool more = true; more && !late(s);) {
+    more = false;
+    uint32_t pick = UINT32_MAX;
+    for (uint32_t k = 0; k < best->n; k++) { /* at[] is from the last region to the first */
+      if (kept[best->at[k]]) continue;
+      if (pick == UINT32_MAX || s->all.at[best->at[k]].cost > s->all.at[best->at[pick]].cost) pick = k;
+    }
+    if (pick == UINT32_MAX) break;
+    more = true;
+    c.n = 0;
+    for (uint32_t k = 0; k < best->n; k++)
+      if (k != pick) c.at[c.n++] = best->at[k];
+    trial t = attempt(s, &c, NULL);
+    kept[best->at[pick]] = true;
+    if (t.peak > s->ask->budget || t.cost > got->cost) continue;
+    *got = t;
+    copy_choice(best, &c);
+  }
+}
+
+/* a region is exchanged for a cheaper one inside it or beside it that still fits */
+static void exchange(search *s, choice *best, trial *got) {
+  choice c = {mp_alloc_array(s->a, s->t->program->call_count + 1, sizeof *c.at), 0};
+  for (uint32_t k = 0; k < best->n && !late(s); k++) {
+    uint32_t was = best->at[k];
+    for (uint32_t j = 0; j < s->all.n && !late(s); j++) {
+      const mp_candidate *x = &s->all.at[j], *y = &s->all.at[was];
+      if (x->first < y->first || x->end > y->end || j == was || x->cost >= y->cost || x->frees * 4 < y->frees) continue;
+      copy_choice(&c, best);
+      c.at[k] = j;
+      trial t = attempt(s, &c, NULL);
+      if (t.peak > s->ask->budget || t.cost >= got->cost) continue;
+      *got = t;
+      copy_choice(best, &c);
+      was = j;
+    }
+  }
+}
+
+/* ---- calls: what to keep inside the regions ---- */
+
+typedef struct heavy {
+  uint32_t call;
+  double cost;
+  uint64_t bytes;
+} heavy;
+static int dear_first(const void *x, const void *y) {
+  const heavy *a = x, *b = y;
+  double l = a->cost * (double)b->bytes, r = b->cost * (double)a->bytes;
+  if (l != r) return l > r ? -1 : 1;
+  return a->call < b->call ? -1 : 1; /* of equals the first: its region is recomputed last, when least is alive */
+}
+
+static void keep_calls(search *s, const choice *best, trial *got, int8_t **save) {
+  const mp_trace *t = s->t;
+  heavy *h = mp_alloc_array(s->a, t->storage_count + 1, sizeof *h);
+  uint32_t n = 0;
+  bool *in = mp_alloc(s->a, t->program->call_count + 1);
+  for (uint32_t k = 0; k < best->n; k++) memset(in + s->all.at[best->at[k]].first, 1, s->all.at[best->at[k]].end - s->all.at[best->at[k]].first);
+  for (uint32_t i = 0; i < t->storage_count; i++) {
+    const mp_storage *x = &t->storages[i];
+    if (x->call < 0 || !in[x->call] || !mp_op_is_heavy(x->op) || !x->bytes || s->cost[x->call] <= 0) continue;
+    if (n && h[n - 1].call == (uint32_t)x->call) h[n - 1].bytes += x->bytes;
+    else h[n++] = (heavy){(uint32_t)x->call, s->cost[x->call], x->bytes};
+  }
+  if (n) qsort(h, n, sizeof *h, dear_first);
+  int8_t *now = mp_alloc(s->a, t->program->call_count + 1);
+  uint32_t lo = 0, hi = n; /* the first lo are kept for sure */
+  while (lo < hi && !late(s)) {
+    uint32_t mid = (lo + hi + 1) / 2;
+    memset(now, 0, t->program->call_count + 1);
+    for (uint32_t k = 0; k < mid; k++) now[h[k].call] = 1;
+    trial r = attempt(s, best, now);
+    if (r.peak <= s->ask->budget) {
+      lo = mid;
+      if (r.cost < got->cost) *got = r;
+    } else {
+      hi = mid - 1;
+    }
+  }
+  memset(now, 0, t->program->call_count + 1);
+  for (uint32_t k = 0; k < lo; k++) now[h[k].call] = 1;
+  for (uint32_t k = lo + 1; k < n && k < lo + 12 && !late(s); k++) { /* smaller ones may still fit behind one that does not */
+    now[h[k].call] = 1;
+    trial r = attempt(s, best, now);
+    if (r.peak <= s->ask->budget && r.cost <= got->cost) *got = r;
+    else now[h[k].call] = 0;
+  }
+  *save = now;
+}
+
+/* ---- the whole search ---- */
+
+static const void *make(mp_arena *a, void *arg) {
+  search *s = arg;
+  s->a = a;
+  s->began = clock();
+  mp_err err;
+  measure_storages(s);
+  static const mp_plan none;
+  s->plain = mp_tape_make(a, s->t, s->run, &none, &err);
+  s->plain_line = mp_timeline_make(a, s->plain, &err);
+  if (!s->plain_line) mp_fail(a, err.code, "%s", err.text);
+  s->base = ((double)s->plain_line->flops_forward + (double)s->plain_line->flops_backward) / s->run->accumulate;
+  mp_placement *r = mp_alloc(a, sizeof *r);
+  r->timeline = s->plain_line;
+  r->tape = s->plain;
+  r->feasible = s->plain_line->peak.allocated <= s->ask->budget;
+  if (r->feasible || !s->t->train) return r;
+  find_candidates(s);
+  if (s->all.n) qsort(s->all.at, s->all.n, sizeof *s->all.at, by_end);
+  r->bound = lower_bound(s);
+  uint32_t calls = s->t->program->call_count;
+  choice best = {mp_alloc_array(a, calls + 1, sizeof(uint32_t)), 0}, nearest = {mp_alloc_array(a, calls + 1, sizeof(uint32_t)), 0};
+  trial got = {s->plain_line->peak.allocated, 0}, near = {s->plain_line->peak.allocated, 0};
+  int8_t *save = NULL;
+  r->feasible = by_price(s, &best, &got, &nearest, &near);
+  if (r->feasible) {
+    if (s->ask->granularity == MP_BY_CALLS) {
+      choice wide = {mp_alloc_array(a, calls + 1, sizeof(uint32_t)), 0};
+      double everything = 0;
+      for (size_t k = 0; k < s->all.n; k++) everything += s->all.at[k].cost;
+      priced(s, 1e6 * (everything + 1), false, &wide); /* every block, each with a policy */
+      trial all = attempt(s, &wide, NULL);
+      if (all.peak <= s->ask->budget) {
+        choice part = {mp_alloc_array(a, calls + 1, sizeof(uint32_t)), 0};
+        copy_choice(&part, &best);
+        trial partly = got;
+        int8_t *save_part = NULL;
+        keep_calls(s, &part, &partly, &save_part);
+        keep_calls(s, &wide, &all, &save);
+        if (partly.cost < all.cost) {
+          save = save_part;
+          got = partly;
+        } else {
+          copy_choice(&best, &wide);
+          got = all;
+        }
+      } else {
+        keep_calls(s, &best, &got, &save);
+      }
+    } else {
+      drop_needless(s, &best, &got);
+      if (s->ask->granularity == MP_BY_MODULES) exchange(s, &best, &got);
+    }
+  }
+  r->plan = plan_of(a, s, r->feasible ? &best : &nearest, save);
+  r->tape = mp_tape_make(a, s->t, s->run, &r->plan, &err);
+  r->timeline = mp_timeline_make(a, r->tape, &err);
+  if (!r->timeline) mp_fail(a, err.code, "%s", err.text);
+  r->overhead = (double)r->timeline->flops_recompute / s->run->accumulate / s->base;
+  if (r->bound > r->overhead && r->feasible) r->bound = r->overhead; /* rounding */
+  r->tried = s->tried;
+  r->stopped = s->out_of_time;
+  return r;
+}
+
+const mp_placement *mp_placement_make(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_search *ask, mp_err *err) {
+  if (!t || !run || !ask) return NULL;
+  search s = {.t = t, .run = run, .ask = ask};
+  return mp_protect(a, err, make, &s);
+}
+
+/* ---- what recomputation does besides ---- */
+
+static bool named(const mp_call *c, const char *part) { return strstr(c->row->name, part) != NULL; }
+
+const char *const *mp_placement_notes(mp_arena *a, const mp_trace *t, const mp_plan *plan, uint32_t *n) {
+  const mp_region *r;
+  uint32_t count = mp_plan_regions(a, t->program, plan, &r), dropout = 0, norm = 0;
+  for (uint32_t i = 0; i < count; i++)
+    for (uint32_t c = r[i].first; c < r[i].end; c++) {
+      const mp_call *x = &t->program->calls[c];
+      dropout += named(x, "dropout") || named(x, "bernoulli") || (named(x, "scaled_dot_product") && x->arg_count > 4 && x->args[4].kind == MP_ARG_FLOAT && x->args[4].as.f > 0);
+      norm += named(x, "batch_norm");
+    }
+  const char **notes = mp_alloc_array(a, 3, sizeof *notes);
+  *n = 0;
+  if (dropout) notes[(*n)++] = mp_format(a, "%u calls of dropout are recomputed: torch.utils.checkpoint has to restore the RNG state (preserve_rng_state, its default)", dropout);
+  if (norm) notes[(*n)++] = mp_format(a, "%u batch norms are recomputed: in training they update their running statistics twice a step; halve their momentum or accept it", norm);
+  return notes;
+}
