@@ -22,7 +22,9 @@ static const void *make(mp_arena *a, void *arg) {
   const mp_program *found = or_fail(a, mp_program_recover(a, x->graph, &err), &err);
   x->program = or_fail(a, mp_program_edit(a, found, q->run, &err), &err);
   x->trace = or_fail(a, mp_trace_make(a, x->program, q->run, &err), &err);
-  x->tape = or_fail(a, mp_tape_make(a, x->trace, q->run, q->plan, &err), &err);
+  const mp_plan *plan = q->plan;
+  if (q->plan_file) plan = or_fail(a, mp_plan_bind(a, or_fail(a, mp_plan_read(a, q->plan_file, &err), &err), x->trace, &err), &err);
+  x->tape = or_fail(a, mp_tape_make(a, x->trace, q->run, plan, &err), &err);
   x->timeline = or_fail(a, mp_timeline_make(a, x->tape, &err), &err);
   mp_verdict *v = mp_alloc_array(a, q->device_count + 1, sizeof *v);
   uint64_t convolution = mp_trace_convolution(x->trace);

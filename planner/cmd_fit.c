@@ -16,11 +16,6 @@ typedef struct fit {
   int code;
 } fit;
 
-static const void *or_fail(mp_arena *a, const void *p, const mp_err *err) {
-  if (!p) mp_fail(a, err->code, "%s", err->text);
-  return p;
-}
-
 /* ---- what is asked: every model with every combination of dims ---- */
 
 static int by_name(const void *x, const void *y) { return strcmp(*(char *const *)x, *(char *const *)y); }
@@ -82,7 +77,7 @@ static questions ask(mp_arena *a, const mp_options *o) {
   paths models = find_models(a, o);
   mp_err err;
   uint32_t device_count;
-  const mp_device *const *devices = or_fail(a, mp_options_devices(o, &device_count, &err), &err);
+  const mp_device *const *devices = mp_or_fail(a, mp_options_devices(o, &device_count, &err), &err);
   mp_plan *plan = mp_alloc(a, sizeof *plan);
   *plan = (mp_plan){.checkpoint = o->checkpoint.at, .checkpoints = o->checkpoint.n};
   texts *lists = mp_alloc_array(a, o->dims.n + 1, sizeof *lists);
@@ -97,9 +92,10 @@ static questions ask(mp_arena *a, const mp_options *o) {
       mp_binding *b = mp_alloc_array(a, o->dims.n + 1, sizeof *b);
       size_t rest = c;
       for (uint32_t i = o->dims.n; i-- > 0; rest /= lists[i].n)
-        if (!mp_binding_parse(a, lists[i].at[rest % lists[i].n], &b[i], &err)) or_fail(a, NULL, &err);
+        if (!mp_binding_parse(a, lists[i].at[rest % lists[i].n], &b[i], &err)) mp_or_fail(a, NULL, &err);
       mp_question *q = mp_alloc(a, sizeof *q);
-      *q = (mp_question){models.at[m], b, o->dims.n, &o->run, plan, devices, device_count, o->workspaces};
+      *q = (mp_question){.path = models.at[m], .bindings = b, .binding_count = o->dims.n, .run = &o->run, .plan = plan, .plan_file = mp_options_plan_file(o),
+                         .devices = devices, .device_count = device_count, .workspaces = o->workspaces};
       *mp_push(a, &all) = q;
     }
   return all;
@@ -128,21 +124,21 @@ static const void *run(mp_arena *a, void *arg) {
   questions q = ask(a, &f->o);
   const mp_answer **x = mp_alloc_array(a, q.n + 1, sizeof *x);
   for (size_t i = 0; i < q.n; i++) {
-    x[i] = or_fail(a, mp_answer_make(a, q.at[i], &err), &err);
+    x[i] = mp_or_fail(a, mp_answer_make(a, q.at[i], &err), &err);
     if (f->o.stages < 2) judge(f, x[i]->verdicts, q.at[i]->device_count);
   }
   const mp_split *s = NULL;
   if (f->o.stages > 1) {
     if (q.n > 1) mp_fail(a, MP_BAD_INPUT, "--devices splits one model with one set of dims at a time");
-    s = or_fail(a, mp_split_answer(a, x[0], f->o.stages, &err), &err);
+    s = mp_or_fail(a, mp_split_answer(a, x[0], f->o.stages, &err), &err);
     judge(f, s->rows[s->worst].verdicts, q.at[0]->device_count);
   }
-  if (f->o.json) return or_fail(a, mp_report_fit_json(a, x, (uint32_t)q.n, s, &err), &err);
-  if (s) return or_fail(a, mp_report_split_text(a, x[0], s, &err), &err);
-  if (q.n > 1) return or_fail(a, mp_report_fit_table(a, x, (uint32_t)q.n, &err), &err);
-  if (ranks(&f->o)) return or_fail(a, mp_report_fit_ranking(a, x[0], &err), &err);
-  const mp_advice *ad = f->o.quiet ? NULL : or_fail(a, mp_advice_make(a, x[0], &err), &err);
-  return or_fail(a, mp_report_fit_text(a, x[0], ad, &f->view, &err), &err);
+  if (f->o.json) return mp_or_fail(a, mp_report_fit_json(a, x, (uint32_t)q.n, s, &err), &err);
+  if (s) return mp_or_fail(a, mp_report_split_text(a, x[0], s, &err), &err);
+  if (q.n > 1) return mp_or_fail(a, mp_report_fit_table(a, x, (uint32_t)q.n, &err), &err);
+  if (ranks(&f->o)) return mp_or_fail(a, mp_report_fit_ranking(a, x[0], &err), &err);
+  const mp_advice *ad = f->o.quiet ? NULL : mp_or_fail(a, mp_advice_make(a, x[0], &err), &err);
+  return mp_or_fail(a, mp_report_fit_text(a, x[0], ad, &f->view, &err), &err);
 }
 
 static const struct argp_option more[] = {

@@ -188,3 +188,14 @@ int mp_complain(const char *command, const mp_err *err) {
   fprintf(stderr, "%s: %s\n", command, err->text);
   return err->code == MP_BAD_INPUT ? 2 : 3;
 }
+
+const char *mp_options_plan_file(const mp_options *o) {
+  if (o->checkpoint.n != 1) return NULL;
+  size_t n = strlen(o->checkpoint.at[0]);
+  return n > 5 && !strcmp(o->checkpoint.at[0] + n - 5, ".json") ? o->checkpoint.at[0] : NULL;
+}
+
+const void *mp_or_fail(mp_arena *a, const void *stage, const mp_err *err) {
+  if (!stage) mp_fail(a, err->code, "%s", err->text);
+  return stage;
+}

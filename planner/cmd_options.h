@@ -31,6 +31,10 @@ void mp_words_split(mp_arena *a, mp_words *w, const char *text);
 /* parsed --dim, --device; NULL with err filled */
 const mp_binding *mp_options_bindings(const mp_options *o, uint32_t *n, mp_err *err);
 const mp_device *const *mp_options_devices(const mp_options *o, uint32_t *n, mp_err *err);
+/* the plan.json that --checkpoint names, NULL where it names modules */
+const char *mp_options_plan_file(const mp_options *o);
+/* a stage's result, or the body fails with its error */
+const void *mp_or_fail(mp_arena *a, const void *stage, const mp_err *err);
 /* prints "memplan COMMAND: text" on stderr, returns the exit code */
 int mp_complain(const char *command, const mp_err *err);
 

@@ -152,6 +152,7 @@ typedef struct mp_question {
   uint32_t binding_count;
   const mp_run *run;
   const mp_plan *plan;
+  const char *plan_file;    /* NULL, or a plan.json that takes plan's place */
   const mp_device *const *devices;
   uint32_t device_count;
   mp_workspaces workspaces;
@@ -320,6 +321,27 @@ const mp_plan *mp_plan_bind(mp_arena *a, const mp_plan_file *f, const mp_trace *
 /* A Python module with apply(model) for `to` "torch"; a setting for fsdp, deepspeed, megatron, torchtitan. MP_BAD_INPUT for another `to`. */
 const char *mp_plan_export(mp_arena *a, const mp_plan_file *f, const char *to, mp_err *err);
 
+/* A slow second opinion: reads the plan by its definition, sums the tape's storages step by step without timeline.c, and names the rule that is broken. */
+typedef struct mp_check {
+  bool valid;
+  const char *rule;  /* where it is not: the rule and where */
+  uint64_t peak;     /* of the steady iteration */
+  double overhead;
+} mp_check;
+const mp_check *mp_check_plan(mp_arena *a, const mp_answer *x, const mp_plan_file *f, mp_err *err);
+
+/* ---- the largest batch that fits ---- */
+typedef struct mp_max_batch {
+  int64_t batch;             /* 0: not even one sample */
+  const char *dim;           /* that was varied */
+  const mp_answer *answer;   /* of that batch, NULL for 0 */
+  const mp_placement *placement; /* with automatic checkpointing; NULL */
+} mp_max_batch;
+/* The largest value of the batch dimension (q's binding of it is ignored) at which training fits q's first device. automatic: with the cheapest recomputation of g. */
+const mp_max_batch *mp_max_batch_find(mp_arena *a, const mp_question *q, const char *dim, bool automatic, mp_granularity g, mp_err *err);
+/* The placement for a device: the budget of allocated bytes is lowered until the device's verdict holds. */
+const mp_placement *mp_placement_for_device(mp_arena *a, const mp_answer *x, const mp_device *d, const mp_search *ask, mp_err *err);
+
 /* ---- advice: what would make it fit. Each row is a tape that was built ---- */
 typedef struct mp_advice_row {
   const char *change;  /* in words, with the options that ask for it */
@@ -346,6 +368,8 @@ const char *mp_report_fit_text(mp_arena *a, const mp_answer *x, const mp_advice 
 const char *mp_report_fit_table(mp_arena *a, const mp_answer *const *answers, uint32_t n, mp_err *err);
 /* the catalogue ranked: the smallest that fits first */
 const char *mp_report_fit_ranking(mp_arena *a, const mp_answer *x, mp_err *err);
+const char *mp_report_plan_text(mp_arena *a, const mp_answer *x, const mp_placement *p, const mp_search *ask, mp_err *err);
+const char *mp_report_plan_json(mp_arena *a, const mp_answer *x, const mp_placement *p, const mp_search *ask, mp_err *err);
 const char *mp_report_split_text(mp_arena *a, const mp_answer *x, const mp_split *s, mp_err *err);
 /* n > 1: the first answer's object with {"rows": [one object each]}; split (may be NULL) adds {"stages": [...]} and the verdicts are then its worst stage's */
 const char *mp_report_fit_json(mp_arena *a, const mp_answer *const *answers, uint32_t n, const mp_split *split, mp_err *err);
