@@ -17,6 +17,7 @@ ONE_KERNEL(avg_pool, "AvgPool2DBackward0", "avg_pool2d_backward");
 ONE_KERNEL(avg_pool3d, "AvgPool3DBackward0", "avg_pool3d_backward");
 ONE_KERNEL(adaptive_avg, "AdaptiveAvgPool2DBackward0", "_adaptive_avg_pool2d_backward");
 ONE_KERNEL(adaptive_avg3d, "AdaptiveAvgPool3DBackward0", "_adaptive_avg_pool3d_backward");
+ONE_KERNEL(restride, "AsStridedBackward0", "new_zeros");
 ONE_KERNEL(adaptive_max, "AdaptiveMaxPool2DBackward0", "adaptive_max_pool2d_backward");
 ONE_KERNEL(upsample, "UpsampleBackward0", "upsample_backward");
 ONE_KERNEL(shuffle, "PixelShuffleBackward0", "pixel_unshuffle");
@@ -119,7 +120,15 @@ static void f_adaptive_avg(mp_em *e) { /* to one element: a mean, which keeps no
   for (int d = 0; d < n; d++) one = one && out[d] == 1;
   if (one) {
     for (int d = 0; d < n; d++) axes[d] += mp_em_info(e, x)->rank;
-    mp_c_out(e, 0, mp_mean(e, x, axes, (uint32_t)n, true, MP_UNDEFINED));
+    size_t s = mp_em_enter(e);
+    mp_ten y = mp_mean(e, x, axes, (uint32_t)n, true, MP_UNDEFINED);
+    if (n == 2 && mp_is_channels_last(mp_em_info(e, x))) { /* as_strided_, whose backward copies */
+      mp_ten z = mp_em_alias(e, y);
+      mp_record(e, &restride_grad, MP_TENS(y), MP_NO_TENS, MP_NO_INTS, z);
+      y = z;
+    }
+    mp_em_leave1(e, s, y);
+    mp_c_out(e, 0, y);
     return;
   }
   mp_ten y = resized(e, n == 3 ? "aten::_adaptive_avg_pool3d" : "aten::_adaptive_avg_pool2d", mp_em_info(e, x)->dtype, x, n, out);

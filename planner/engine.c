@@ -146,11 +146,20 @@ static void deliver(engine *g, mp_edge to, mp_ten grad) {
 
 /* ---- one node ---- */
 
-/* validate_outputs: the gradient gets the shape and dtype of the forward's input */
-static mp_ten validated(mp_em *e, mp_ten grad, mp_ten input) {
+/* validate_outputs: the gradient gets the shape, then the dtype, of the forward's input; what it was before goes at once. `grad` is held by the caller. */
+static void replace(mp_em *e, mp_ten *grad, mp_ten by) {
+  if (by == *grad) return;
+  mp_em_hold(e, by);
+  mp_em_release(e, *grad);
+  *grad = by;
+}
+static void validate(mp_em *e, mp_ten *grad, mp_ten input) {
   mp_tensor_info want = e->tens.at[input];
-  mp_ten r = mp_op_sum_to(e, grad, want.rank, want.dims);
-  return mp_op_to(e, r, want.dtype);
+  size_t scope = mp_em_enter(e);
+  replace(e, grad, mp_op_sum_to(e, *grad, want.rank, want.dims));
+  mp_em_leave(e, scope, NULL, 0);
+  replace(e, grad, mp_op_to(e, *grad, want.dtype));
+  mp_em_leave(e, scope, NULL, 0);
 }
 
 static void run_node(engine *g, int32_t fn) {
@@ -173,15 +182,9 @@ static void run_node(engine *g, int32_t fn) {
   for (uint32_t i = 0; i < f.edge_count; i++) b.given[i] = -1;
   size_t scope = mp_em_enter(e);
   if (any) f.row->backward(e, &b);
-  for (uint32_t i = 0; i < f.edge_count; i++) {
-    if (b.given[i] < 0) continue;
-    mp_ten v = validated(e, b.given[i], f.in_meta[i]);
-    if (v == b.given[i]) continue;
-    mp_em_hold(e, v);
-    mp_em_release(e, b.given[i]);
-    b.given[i] = v;
-  }
-  mp_em_leave(e, scope, NULL, 0);
+  mp_em_leave(e, scope, NULL, 0); /* the function returns: its temporaries go */
+  for (uint32_t i = 0; i < f.edge_count; i++)
+    if (b.given[i] >= 0) validate(e, &b.given[i], f.in_meta[i]);
   for (uint32_t i = 0; i < f.out_count; i++) mp_em_release(e, grads[i]);
   if (!g->ck || mp_checkpoint_keeps(g->ck, fn))
     for (uint32_t i = 0; i < f.saved_count; i++) mp_em_release(e, f.saved[i]);
