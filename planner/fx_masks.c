@@ -88,27 +88,62 @@ static void drop_unread(fx_rec *r, const bool *candidates) {
   mp_builder_remove(r->b, dead);
 }
 
+static void read_instead(fx_rec *r, int32_t var, int32_t other) {
+  for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
+    mp_call *call = mp_builder_call_at(r->b, c);
+    for (uint32_t i = 0; i < call->arg_count; i++) {
+      bool hit = call->args[i].kind == MP_ARG_VAR && call->args[i].as.var == var;
+      if (!hit) continue;
+      mp_arg *args = mp_alloc_array(r->a, call->arg_count, sizeof *args);
+      memcpy(args, call->args, call->arg_count * sizeof *args);
+      args[i].as.var = other;
+      call->args = args;
+    }
+  }
+}
+
+/* An attention kernel is told that there is no mask. -> was there one to drop */
+static bool drop_from_kernel(fx_rec *r, mp_call *call, uint32_t calls, bool *candidates) {
+  if (call->arg_count < 4 || call->args[3].kind != MP_ARG_VAR || call->args[1].kind != MP_ARG_VAR || call->args[2].kind != MP_ARG_VAR) return false;
+  mask m = {.from = mp_alloc_array(r->a, calls, sizeof(bool)), .plain = true};
+  follow(r, &m, call->args[3].as.var, 0);
+  if (!m.plain) return false;
+  int32_t before[2] = {call->args[1].as.var, call->args[2].as.var};
+  without_mask(r, call, m.causal);
+  for (int i = 0; i < 2; i++) /* the repetition too */
+    for (int32_t v = before[i], n = 0; v != call->args[1 + i].as.var && n < 4; n++) {
+      int32_t k = mp_builder_at(r->b, v)->call;
+      candidates[k] = true;
+      v = mp_builder_call_at(r->b, (uint32_t)k)->args[0].as.var;
+    }
+  for (uint32_t i = 0; i < calls; i++) candidates[i] |= m.from[i];
+  return true;
+}
+
+/* Attention that is written out adds its mask to the scores: one that hides nothing is not made. A causal one is. */
+static bool drop_from_sum(fx_rec *r, uint32_t number, uint32_t calls, bool *candidates) {
+  mp_call *call = mp_builder_call_at(r->b, number);
+  if (call->arg_count != 2 || call->args[0].kind != MP_ARG_VAR || call->args[1].kind != MP_ARG_VAR) return false;
+  const mp_call *made = maker(r, call->args[1].as.var);
+  if (!made || !FX_ONE_OF(made->row->name, "aten::where", "aten::masked_fill", "aten::mul")) return false;
+  mask m = {.from = mp_alloc_array(r->a, calls, sizeof(bool)), .plain = true};
+  follow(r, &m, call->args[1].as.var, 0);
+  if (!m.plain || m.causal) return false;
+  read_instead(r, call->outs[0], call->args[0].as.var);
+  for (uint32_t i = 0; i < calls; i++) candidates[i] |= m.from[i];
+  candidates[number] = true;
+  return true;
+}
+
 void fx_drop_masks(fx_rec *r) {
   uint32_t calls = mp_builder_call_count(r->b), dropped = 0;
   bool *candidates = mp_alloc_array(r->a, calls, sizeof *candidates);
   for (uint32_t c = 0; c < calls; c++) {
     mp_call *call = mp_builder_call_at(r->b, c);
     const char *type = mp_builder_instance(r->b, call->module)->type;
-    if (strcmp(call->row->name, "aten::scaled_dot_product_attention") != 0 || call->arg_count < 4 || call->args[3].kind != MP_ARG_VAR) continue;
-    if (!type || strncmp(type, "transformers.", 13) != 0 || call->args[1].kind != MP_ARG_VAR || call->args[2].kind != MP_ARG_VAR) continue;
-    mask m = {.from = mp_alloc_array(r->a, calls, sizeof(bool)), .plain = true};
-    follow(r, &m, call->args[3].as.var, 0);
-    if (!m.plain) continue;
-    int32_t before[2] = {call->args[1].as.var, call->args[2].as.var};
-    without_mask(r, call, m.causal);
-    for (int i = 0; i < 2; i++) /* the repetition too */
-      for (int32_t v = before[i], n = 0; v != call->args[1 + i].as.var && n < 4; n++) {
-        int32_t k = mp_builder_at(r->b, v)->call;
-        candidates[k] = true;
-        v = mp_builder_call_at(r->b, (uint32_t)k)->args[0].as.var;
-      }
-    for (uint32_t i = 0; i < calls; i++) candidates[i] |= m.from[i];
-    dropped++;
+    if (!type || strncmp(type, "transformers.", 13) != 0) continue;
+    if (!strcmp(call->row->name, "aten::scaled_dot_product_attention")) dropped += drop_from_kernel(r, call, calls, candidates);
+    else if (!strcmp(call->row->name, "aten::add") && strstr(type, "Attention")) dropped += drop_from_sum(r, c, calls, candidates);
   }
   if (!dropped) return;
   drop_unread(r, candidates);

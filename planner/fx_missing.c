@@ -169,7 +169,8 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
   const mp_value *v = &r->g->values[value];
   const char *stem = fx_stem(r->a, name);
   int64_t dims[MP_RANK] = {0};
-  int rank = fx_dims_of_value(r, value, dims);
+  bool noise = !strcmp(g->call->op, "aten::bernoulli"); /* made in the shape that is asked for; the constant may be an equal one of another shape */
+  int rank = fx_dims_of_value(r, noise ? fx_value_output(r, g) : value, dims);
   if (!strcmp(stem, "arange")) { /* unsqueezed where it is read */
     for (int i = 1; i < rank; i++) dims[0] *= dims[i];
     rank = 1;

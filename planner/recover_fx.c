@@ -550,6 +550,25 @@ static uint32_t read_outputs(fx_rec *r, const mp_fx_spec *specs, uint32_t spec_c
   return n;
 }
 
+/* A buffer that is not in the state_dict and that no call reads: position_ids beside token_type_ids. It has the size of a neighbour in its module, if there is one. */
+static void like_sibling(fx_rec *r, const fx_param *p) {
+  const char *dot = strrchr(p->spec->target, '.');
+  size_t n = dot ? (size_t)(dot - p->spec->target) + 1 : 0;
+  mp_var *v = mp_builder_at(r->b, p->var);
+  v->rank = 1;
+  for (size_t i = 0; i < r->params.n; i++) {
+    const fx_param *q = &r->params.at[i];
+    const mp_var *w = mp_builder_at(r->b, q->var);
+    bool beside = q->known && w->role == MP_ROLE_BUFFER && !q->spec->persistent && !strncmp(q->spec->target, p->spec->target, n) && !strchr(q->spec->target + n, '.');
+    if (!beside) continue;
+    v->dtype = w->dtype;
+    v->rank = w->rank;
+    memcpy(v->dims, w->dims, sizeof v->dims);
+    mp_builder_warn(r->b, "buffer '%s' is read by no call: taken to have the size of '%s'", v->name, w->name);
+    return;
+  }
+}
+
 /* A parameter that no call names: the same tensor as another (tied), when the calls of its module use another of its last name; else one that the forward pass
  * leaves alone. */
 static void settle_params(fx_rec *r) {
@@ -557,7 +576,11 @@ static void settle_params(fx_rec *r) {
     fx_param *p = &r->params.at[i];
     if (p->spec->target && !fx_uses(r, p->spec->name) && p->known == false) fx_find_tied(r, p);
     mp_var *v = mp_builder_at(r->b, p->var);
-    if (p->known || v->tied >= 0 || v->role == MP_ROLE_CONSTANT || (v->role == MP_ROLE_BUFFER && !p->spec->persistent)) continue;
+    if (p->known || v->tied >= 0 || v->role == MP_ROLE_CONSTANT) continue;
+    if (v->role == MP_ROLE_BUFFER && !p->spec->persistent) {
+      like_sibling(r, p);
+      continue;
+    }
     fx_note(r, &r->unread, v->name);
     v->rank = 1; /* of no elements */
   }
