@@ -28,6 +28,7 @@ typedef struct search {
   double base;              /* operations of a step's forward and backward, one micro-batch */
   clock_t began;
   uint32_t tried;
+  uint64_t cap;             /* regions that free more are not chosen: a region is held whole while it is recomputed */
   bool out_of_time;
 } search;
 
@@ -177,6 +178,7 @@ static double priced(const search *s, double lambda, bool bound, choice *out) {
     took[c] = -1;
     for (; k < s->all.n && s->all.at[k].end == c; k++) {
       const mp_candidate *x = &s->all.at[k];
+      if (!bound && x->frees > s->cap) continue;
       double v = best[x->first] + x->cost - lambda * (double)(bound ? x->share : x->frees);
       if (v < best[c]) {
         best[c] = v;
@@ -316,46 +318,77 @@ static void copy_choice(choice *to, const choice *from) {
   if (from->n) memcpy(to->at, from->at, from->n * sizeof *to->at);
 }
 
-/* the least price at which the chosen set fits: by bisection, since a higher price frees more */
-static bool by_price(search *s, choice *best, trial *got, choice *nearest, trial *near) {
-  double lo = 0, hi = 0;
+static uint64_t freed(const search *s, const choice *c) {
+  uint64_t sum = 0;
+  for (uint32_t k = 0; k < c->n; k++) sum += s->all.at[c->at[k]].frees;
+  return sum;
+}
+
+typedef struct record { /* the best so far, and what comes nearest */
+  choice best, nearest;
+  trial got, near;
+  bool found;
+} record;
+
+static bool note(search *s, record *r, const choice *c, trial t) {
+  if (t.peak < r->near.peak) {
+    r->near = t;
+    copy_choice(&r->nearest, c);
+  }
+  if (t.peak > s->ask->budget) return false;
+  if (!r->found || t.cost < r->got.cost) {
+    r->got = t;
+    copy_choice(&r->best, c);
+    r->found = true;
+  }
+  return true;
+}
+
+/* the least price of a byte at which the chosen set fits: by bisection, since a higher price frees more */
+static bool by_price(search *s, record *r) {
+  double top = 0, lo = 0;
   for (size_t k = 0; k < s->all.n; k++) {
-    double r = s->all.at[k].cost / (double)s->all.at[k].frees * 2;
-    if (r > hi) hi = r;
+    double ratio = s->all.at[k].cost / (double)s->all.at[k].frees * 2;
+    if (ratio > top) top = ratio;
   }
-  hi = hi > 0 ? hi * 1000 : 1; /* then nearly everything that frees is taken */
+  double hi = top > 0 ? top * 1000 : 1; /* nearly everything that frees is taken */
   choice c = {mp_alloc_array(s->a, s->t->program->call_count + 1, sizeof *c.at), 0};
-  bool found = false;
-  uint32_t last = UINT32_MAX;
-  uint64_t last_frees = 0;
-  for (int i = 0; i < 40 && !late(s); i++) {
-    double x = i == 0 ? hi : lo > 0 ? (lo * 0.5 + hi * 0.5) : hi * 0.25;
-    if (i == 1 && !found) break; /* not even everything fits */
+  priced(s, hi, false, &c);
+  if (!c.n || !note(s, r, &c, attempt(s, &c, NULL))) return false;
+  uint64_t known = freed(s, &c); /* what the last fitting set frees */
+  if (top > 0) hi = top;
+  for (int i = 0; i < 30 && !late(s) && hi - lo > 1e-4 * hi; i++) {
+    double x = lo > 0 ? (lo + hi) / 2 : hi / 4;
+    if (lo == 0 && x < top * 1e-9) break;
     priced(s, x, false, &c);
-    uint64_t frees = 0;
-    for (uint32_t k = 0; k < c.n; k++) frees += s->all.at[c.at[k]].frees;
-    bool fits;
-    if (c.n == last && frees == last_frees) fits = true;
-    else {
-      trial t = attempt(s, &c, NULL);
-      fits = t.peak <= s->ask->budget;
-      if (t.peak < near->peak) {
-        *near = t;
-        copy_choice(nearest, &c);
-      }
-      if (fits && (!found || t.cost < got->cost)) {
-        *got = t;
-        copy_choice(best, &c);
-        found = true;
-        last = c.n;
-        last_frees = frees;
-      }
+    bool fits = freed(s, &c) == known || note(s, r, &c, attempt(s, &c, NULL));
+    if (fits) {
+      hi = x;
+      known = freed(s, &c);
+    } else {
+      lo = x;
     }
-    if (fits) hi = x;
-    else lo = x;
-    if (lo > 0 && hi - lo < 1e-6 * hi) break;
   }
-  return found;
+  return true;
+}
+
+static int falling(const void *x, const void *y) {
+  uint64_t a = *(const uint64_t *)x, b = *(const uint64_t *)y;
+  return a < b ? 1 : a > b ? -1 : 0;
+}
+
+/* Large regions free the most and have to be held whole; small ones keep more inputs. Which size is right depends on the budget: a ladder of sizes is tried. */
+static void by_size(search *s, record *r) {
+  uint64_t *sizes = mp_alloc_array(s->a, s->all.n + 1, sizeof *sizes);
+  for (size_t k = 0; k < s->all.n; k++) sizes[k] = s->all.at[k].frees;
+  if (s->all.n) qsort(sizes, s->all.n, sizeof *sizes, falling);
+  uint64_t last = UINT64_MAX;
+  for (size_t k = 0; k < s->all.n && !late(s); k++) {
+    if (sizes[k] > last - last / 3) continue; /* steps of at least a third */
+    last = s->cap = sizes[k];
+    by_price(s, r);
+  }
+  s->cap = UINT64_MAX;
 }
 
 /* a region that the fit can do without is dropped: the dearest first, of equals the last (near the start of backward it helps least) */
@@ -475,10 +508,13 @@ static const void *make(mp_arena *a, void *arg) {
   if (s->all.n) qsort(s->all.at, s->all.n, sizeof *s->all.at, by_end);
   r->bound = lower_bound(s);
   uint32_t calls = s->t->program->call_count;
-  choice best = {mp_alloc_array(a, calls + 1, sizeof(uint32_t)), 0}, nearest = {mp_alloc_array(a, calls + 1, sizeof(uint32_t)), 0};
-  trial got = {s->plain_line->peak.allocated, 0}, near = {s->plain_line->peak.allocated, 0};
+  trial plain = {s->plain_line->peak.allocated, 0};
+  record rec = {.best.at = mp_alloc_array(a, calls + 1, sizeof(uint32_t)), .nearest.at = mp_alloc_array(a, calls + 1, sizeof(uint32_t)), .got = plain, .near = plain};
   int8_t *save = NULL;
-  r->feasible = by_price(s, &best, &got, &nearest, &near);
+  by_size(s, &rec);
+  r->feasible = rec.found;
+  choice best = rec.best;
+  trial got = rec.got;
   if (r->feasible) {
     if (s->ask->granularity == MP_BY_CALLS) {
       choice wide = {mp_alloc_array(a, calls + 1, sizeof(uint32_t)), 0};
@@ -508,7 +544,7 @@ static const void *make(mp_arena *a, void *arg) {
       if (s->ask->granularity == MP_BY_MODULES) exchange(s, &best, &got);
     }
   }
-  r->plan = plan_of(a, s, r->feasible ? &best : &nearest, save);
+  r->plan = plan_of(a, s, r->feasible ? &best : &rec.nearest, save);
   r->tape = mp_tape_make(a, s->t, s->run, &r->plan, &err);
   r->timeline = mp_timeline_make(a, r->tape, &err);
   if (!r->timeline) mp_fail(a, err.code, "%s", err.text);
@@ -521,7 +557,7 @@ static const void *make(mp_arena *a, void *arg) {
 
 const mp_placement *mp_placement_make(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_search *ask, mp_err *err) {
   if (!t || !run || !ask) return NULL;
-  search s = {.t = t, .run = run, .ask = ask};
+  search s = {.t = t, .run = run, .ask = ask, .cap = UINT64_MAX};
   return mp_protect(a, err, make, &s);
 }
 
