@@ -56,7 +56,7 @@ double mp_bits_double(uint64_t bits);
 mp_span mp_field_name(const mp_walk *w, const mp_field *f);
 /* Free text: cut at the first NUL byte. */
 mp_span mp_field_text(const mp_field *f);
-static inline bool mp_span_is(mp_span s, const char *text) { return s.n == __builtin_strlen(text) && !__builtin_memcmp(s.at, text, s.n); }
+static inline bool mp_span_is(mp_span s, const char *text) { return s.n == __builtin_strlen(text) && (!s.n || !__builtin_memcmp(s.at, text, s.n)); }
 
 _Noreturn void mp_walk_fail(const mp_walk *w, const uint8_t *at, const char *what);
 
