@@ -261,6 +261,8 @@ static size_t slot_of(const mp_names *t, const char *s, size_t len, uint32_t h) 
   return i;
 }
 
+void mp_names_prefetch(const mp_names *t, const char *s, size_t len) { __builtin_prefetch(&t->slots[hash(t->seed, s, len) & t->mask]); }
+
 uint32_t mp_names_find(const mp_names *t, const char *s, size_t len) {
   return t->slots[slot_of(t, s, len, hash(t->seed, s, len))].id - 1; /* 0 - 1 is UINT32_MAX */
 }

@@ -79,6 +79,8 @@ typedef struct mp_names mp_names;
 mp_names *mp_names_new(mp_arena *a, size_t expected);
 /* the number of s (0, 1, 2, ... in order of arrival); adds it when it is new (*added, may be NULL) */
 uint32_t mp_names_add(mp_arena *a, mp_names *t, const char *s, size_t len, bool *added);
+/* s will be asked for or added soon: fetches its place in a large table ahead of time */
+void mp_names_prefetch(const mp_names *t, const char *s, size_t len);
 /* the number of s, or UINT32_MAX */
 uint32_t mp_names_find(const mp_names *t, const char *s, size_t len);
 const char *mp_names_text(const mp_names *t, uint32_t id); /* NUL-terminated, lives as long as the arena */

@@ -9,6 +9,7 @@
 #include "onnx/model.h"
 
 #define MAX_WARNINGS 500
+#define AHEAD 16 /* names whose place in the table is fetched ahead */
 
 /* ---- words, warnings ---- */
 
@@ -122,16 +123,33 @@ static void rename_first(mp_rows *r, int32_t v) {
   mp_build_warn(b, "value '%.200s' is defined by more than one node: the last one counts", r->values.at[v].name);
 }
 
-static void declare_outputs(mp_rows *r, mp_walk w) {
+static void declare_output(mp_rows *r, mp_span name) {
+  bool added;
+  int32_t v = mp_rows_declare(r, name, MP_VALUE_NODE, &added);
+  if (!added && r->values.at[v].kind != MP_VALUE_NODE) twice(r, "value", v);
+  if (!added) rename_first(r, v);
+  r->values.at[v].slot = (int32_t)r->made.n; /* until the node is read: where to find it in `made` */
+  *mp_push(r->build->a, &r->made) = v;
+}
+
+/* Names wait in a ring for a while: by the time that one is declared, its place in the table is in the cache. */
+typedef struct ring {
+  mp_span names[AHEAD];
+  uint32_t n; /* ever put in */
+} ring;
+
+static void declare_outputs(mp_rows *r, mp_walk w, ring *waiting) {
   for (mp_field f; mp_walk_next(&w, &f);) {
     if (f.d->offset != offsetof(Onnx__NodeProto, output) || !f.span.n) continue;
-    bool added;
-    int32_t v = mp_rows_declare(r, mp_field_name(&w, &f), MP_VALUE_NODE, &added);
-    if (!added && r->values.at[v].kind != MP_VALUE_NODE) twice(r, "value", v);
-    if (!added) rename_first(r, v);
-    r->values.at[v].slot = (int32_t)r->made.n; /* until the node is read: where to find it in `made` */
-    *mp_push(r->build->a, &r->made) = v;
+    mp_span name = mp_field_name(&w, &f), *place = &waiting->names[waiting->n % AHEAD];
+    mp_names_prefetch(r->names, (const char *)name.at, name.n);
+    if (waiting->n++ >= AHEAD) declare_output(r, *place);
+    *place = name;
   }
+}
+
+static void declare_waiting(mp_rows *r, const ring *waiting) {
+  for (uint32_t i = waiting->n < AHEAD ? 0 : waiting->n - AHEAD; i < waiting->n; i++) declare_output(r, waiting->names[i % AHEAD]);
 }
 
 typedef struct counts {
@@ -162,9 +180,10 @@ static void declare_all(mp_rows *r, mp_walk w, counts c) {
   mp_build *b = r->build;
   int32_t *inputs = mp_alloc_array(b->a, c.inputs, sizeof *inputs);
   uint32_t n = 0;
+  ring waiting = {.n = 0};
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
       case offsetof(Onnx__GraphProto, name): r->g->name = mp_word(b, mp_field_text(&f)); break;
-      case offsetof(Onnx__GraphProto, node): declare_outputs(r, mp_walk_into(&w, &f)); break;
+      case offsetof(Onnx__GraphProto, node): declare_outputs(r, mp_walk_into(&w, &f), &waiting); break;
       case offsetof(Onnx__GraphProto, input): inputs[n++] = declare_input(r, mp_walk_into(&w, &f)); break;
       case offsetof(Onnx__GraphProto, initializer): {
         mp_tensor t;
@@ -179,6 +198,7 @@ static void declare_all(mp_rows *r, mp_walk w, counts c) {
         break;
       }
     }
+  declare_waiting(r, &waiting);
   r->g->inputs = inputs;
   for (uint32_t i = 0; i < n; i++) /* an input with a default is an initializer */
     if (r->values.at[inputs[i]].kind == MP_VALUE_INPUT) inputs[r->g->input_count++] = inputs[i];
@@ -207,11 +227,28 @@ static int32_t find_output(const mp_frame *frame, mp_walk w) {
   return v;
 }
 
+/* The next node of the walk: its inputs' places are fetched ahead. False at the end. */
+static bool fetch_inputs(mp_rows *r, mp_walk *w) {
+  for (mp_field f; mp_walk_next(w, &f);) {
+    if (f.d->offset != offsetof(Onnx__GraphProto, node)) continue;
+    mp_walk node = mp_walk_into(w, &f);
+    for (mp_field x; mp_walk_next(&node, &x) && x.d->offset == offsetof(Onnx__NodeProto, input);) mp_names_prefetch(r->names, (const char *)x.span.at, x.span.n);
+    return true;
+  }
+  return false;
+}
+
 static void build_all(const mp_frame *frame, mp_walk w, counts c) {
   mp_rows *r = frame->rows;
-  mp_walk again = w;
-  for (mp_field f; mp_walk_next(&w, &f);)
-    if (f.d->offset == offsetof(Onnx__GraphProto, node)) mp_node_build(frame, mp_walk_into(&w, &f));
+  mp_walk again = w, ahead = w;
+  uint32_t fetched = 0, built = 0;
+  for (mp_field f; mp_walk_next(&w, &f);) {
+    if (f.d->offset != offsetof(Onnx__GraphProto, node)) continue;
+    for (; fetched < built + AHEAD / 2 && fetch_inputs(r, &ahead); fetched++) {
+    }
+    mp_node_build(frame, mp_walk_into(&w, &f));
+    built++;
+  }
   int32_t *outputs = mp_alloc_array(r->build->a, c.outputs, sizeof *outputs);
   for (mp_field f; mp_walk_next(&again, &f);) switch (f.d->offset) {
       case offsetof(Onnx__GraphProto, value_info): read_value_info(r, mp_walk_into(&again, &f)); break;
