@@ -15,7 +15,7 @@ typedef struct context {
   mp_var *vars;
   const mp_call *calls;
   const mp_instance *instances;
-  int32_t *last; /* of each variable: the call that reads it last, -1 */
+  int32_t *first, *last; /* of each variable: the calls that read it first and last, -1 */
 } context;
 
 static bool within(const context *x, int32_t module, int32_t outer) {
@@ -25,7 +25,9 @@ static bool within(const context *x, int32_t module, int32_t outer) {
 }
 
 static void note_reader(context *x, int32_t var, int32_t call) {
-  if (var >= 0 && x->last[var] < call) x->last[var] = call;
+  if (var < 0) return;
+  if (x->last[var] < call) x->last[var] = call;
+  if (x->first[var] < 0) x->first[var] = call;
 }
 
 /* The frame that holds the value: the maker's module, or one around it as far out as some reader is. */
@@ -83,6 +85,13 @@ static int32_t layer_of_probabilities(const context *x, int32_t var, int32_t rea
   return -1;
 }
 
+static bool elementwise(const mp_call *c) {
+  static const char *const names[] = {"aten::add", "aten::sub", "aten::mul", "aten::div", "aten::pow", "aten::neg", "aten::rsub", "aten::exp", "aten::sigmoid", "aten::tanh"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (named(c, names[i])) return true;
+  return false;
+}
+
 static int32_t death_of(const context *x, int32_t var) {
   const mp_var *v = &x->vars[var];
   int32_t last = x->last[var];
@@ -91,14 +100,15 @@ static int32_t death_of(const context *x, int32_t var) {
   if (layer >= 0) return layer;
   int32_t owner = owner_of(x, var), back = return_of(x, owner, last);
   if (x->calls[last].module != owner || !meets_another(x, &x->calls[last], var)) return back; /* inside a module it is an argument: the caller's variable is free */
+  if (x->calls[v->call].module == owner && elementwise(&x->calls[v->call]) && elementwise(&x->calls[last])) return back; /* inside one formula */
   int32_t end = (int32_t)x->instances[owner].end - 1;
   return end > back ? end : back;
 }
 
 void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *calls, uint32_t call_count, const mp_instance *instances, uint32_t instance_count) {
   (void)instance_count;
-  context x = {vars, calls, instances, mp_alloc_array(a, var_count, sizeof(int32_t))};
-  for (uint32_t i = 0; i < var_count; i++) x.last[i] = -1;
+  context x = {vars, calls, instances, mp_alloc_array(a, var_count, sizeof(int32_t)), mp_alloc_array(a, var_count, sizeof(int32_t))};
+  for (uint32_t i = 0; i < var_count; i++) x.first[i] = x.last[i] = -1;
   for (uint32_t c = 0; c < call_count; c++)
     for (uint32_t i = 0; i < calls[c].arg_count; i++) {
       const mp_arg *g = &calls[c].args[i];
