@@ -53,13 +53,13 @@ static int64_t elements(const mp_var *v) {
 }
 
 /* Does the call read another computed value of at least this size beside `var`? */
-static bool meets_another(const context *x, const mp_call *c, int32_t var) {
+static bool meets_another(const context *x, const mp_call *c, int32_t var, bool loose) {
   for (uint32_t i = 0; i < c->arg_count; i++) {
     const mp_arg *a = &c->args[i];
     uint32_t n = a->kind == MP_ARG_VARS ? a->n : a->kind == MP_ARG_VAR ? 1 : 0;
     for (uint32_t k = 0; k < n; k++) {
       int32_t other = a->kind == MP_ARG_VARS ? a->as.vars[k] : a->as.var;
-      if (other >= 0 && other != var && x->vars[other].role == MP_ROLE_RESULT && elements(&x->vars[other]) >= elements(&x->vars[var])) return true;
+      if (other >= 0 && other != var && x->vars[other].role == MP_ROLE_RESULT && (loose || elements(&x->vars[other]) >= elements(&x->vars[var]))) return true;
     }
   }
   return false;
@@ -99,7 +99,7 @@ static int32_t death_of(const context *x, int32_t var) {
   int32_t layer = layer_of_probabilities(x, var, last);
   if (layer >= 0) return layer;
   int32_t owner = owner_of(x, var), back = return_of(x, owner, last);
-  if (x->calls[last].module != owner || !meets_another(x, &x->calls[last], var)) return back; /* inside a module it is an argument: the caller's variable is free */
+  if (x->calls[last].module != owner || !meets_another(x, &x->calls[last], var, x->calls[v->call].module != owner && named(&x->calls[last], "aten::add"))) return back; /* inside a module it is an argument: the caller's variable is free */
   if (x->calls[v->call].module == owner && elementwise(&x->calls[v->call]) && elementwise(&x->calls[last])) return back; /* inside one formula */
   int32_t end = (int32_t)x->instances[owner].end - 1;
   return end > back ? end : back;
