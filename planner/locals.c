@@ -92,6 +92,14 @@ static bool elementwise(const mp_call *c) {
   return false;
 }
 
+/* `x = merge(cat([skip, x]))`: the statement ends when the module returns that is given the result at once */
+static int32_t statement_end(const context *x, int32_t owner, int32_t call) {
+  const mp_call *c = &x->calls[call];
+  int32_t out = c->out_count == 1 ? c->outs[0] : -1, next = call + 1;
+  if (out < 0 || x->first[out] != next || x->calls[next].module == owner) return call;
+  return return_of(x, owner, next);
+}
+
 static int32_t death_of(const context *x, int32_t var) {
   const mp_var *v = &x->vars[var];
   int32_t last = x->last[var];
@@ -101,6 +109,7 @@ static int32_t death_of(const context *x, int32_t var) {
   int32_t owner = owner_of(x, var), back = return_of(x, owner, last);
   if (x->calls[last].module != owner || !meets_another(x, &x->calls[last], var, x->calls[v->call].module != owner && named(&x->calls[last], "aten::add"))) return back; /* inside a module it is an argument: the caller's variable is free */
   if (x->calls[v->call].module == owner && elementwise(&x->calls[v->call]) && elementwise(&x->calls[last])) return back; /* inside one formula */
+  if (named(&x->calls[last], "aten::cat")) return statement_end(x, owner, last);
   int32_t end = (int32_t)x->instances[owner].end - 1;
   return end > back ? end : back;
 }
