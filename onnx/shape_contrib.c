@@ -122,7 +122,7 @@ static void grouped(mp_infer *c, int total_input) {
   }
   mp_int batch = dim_of(c, 0, 3, 0), length = dim_of(c, 0, 3, 1), wide = dim_of(c, 0, 3, 2);
   bool packed = !mp_infer_has(c, 1);
-  mp_int size = packed ? per(c, wide, mp_sym_add(c, heads, mp_mul_n(c, groups, 2))) : per(c, wide, heads), hidden = packed ? mp_sym_mul(c, heads, size) : wide;
+  mp_int size = per(c, wide, packed ? mp_sym_add(c, heads, mp_mul_n(c, groups, 2)) : heads), hidden = packed ? mp_sym_mul(c, heads, size) : wide;
   mp_int capacity = mp_infer_has(c, 3) ? dim_of(c, 3, 4, 2) : mp_num(0), total = capacity;
   if (total_input >= 0) {
     mp_int given = mp_scalar_dim(c, total_input);
@@ -131,7 +131,10 @@ static void grouped(mp_infer *c, int total_input) {
   }
   mp_dtype t = mp_infer_dtype(c, 0);
   put(c, 0, t, 3, (mp_int[]){batch, length, hidden});
-  for (int o = 1; o < 3; o++) put(c, o, mp_dtype_or(c, o + 2, 0), 4, (mp_int[]){batch, groups, total, mp_infer_rank(c, o + 2) == 4 ? mp_infer_dim(c, o + 2, 3) : size});
+  for (int o = 1; o < 3; o++) {
+    mp_int own = mp_infer_rank(c, o + 2) == 4 ? mp_infer_dim(c, o + 2, 3) : size;
+    put(c, o, mp_dtype_or(c, o + 2, 0), 4, (mp_int[]){batch, groups, total, own});
+  }
   put(c, 3, t, 4, (mp_int[]){batch, heads, length, total});
   attention_cost(c, batch, length, total, mp_mul_n(c, hidden, 2), heads, mp_num(0));
 }
@@ -143,7 +146,8 @@ static void sparse_attention(mp_infer *c) { grouped(c, -1); }
 static void packed_multi_head(mp_infer *c) {
   int rank = mp_infer_rank(c, 0);
   mp_int tokens = rank > 0 ? mp_infer_dim(c, 0, 0) : mp_int_unknown();
-  mp_int hidden = rank == 4 ? mp_sym_mul(c, mp_infer_dim(c, 0, 1), mp_infer_dim(c, 0, 3)) : mp_infer_has(c, 2) ? dim_of(c, 2, 2, 1) : dim_of(c, 0, 2, 1);
+  mp_int hidden = mp_infer_has(c, 2) ? dim_of(c, 2, 2, 1) : dim_of(c, 0, 2, 1);
+  if (rank == 4) hidden = mp_sym_mul(c, mp_infer_dim(c, 0, 1), mp_infer_dim(c, 0, 3));
   put(c, 0, mp_infer_dtype(c, 0), 2, (mp_int[]){tokens, hidden});
 }
 
@@ -215,7 +219,7 @@ MP_SIGNATURE(restore_padding, "td bs -> b,s,d")
 
 /* ids (batch, ...), maximal length in input 1, beams kept for each in input `kept` (-1: one, without an axis of its own) */
 static void generate(mp_infer *c, int kept) {
-  mp_int batch = mp_infer_rank(c, 0) > 0 ? mp_infer_dim(c, 0, 0) : mp_int_unknown(), length = mp_scalar_dim(c, 1), beams = kept < 0 ? mp_num(1) : mp_scalar_dim(c, kept);
+  mp_int batch = mp_infer_dim(c, 0, 0), length = mp_scalar_dim(c, 1), beams = kept < 0 ? mp_num(1) : mp_scalar_dim(c, kept);
   if (kept < 0) put(c, 0, MP_INT32, 2, (mp_int[]){batch, length});
   else put(c, 0, MP_INT32, 3, (mp_int[]){batch, beams, length});
   if (kept >= 0) put(c, 1, mp_dtype_or(c, 5, 6) ? mp_dtype_or(c, 5, 6) : MP_FLOAT, 2, (mp_int[]){batch, beams});
@@ -233,7 +237,8 @@ MP_SIGNATURE(plain_state_conv, "bcl c_k _ bcp -> b,c,l b,c,p")
 MP_SIGNATURE(fresh_state_conv, "bcl c_k -> b,c,l b,c,k-1")
 
 static void state_conv(mp_infer *c) {
-  bool plain = mp_infer_rank(c, 0) == 3 && !mp_infer_int(c, "channels_last", 0) && !mp_infer_int(c, "state_window", 0) && mp_infer_int(c, "dilation", 1) == 1;
+  bool plain = mp_infer_rank(c, 0) == 3 && mp_infer_int(c, "dilation", 1) == 1;
+  plain = plain && !mp_infer_int(c, "channels_last", 0) && !mp_infer_int(c, "state_window", 0);
   if (!plain) mp_infer_same(c, 0, 0);
   else if (mp_infer_has(c, 3)) plain_state_conv(c);
   else fresh_state_conv(c);

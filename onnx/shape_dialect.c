@@ -1,5 +1,5 @@
-/* Operators that are in no published operator set but that published exporters write: integer networks (quantlib, Deeploy), arbitrary-precision quantization
- * (Brevitas, QONNX, FINN), Windows ML's debug probes, and com.microsoft operators written without their domain. */
+/* Operators that are in no published operator set but that published exporters write: integer networks (quantlib, Deeploy), arbitrary-precision
+ * quantization (Brevitas, QONNX, FINN), Windows ML's debug probes, and com.microsoft operators written without their domain. */
 #include "onnx/shape_tools.h"
 
 /* attribute axes, keepdims */

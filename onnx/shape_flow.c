@@ -1,6 +1,6 @@
-/* If, Loop, Scan. A body is inferred like any graph; what leaves it must hold for every way to get there: both branches of an If whose condition is not known,
- * every turn of a Loop. So a carried value is widened (dims that change become unknown) until a turn changes nothing. A Loop that surely turns a few times
- * is run through turn by turn first, which is exact. */
+/* If, Loop, Scan. A body is inferred like any graph; what leaves it must hold for every way to get there: both branches of an If whose condition is
+ * not known, every turn of a Loop. So a carried value is widened (dims that change become unknown) until a turn changes nothing. A Loop that surely
+ * turns a few times is run through turn by turn instead, which is exact. */
 #include "onnx/shape_tools.h"
 
 #include <stdlib.h>
@@ -141,7 +141,9 @@ struct loop {
   bool stops;                 /* the condition may become false in the body */
 };
 
-static bool is_bool(const struct known *k, int64_t n) { return k->ints && k->contents == 1 && mp_int_is_number(k->ints[0]) && (k->ints[0].n != 0) == (n != 0); }
+static bool is_bool(const struct known *k, int64_t n) {
+  return k->ints && k->contents == 1 && mp_int_is_number(k->ints[0]) && (k->ints[0].n != 0) == (n != 0);
+}
 
 /* One turn from l->state; turn: its number or unknown. The results are in the body's outputs. */
 static struct known turn(mp_infer *c, struct loop *l, mp_int number, const struct known *condition) {

@@ -154,7 +154,8 @@ static void gather_quantized(mp_infer *c) {
     return;
   }
   if (!mp_axis(c, &axis, data.rank)) return;
-  if (mp_infer_dtype(c, 0) == MP_UINT8 && bits > 0 && bits < 8 && 8 % bits == 0) data.dims[data.rank - 1] = mp_mul_n(c, data.dims[data.rank - 1], 8 / bits);
+  bool packed = mp_infer_dtype(c, 0) == MP_UINT8 && bits > 0 && bits < 8 && 8 % bits == 0;
+  if (packed) data.dims[data.rank - 1] = mp_mul_n(c, data.dims[data.rank - 1], 8 / bits);
   for (int i = 0; i < data.rank; i++)
     if (i != axis) mp_shape_append(&out, data.dims[i]);
     else

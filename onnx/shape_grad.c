@@ -65,7 +65,8 @@ static void concat_training(mp_infer *c) {
     bool clash = s.rank >= 0 && part.rank >= 0 && part.rank != s.rank;
     if (part.rank < 0) s.rank = -1;
     if (i < 64) lengths[i] = s.rank < 0 || clash ? mp_int_unknown() : part.dims[axis];
-    for (int k = 0; k < s.rank && i && !clash; k++) s.dims[k] = k == axis ? mp_sym_add(c, s.dims[k], part.dims[k]) : mp_dim_unify(s.dims[k], part.dims[k], &clash);
+    for (int k = 0; k < s.rank && i && !clash; k++)
+      s.dims[k] = k == axis ? mp_sym_add(c, s.dims[k], part.dims[k]) : mp_dim_unify(s.dims[k], part.dims[k], &clash);
     if (!clash) continue;
     mp_infer_bad(c, "the parts do not fit together");
     return;

@@ -1,8 +1,8 @@
 /* Losses of the standard domain and the optimizers and Gradient of ai.onnx.preview.training. */
 #include "onnx/shape_tools.h"
 
-/* ONNX Runtime's gradient builder names the log probabilities log_prob; a training graph for small devices that nobody asks for the loss (Deeploy) keeps only
- * them, as the first output. */
+/* ONNX Runtime's gradient builder names the log probabilities log_prob; a training graph for small devices that nobody asks for the loss (Deeploy)
+ * keeps only them, as the first output. */
 static bool loss_dropped(const mp_infer *c) { return mp_infer_outs(c) == 1 && strstr(mp_infer_out_name(c, 0), "log_prob"); }
 
 /* The labels (batch, ...) give the unreduced loss its shape; the scores have the classes as axis 1 besides. */

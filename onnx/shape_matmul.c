@@ -1,8 +1,8 @@
 /* Matrix products and attention of the standard domain. */
 #include "onnx/shape_tools.h"
 
-/* Product of inputs a and b as numpy.matmul: the last two axes are matrices, what stands before is broadcast, a vector is a matrix of one row or column whose
- * axis of 1 the result lacks. */
+/* Product of inputs a and b as numpy.matmul: the last two axes are matrices, what stands before is broadcast, a vector is a matrix of one row or
+ * column whose axis of 1 the result lacks. */
 static void multiply(mp_infer *c, mp_shape x, mp_shape y, bool flip_a, bool flip_b, mp_dtype t) {
   mp_shape out = {.rank = -1};
   if (x.rank < 0 || y.rank < 0) {
@@ -70,8 +70,8 @@ void mp_rule_gemm(mp_infer *c, int a, int b, int add, mp_dtype t) {
     mp_infer_bad(c, "expected two matrices, found ranks %d and %d", ra, rb);
     return;
   }
-  mp_int m = ra < 0 ? mp_int_unknown() : mp_infer_dim(c, a, ta ? 1 : 0), n = rb < 0 ? mp_int_unknown() : mp_infer_dim(c, b, tb ? 0 : 1);
-  mp_int k = mp_dim_unify(ra < 0 ? mp_int_unknown() : mp_infer_dim(c, a, ta ? 0 : 1), rb < 0 ? mp_int_unknown() : mp_infer_dim(c, b, tb ? 1 : 0), &clash);
+  mp_int m = mp_infer_dim(c, a, ta ? 1 : 0), n = mp_infer_dim(c, b, tb ? 0 : 1); /* unknown where the rank is */
+  mp_int k = mp_dim_unify(mp_infer_dim(c, a, ta ? 0 : 1), mp_infer_dim(c, b, tb ? 1 : 0), &clash);
   if (clash) {
     mp_infer_bad(c, "the matrices' inner dims differ");
     return;
@@ -136,8 +136,16 @@ static void attention(mp_infer *c) {
 /* Q (b, h, s, d), K (b, g, t, d), V (b, g, t, e); the modifiers keep the scores' shape */
 MP_SIGNATURE(flex_attention, "bhsd bgtd bgte -> b,h,s,e ; d+e*b*h*s*t")
 
-/* query (b, t, q heads * d_k), key (b, t, heads * d_k), value (b, t, heads * d_v) -> (b, t, q heads * d_v), state (b, heads, d_k, d_v): k v and q S a token */
-MP_SIGNATURE(linear_attention, "btq btk btv bhij -> b,t,v/@kv_num_heads*@q_num_heads b,@kv_num_heads,k/@kv_num_heads,v/@kv_num_heads:3|0")
+/* query (b, t, q heads * d_k), key (b, t, heads * d_k), value (b, t, heads * d_v) -> (b, t, q heads * d_v), state S (b, heads, d_k, d_v).
+ * A token adds k v to the state of each head and multiplies q S for each q head; the delta rules also multiply k S. */
+#define LINEAR "btq btk btv bhij -> b,t,v/@kv_num_heads*@q_num_heads b,@kv_num_heads,k/@kv_num_heads,v/@kv_num_heads:3|0 ; "
+MP_SIGNATURE(linear_plain, LINEAR "@kv_num_heads+@q_num_heads*k*v/@kv_num_heads/@kv_num_heads*b*t")
+MP_SIGNATURE(linear_delta, LINEAR "@kv_num_heads*2+@q_num_heads*k*v/@kv_num_heads/@kv_num_heads*b*t")
+
+static void linear_attention(mp_infer *c) {
+  if (strstr(mp_infer_string(c, "update_rule", "gated_delta"), "delta")) linear_delta(c);
+  else linear_plain(c);
+}
 
 static const mp_op rows[] = {
   {"", "MatMul", 1, matmul},

@@ -29,11 +29,11 @@ static uint32_t labels(mp_infer *c, const char *ints) {
 }
 
 static void linear_classifier(mp_infer *c) {
-  uint32_t targets = length_of(c, "intercepts"), n = labels(c, "classlabels_ints");
-  mp_int columns = targets == 1 && n == 2 ? mp_num(2) : targets ? mp_num(targets) : n ? mp_num(n) : mp_int_unknown();
+  uint32_t biases = length_of(c, "intercepts"), n = labels(c, "classlabels_ints");
+  mp_int columns = biases == 1 && n == 2 ? mp_num(2) : biases ? mp_num(biases) : n ? mp_num(n) : mp_int_unknown();
   classify(c, columns);
   mp_int features = mp_infer_rank(c, 0) > 0 ? mp_infer_dim(c, 0, -1) : mp_int_unknown();
-  mp_cost_macs(c, mp_sym_mul(c, mp_sym_mul(c, rows_of(c), features), mp_num(targets ? targets : n)), mp_num(0));
+  mp_cost_macs(c, mp_sym_mul(c, mp_sym_mul(c, rows_of(c), features), mp_num(biases ? biases : n)), mp_num(0));
 }
 
 /* Support vectors without probabilities: a score for each pair of classes; a linear model (no vectors): one for each class. */
@@ -49,15 +49,16 @@ static void tree_classifier(mp_infer *c) {
 }
 
 static void linear_regressor(mp_infer *c) {
-  int64_t targets = mp_infer_int(c, "targets", 1);
-  table(c, 0, MP_FLOAT, mp_num(targets));
+  int64_t n = mp_infer_int(c, "targets", 1);
+  table(c, 0, MP_FLOAT, mp_num(n));
   mp_int features = mp_infer_rank(c, 0) > 0 ? mp_infer_dim(c, 0, -1) : mp_int_unknown();
-  mp_cost_macs(c, mp_mul_n(c, mp_sym_mul(c, rows_of(c), features), targets), mp_num(0));
+  mp_cost_macs(c, mp_mul_n(c, mp_sym_mul(c, rows_of(c), features), n), mp_num(0));
 }
 
 static void svm_regressor(mp_infer *c) { table(c, 0, MP_FLOAT, mp_num(1)); }
-static void tree_regressor(mp_infer *c) { table(c, 0, MP_FLOAT, mp_infer_has_attr(c, "n_targets") ? mp_num(mp_infer_int(c, "n_targets", 1)) : mp_int_unknown()); }
-static void tree_ensemble(mp_infer *c) { table(c, 0, mp_infer_dtype(c, 0), mp_infer_has_attr(c, "n_targets") ? mp_num(mp_infer_int(c, "n_targets", 1)) : mp_int_unknown()); }
+static mp_int targets(mp_infer *c) { return mp_infer_has_attr(c, "n_targets") ? mp_num(mp_infer_int(c, "n_targets", 1)) : mp_int_unknown(); }
+static void tree_regressor(mp_infer *c) { table(c, 0, MP_FLOAT, targets(c)); }
+static void tree_ensemble(mp_infer *c) { table(c, 0, mp_infer_dtype(c, 0), targets(c)); }
 
 MP_SIGNATURE(float_same, ". -> .:f")
 
@@ -111,7 +112,10 @@ static void mapped(mp_infer *c, mp_dtype t) {
   mp_infer_set(c, 0, t, s.rank < 0 ? NULL : &s);
 }
 
-static void category_mapper(mp_infer *c) { mapped(c, mp_infer_dtype(c, 0) == MP_STRING ? MP_INT64 : mp_infer_dtype(c, 0) ? MP_STRING : MP_UNDEFINED); }
+static void category_mapper(mp_infer *c) {
+  mp_dtype t = mp_infer_dtype(c, 0);
+  mapped(c, t == MP_STRING ? MP_INT64 : t ? MP_STRING : MP_UNDEFINED);
+}
 
 static void label_encoder(mp_infer *c) {
   static const struct {

@@ -33,7 +33,7 @@ static bool list(mp_infer *c, const char *name, int n, int64_t least, int64_t ot
   return true;
 }
 
-/* Reads the window's attributes; w->n and w->in are set. weights: the input whose dims from `first` on are the kernel, -1: the attribute is required. */
+/* Reads the window's attributes; w->n and w->in are set. weights: the input whose dims from `first` on are the kernel, -1: there is none. */
 static bool read_window(mp_infer *c, struct window *w, int weights, int first) {
   int64_t kernel[SPATIAL], pads[2 * SPATIAL];
   if (!list(c, "strides", w->n, 1, 1, w->stride) || !list(c, "dilations", w->n, 1, 1, w->dilation)) return false;
@@ -56,8 +56,8 @@ static mp_int reach(mp_infer *c, const struct window *w, int i) {
   return mp_add_n(c, mp_mul_n(c, mp_add_n(c, w->kernel[i], -1), w->dilation[i]), 1);
 }
 
-/* How many windows fit along axis i. With ceil_mode a last window that would begin in the padding behind the image does not count: PyTorch and ONNX Runtime do
- * so in every opset, the specification says it since 19 (AveragePool) and 22 (MaxPool, LpPool). */
+/* How many windows fit along axis i. With ceil_mode a last window that would begin in the padding behind the image does not count: PyTorch and ONNX
+ * Runtime do so in every opset, the specification says it since 19 (AveragePool) and 22 (MaxPool, LpPool). */
 static mp_int windows(mp_infer *c, const struct window *w, int i) {
   mp_int stride = mp_num(w->stride[i]);
   if (w->pads == SAME) return mp_sym_ceil_div(c, w->in[i], stride);
@@ -76,7 +76,7 @@ static mp_int windows(mp_infer *c, const struct window *w, int i) {
 static int channel_axis(int rank, bool last) { return last ? rank - 1 : 1; }
 static int spatial_axis(int i, bool last) { return last ? i + 1 : i + 2; }
 
-/* w->n and w->in from image input x, or from the rank of the weights where the image is not known; false when neither is, or the rank is no image's */
+/* w->n and w->in from image input x, or from the weights' rank where the image is not known; false when neither is, or the rank is no image's */
 static bool read_image(mp_infer *c, struct window *w, int x, int weights, bool last) {
   int rank = mp_infer_rank(c, x);
   bool known = rank >= 0;
@@ -102,7 +102,7 @@ static void set_image(mp_infer *c, int o, mp_dtype t, int x, mp_int channels, co
 
 /* ---- convolutions ---- */
 
-/* A convolution of input x with weights of input w (out, in / group, kernel ...; channels last: out, kernel ..., in / group). bias: its input, -1 for none */
+/* Input x convolved with weights (out, in / group, kernel ...; channels last: out, kernel ..., in / group). bias: its input, -1 for none */
 static void convolve(mp_infer *c, int x, int weights, int bias, mp_dtype t, bool last) {
   struct window w = {.ceil = false};
   mp_shape filter, out;

@@ -1,4 +1,4 @@
-/* Quantization: tensors of small integers with scales beside them. (Quantized convolutions and pools: shape_nn.c; products: shape_matmul.c, shape_fused.c.) */
+/* Quantization: tensors of small integers with scales beside them. (Quantized convolutions: shape_nn.c; products: shape_matmul.c, shape_fused.c.) */
 #include "onnx/shape_tools.h"
 
 static mp_dtype output_dtype(mp_infer *c, mp_dtype otherwise) {
@@ -19,7 +19,9 @@ static void quantize(mp_infer *c) {
 
 /* the attribute's type, else the scale's (until opset 18 always float32); float8 scales of blocks give float32 */
 static void dequantize(mp_infer *c) {
-  shaped(c, 0, 0, output_dtype(c, mp_infer_dtype(c, 1) ? mp_infer_dtype(c, 1) : *mp_infer_node(c)->domain || mp_infer_opset(c) >= 19 ? MP_UNDEFINED : MP_FLOAT));
+  bool always_float = !*mp_infer_node(c)->domain && mp_infer_opset(c) < 19;
+  mp_dtype scale = mp_infer_dtype(c, 1);
+  shaped(c, 0, 0, output_dtype(c, scale || !always_float ? scale : MP_FLOAT));
 }
 
 MP_SIGNATURE(dynamic_quantize, ". -> .:u ():f ():u")

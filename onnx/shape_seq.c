@@ -1,6 +1,6 @@
-/* Sequences and optionals. A sequence is described by what holds for every element (dtype, dims; rank not known where elements differ) and, as its one
- * integer of contents, its length. An empty sequence says nothing about elements: what joins it first decides. An optional of a sequence is described as
- * the sequence itself. */
+/* Sequences and optionals. A sequence is described by what holds for every element (dtype, dims; rank not known where elements differ) and, as its
+ * one integer of contents, its length. An empty sequence says nothing about elements: what joins it first decides. An optional of a sequence is
+ * described as the sequence itself. */
 #include "onnx/shape_tools.h"
 
 static mp_int length(const mp_infer *c, int i) {

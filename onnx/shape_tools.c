@@ -169,7 +169,8 @@ static mp_dtype output_dtype(struct bound *b, const char **t) {
   static const struct {
     char letter;
     mp_dtype t;
-  } letters[] = {{'f', MP_FLOAT}, {'h', MP_FLOAT16}, {'d', MP_DOUBLE}, {'l', MP_INT64}, {'i', MP_INT32}, {'b', MP_BOOL}, {'u', MP_UINT8}, {'s', MP_STRING}};
+  } letters[] = {{'f', MP_FLOAT}, {'h', MP_FLOAT16}, {'d', MP_DOUBLE}, {'l', MP_INT64},
+                 {'i', MP_INT32}, {'b', MP_BOOL},    {'u', MP_UINT8},  {'s', MP_STRING}};
   if (**t != ':') return mp_infer_dtype(b->c, 0);
   mp_dtype got = MP_UNDEFINED;
   do {

@@ -40,13 +40,13 @@ void mp_rule_same(mp_infer *c);      /* output 0 as input 0 */
 void mp_rule_same_all(mp_infer *c);  /* output i as input i */
 void mp_rule_broadcast(mp_infer *c); /* output 0: inputs 0 and 1 broadcast, dtype of input 0 */
 
-/* shape_matmul.c: numpy.matmul of inputs a and b, each with its last two axes swapped or not; a (m, k) times b (k, n) with transA, transB, and input `add` */
+/* shape_matmul.c: numpy.matmul of inputs a and b, each with its last two axes swapped or not; (m, k) times (k, n) with transA, transB, input `add` */
 void mp_rule_product(mp_infer *c, int a, int b, bool flip_a, bool flip_b, mp_dtype t);
 /* inputs 0 and 1, whose rows may stand on axis 0 before the batch axes */
 void mp_rule_batched_product(mp_infer *c, bool batch_a, bool batch_b, bool flip_a, bool flip_b, mp_dtype t);
 void mp_rule_gemm(mp_infer *c, int a, int b, int add, mp_dtype t);
 
-/* A rule as one line of text: "INPUTS -> OUTPUTS" or "INPUTS -> OUTPUTS ; MACS", for operators whose dims are products of their inputs' dims and attributes.
+/* A rule as one line of text: "INPUTS -> OUTPUTS" or "INPUTS -> OUTPUTS ; MACS", for operators whose dims are products of dims and attributes.
  *
  *   inputs    one word each: a letter a dim ("bsh"), "." at the front stands for any leading dims (".k"), "_" for a tensor that does not matter
  *   outputs   one word each: dims between commas, "()" a scalar, "_" an output that stays unknown; a dim is letters, numbers and @attributes
