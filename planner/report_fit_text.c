@@ -66,7 +66,7 @@ static void verdicts(mp_arena *a, mp_text *t, const mp_answer *x) {
                 v->needed > v->usable ? "!" : "");
   }
   const mp_verdict *v = &x->verdicts[0];
-  mp_text_add(a, t, "  needed = reserved %s + cuBLAS %s + context %s", mp_size_text(a, x->timeline->peak.reserved), mp_size_text(a, v->overhead.cublas), mp_size_text(a, v->overhead.context));
+  mp_text_add(a, t, "  needed, as nvidia-smi shows it, = reserved %s + cuBLAS %s + CUDA context %s", mp_size_text(a, x->timeline->peak.reserved), mp_size_text(a, v->overhead.cublas), mp_size_text(a, v->overhead.context));
   if (v->overhead.cudnn_high) mp_text_add(a, t, " + cuDNN %s (up to %s)", mp_size_text(a, v->overhead.cudnn_low), mp_size_text(a, v->overhead.cudnn_high));
   mp_text_add(a, t, "\n");
   for (uint32_t i = 0; i < x->question->device_count; i++) {
@@ -82,10 +82,13 @@ static void verdicts(mp_arena *a, mp_text *t, const mp_answer *x) {
 static void advice(mp_arena *a, mp_text *t, const mp_advice *ad) {
   if (!ad || !ad->device) return;
   mp_text_add(a, t, "  What would make it fit %s, the least extra compute first:\n", ad->device->name);
-  mp_text_add(a, t, "  %-62s %11s %9s  %s\n", "change", "needed", "compute", "");
+  int width = 0;
+  for (uint32_t i = 0; i < ad->count; i++)
+    if (width < (int)strlen(ad->rows[i].change)) width = (int)strlen(ad->rows[i].change);
+  mp_text_add(a, t, "  %-*s %11s %9s\n", width, "change", "needed", "compute");
   for (uint32_t i = 0; i < ad->count; i++) {
     const mp_advice_row *r = &ad->rows[i];
-    mp_text_add(a, t, "  %-62s %11s %+8.1f%%  %s\n", r->change, mp_size_text(a, r->needed), 100 * r->extra, r->fits == MP_FITS_NOT ? "no, the nearest of its kind" : mp_fits_name(r->fits));
+    mp_text_add(a, t, "  %-*s %11s %+8.1f%%  %s\n", width, r->change, mp_size_text(a, r->needed), 100 * r->extra, r->fits == MP_FITS_NOT ? "no, the nearest of its kind" : mp_fits_name(r->fits));
   }
   mp_text_add(a, t, "  Needed is of one device. Each row is a training step built and replayed.\n\n");
 }

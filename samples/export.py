@@ -39,11 +39,11 @@ IMAGE = lambda size: ("image", (BATCH, 3, size, size), "real")
 
 # ---- language models ----
 
-def three_inputs(kind, *wanted):
-    """The class with a forward of these three inputs and the wanted outputs; the names of its modules stay."""
+def named_inputs(kind, *wanted):
+    """The class with a forward that takes the named inputs in the sample's order and hands back the wanted outputs; the names of its modules stay."""
     class Named(kind):
-        def forward(self, input_ids, attention_mask, token_type_ids):
-            out = super().forward(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+        def forward(self, *inputs):
+            out = super().forward(**dict(zip(self.input_names, inputs)))
             return tuple(out[w] for w in wanted)
     return Named
 
@@ -52,26 +52,22 @@ def three_inputs(kind, *wanted):
 def bert_base():
     """Devlin et al. 2018, without heads: 109,482,240 parameters."""
     from transformers import BertConfig, BertModel
-    return three_inputs(BertModel, "last_hidden_state", "pooler_output")(BertConfig())
+    return named_inputs(BertModel, "last_hidden_state", "pooler_output")(BertConfig())
 
 
-@sample(IDS("input_ids"), IDS("attention_mask"), IDS("token_type_ids"), outputs=("prediction_logits", "seq_relationship_logits"))
+@sample(IDS("input_ids"), IDS("attention_mask"), IDS("token_type_ids"), IDS("labels"), ("next_sentence_label", (BATCH,), "integer"), outputs=("loss",))
 def bert_large():
-    """Devlin et al. 2018, with the two heads of pre-training."""
+    """Devlin et al. 2018, with the two heads of pre-training and their losses."""
     from transformers import BertConfig, BertForPreTraining
     config = BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
-    return three_inputs(BertForPreTraining, "prediction_logits", "seq_relationship_logits")(config)
+    return named_inputs(BertForPreTraining, "loss")(config)
 
 
-@sample(IDS("input_ids"), IDS("attention_mask"), outputs=("logits",))
+@sample(IDS("input_ids"), IDS("attention_mask"), IDS("labels"), outputs=("loss",))
 def gpt2():
-    """Radford et al. 2019, the smallest: 12 layers of 768."""
+    """Radford et al. 2019, the smallest: 12 layers of 768, with its loss."""
     from transformers import GPT2Config, GPT2LMHeadModel
-
-    class Named(GPT2LMHeadModel):
-        def forward(self, input_ids, attention_mask):
-            return super().forward(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
-    return Named(GPT2Config())
+    return named_inputs(GPT2LMHeadModel, "loss")(GPT2Config(use_cache=False))
 
 
 class Attention(nn.Module):
@@ -319,6 +315,7 @@ def export(name, folder):
     build, inputs, outputs = SAMPLES[name]
     torch.manual_seed(0)
     model = build().train()
+    model.input_names = [i[0] for i in inputs]
     args, axes = [], {}
     for label, dims, kind in inputs:
         sizes = [d[1] if isinstance(d, tuple) else d for d in dims]
