@@ -28,6 +28,8 @@ typedef struct search {
   double base;              /* operations of a step's forward and backward, one micro-batch */
   clock_t began;
   uint32_t tried;
+  bool found_blocks;        /* the program has repeated modules */
+  bool only_blocks;         /* the search looks at blocks alone */
   uint64_t cap;             /* regions that free more are not chosen: a region is held whole while it is recomputed */
   bool out_of_time;
 } search;
@@ -79,9 +81,9 @@ static bool spoils_input(const mp_program *p, uint32_t first, uint32_t end) {
   return false;
 }
 
-static bool add(search *s, uint32_t first, uint32_t end, const char *pattern) {
+static bool add(search *s, uint32_t first, uint32_t end, const char *pattern, bool is_block) {
   if (spoils_input(s->t->program, first, end)) return false;
-  mp_candidate c = {.first = first, .end = end, .pattern = pattern};
+  mp_candidate c = {.first = first, .end = end, .pattern = pattern, .is_block = is_block};
   int32_t last = -1;
   for (uint32_t k = first; k < end; k++)
     if (s->saves[k]) last = (int32_t)k;
@@ -129,7 +131,7 @@ static void add_runs(search *s, int32_t parent) {
     for (size_t j = i + 1; j < child.n && j < i + LONGEST_RUN; j++) {
       const mp_instance *x = &p->instances[child.at[i]], *y = &p->instances[child.at[j]];
       if (i == 0 && j + 1 == child.n) continue; /* that is the parent */
-      add(s, x->first, y->end, mp_format(s->a, "%s..%s", x->path, y->path));
+      add(s, x->first, y->end, mp_format(s->a, "%s..%s", x->path, y->path), !s->found_blocks || x->block < 0);
     }
 }
 
@@ -141,17 +143,18 @@ static bool runs_once(const mp_program *p, uint32_t i) { /* a module with shared
 
 static void find_candidates(search *s) {
   const mp_program *p = s->t->program;
-  bool blocks_only = s->ask->granularity == MP_BY_BLOCKS || s->ask->granularity == MP_BY_CALLS, any = false;
+  bool blocks_only = s->ask->granularity != MP_BY_MODULES;
   for (uint32_t i = 1; i < p->instance_count; i++) {
     const mp_instance *m = &p->instances[i];
     if (m->first >= m->end || !runs_once(p, i) || (m->first == 0 && m->end == p->call_count)) continue;
-    if (!blocks_only || m->block >= 0) any |= add(s, m->first, m->end, m->path);
+    if (blocks_only && m->block < 0) continue;
+    if (add(s, m->first, m->end, m->path, m->block >= 0)) s->found_blocks |= m->block >= 0;
   }
   for (uint32_t i = 0; i < p->instance_count; i++)
-    if (p->instances[i].first < p->instances[i].end && (!blocks_only || !any || p->instances[i].block < 0)) add_runs(s, (int32_t)i);
+    if (p->instances[i].first < p->instances[i].end && (!blocks_only || !s->found_blocks || p->instances[i].block < 0)) add_runs(s, (int32_t)i);
   if (s->all.n) return;
   for (uint32_t i = 1; i < p->instance_count; i++) /* nothing repeats: any module */
-    if (p->instances[i].first < p->instances[i].end && runs_once(p, i)) add(s, p->instances[i].first, p->instances[i].end, p->instances[i].path);
+    if (p->instances[i].first < p->instances[i].end && runs_once(p, i)) add(s, p->instances[i].first, p->instances[i].end, p->instances[i].path, true);
 }
 
 /* ---- the cheapest disjoint set for a price of bytes: intervals by their end, a dynamic program over calls ---- */
@@ -178,7 +181,7 @@ static double priced(const search *s, double lambda, bool bound, choice *out) {
     took[c] = -1;
     for (; k < s->all.n && s->all.at[k].end == c; k++) {
       const mp_candidate *x = &s->all.at[k];
-      if (!bound && x->frees > s->cap) continue;
+      if (!bound && (x->frees > s->cap || (s->only_blocks && !x->is_block))) continue;
       double v = best[x->first] + x->cost - lambda * (double)(bound ? x->share : x->frees);
       if (v < best[c]) {
         best[c] = v;
@@ -454,9 +457,15 @@ static void keep_calls(search *s, const choice *best, trial *got, int8_t **save)
   uint32_t n = 0;
   bool *in = mp_alloc(s->a, t->program->call_count + 1);
   for (uint32_t k = 0; k < best->n; k++) memset(in + s->all.at[best->at[k]].first, 1, s->all.at[best->at[k]].end - s->all.at[best->at[k]].first);
+  bool *written = mp_alloc(s->a, t->storage_count + 1); /* in place, later: PyTorch refuses to keep those */
+  for (uint32_t c = 0; c < t->program->call_count; c++) {
+    const mp_call *x = &t->program->calls[c];
+    if (x->in_place && x->arg_count && x->args[0].kind == MP_ARG_VAR && t->var_tensor[x->args[0].as.var] >= 0)
+      written[t->tensors[t->var_tensor[x->args[0].as.var]].storage] = true;
+  }
   for (uint32_t i = 0; i < t->storage_count; i++) {
     const mp_storage *x = &t->storages[i];
-    if (x->call < 0 || !in[x->call] || !mp_op_is_heavy(x->op) || !x->bytes || s->cost[x->call] <= 0) continue;
+    if (x->call < 0 || !in[x->call] || !mp_op_is_heavy(x->op) || !x->bytes || s->cost[x->call] <= 0 || written[i]) continue;
     if (n && h[n - 1].call == (uint32_t)x->call) h[n - 1].bytes += x->bytes;
     else h[n++] = (heavy){(uint32_t)x->call, s->cost[x->call], x->bytes};
   }
@@ -511,7 +520,21 @@ static const void *make(mp_arena *a, void *arg) {
   trial plain = {s->plain_line->peak.allocated, 0};
   record rec = {.best.at = mp_alloc_array(a, calls + 1, sizeof(uint32_t)), .nearest.at = mp_alloc_array(a, calls + 1, sizeof(uint32_t)), .got = plain, .near = plain};
   int8_t *save = NULL;
+  s->only_blocks = true; /* of modules, blocks are the first guess */
   by_size(s, &rec);
+  if (rec.found) drop_needless(s, &rec.best, &rec.got);
+  s->only_blocks = false;
+  if (s->ask->granularity == MP_BY_MODULES) {
+    record any = {.best.at = mp_alloc_array(a, calls + 1, sizeof(uint32_t)), .nearest.at = rec.nearest.at, .nearest.n = rec.nearest.n, .got = plain, .near = rec.near};
+    by_size(s, &any);
+    rec.nearest = any.nearest;
+    if (any.found) drop_needless(s, &any.best, &any.got);
+    if (any.found && (!rec.found || any.got.cost < rec.got.cost)) {
+      rec.best = any.best;
+      rec.got = any.got;
+      rec.found = true;
+    }
+  }
   r->feasible = rec.found;
   choice best = rec.best;
   trial got = rec.got;
@@ -539,9 +562,8 @@ static const void *make(mp_arena *a, void *arg) {
       } else {
         keep_calls(s, &best, &got, &save);
       }
-    } else {
-      drop_needless(s, &best, &got);
-      if (s->ask->granularity == MP_BY_MODULES) exchange(s, &best, &got);
+    } else if (s->ask->granularity == MP_BY_MODULES) {
+      exchange(s, &best, &got);
     }
   }
   r->plan = plan_of(a, s, r->feasible ? &best : &rec.nearest, save);

@@ -23,6 +23,7 @@ typedef struct mp_candidate {
   const char *pattern;    /* its path, or PATH.FIRST..PATH.LAST */
   uint64_t frees, share;  /* bytes: what it frees for sure, and at most */
   double cost;            /* operations */
+  bool is_block;          /* a repeated module, or a run of siblings of a Sequential */
 } mp_candidate;
 
 #endif
