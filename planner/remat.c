@@ -77,43 +77,69 @@ static void start(hunt *h, search *x, const uint32_t *nodes, size_t n) {
   x->s = mp_seq_make(h->arena, h->g, nodes, n);
 }
 
+/* a clock that runs out after this share of the whole time, so that what comes next has some left */
+static rclock share(const hunt *h, double part) {
+  rclock c = *h->clock;
+  c.limit = fmin(c.limit, mp_rclock_seconds(h->clock) + part * c.limit);
+  return c;
+}
+
 /* repaired and trimmed, if it can be */
 static void try_seed(hunt *h, search *x) {
-  if (!mp_search_repair(x, 0, 4 * h->g->n + 50)) return;
-  mp_search_trim(x);
-  keep(h->arena, &h->best, x->s, x);
+  rclock part = share(h, 0.15);
+  x->clock = &part;
+  if (mp_search_repair(x, 0, 4 * h->g->n + 50)) {
+    mp_search_trim(x);
+    keep(h->arena, &h->best, x->s, x);
+  }
+  x->clock = h->clock;
   h->clock->cost = h->best.cost;
 }
 
+static bool done(const hunt *h) { return h->impossible || h->best.cost <= (h->g->base_cost + h->c->lower) * (1 + 1e-9); }
+
+static void seed_from_bound(hunt *h, const uint32_t *base, bool from_cover) {
+  search x;
+  start(h, &x, base, h->g->n);
+  if (from_cover) mp_search_break(&x, h->c);
+  try_seed(h, &x);
+}
+
+static void seed_from_eviction(hunt *h, mp_evict_way way, size_t limit, const uint64_t *ancestors) {
+  list out = {0};
+  rclock part = share(h, ancestors ? 0.5 : 0.1);
+  mp_evict_end end = mp_evict(h->arena, h->g, h->budget, way, limit, ancestors, &part, &out);
+  if (end == MP_EVICT_IMPOSSIBLE) h->impossible = true;
+  if (end != MP_EVICT_DONE) return;
+  search x;
+  start(h, &x, out.at, out.n);
+  try_seed(h, &x);
+}
+
 static void search_all(hunt *h) {
-  static const mp_evict_way ways[] = {{1, 1, 1}, {0, 0, 1}, {1, 1, 0.5}, {0, 1, 1}, {0.5, 1, 1}, {1, 0.5, 1}, {0, 0.5, 1}, {1, 1, 0}};
+  enum { SMALL = 3000 }; /* eviction looks at every node for every value it evicts */
+  static const mp_evict_way ways[] = {{1, 1, 1}, {1, 1, 0.5}, {0.5, 1, 1}, {0, 1, 1}, {1, 0.5, 1}, {0, 0, 1}};
+  enum { WAYS = sizeof ways / sizeof *ways };
   const rgraph *g = h->g;
   uint32_t *base = base_nodes(h->arena, g);
-  const uint64_t *ancestors = NULL;
-  search x;
-  start(h, &x, base, g->n);
-  mp_search_break(&x, h->c);
-  try_seed(h, &x);
-  start(h, &x, base, g->n);
-  try_seed(h, &x);
-  double goal = g->base_cost + h->c->lower;
-  for (size_t k = 0; k < sizeof ways / sizeof *ways && g->n < 3000 && h->best.cost > goal * (1 + 1e-9); k++) {
-    list out = {0};
-    if (h->best.nodes && k >= 4) break;
-    if (k == 4) ancestors = mp_scratch_ancestors(h->arena, g);
-    mp_evict_end ok = mp_evict(h->arena, g, h->budget, ways[k], 40 * (size_t)g->n + 1000, ancestors, h->clock, &out);
-    h->impossible = ok == MP_EVICT_IMPOSSIBLE;
-    if (h->impossible) return;
-    if (ok != MP_EVICT_DONE) continue;
-    start(h, &x, out.at, out.n);
-    try_seed(h, &x);
+  seed_from_bound(h, base, true);
+  for (size_t k = 0; k < WAYS && g->n <= SMALL && !done(h); k++)
+    if (k < 2 || !h->best.nodes) seed_from_eviction(h, ways[k], 6 * (size_t)g->n + 1000, NULL);
+  if (!done(h)) seed_from_bound(h, base, false);
+  if (!h->best.nodes && g->n <= SMALL) {
+    const uint64_t *ancestors = mp_scratch_ancestors(h->arena, g);
+    for (size_t k = 0; k < WAYS && !done(h) && !h->best.nodes; k++) seed_from_eviction(h, ways[k], 60 * (size_t)g->n + 1000, ancestors);
   }
-  if (!h->best.nodes || h->opt->no_search) return;
+  if (!h->best.nodes || h->opt->no_search || done(h)) return;
+  search x;
   start(h, &x, h->best.nodes, h->best.n);
-  mp_search_improve(&x, goal, 100000, h->clock);
+  mp_search_improve(&x, g->base_cost + h->c->lower, 100000, h->clock);
   keep(h->arena, &h->best, x.s, &x);
   h->clock->cost = h->best.cost;
 }
+
+/* under a second for what can be done in it; large instances whose gap is rarely closed get more */
+static double default_limit(uint32_t n) { return n < 800 || n > 5000 ? 0.6 : 2.5; }
 
 static const void *solve(mp_arena *a, void *arg) {
   const job *j = arg;
@@ -122,7 +148,7 @@ static const void *solve(mp_arena *a, void *arg) {
   int64_t budget = j->budget > INT64_MAX / 2 ? INT64_MAX / 2 : (int64_t)j->budget;
   *r = (mp_remat_result){.budget = j->budget, .base_peak = (uint64_t)g->base_peak, .least = (uint64_t)g->least, .base_cost = g->base_cost};
   r->bound = g->base_cost;
-  rclock clock = {.opt = &j->opt, .limit = j->opt.time_limit > 0 ? j->opt.time_limit : 0.6, .cost = -1, .bound = g->base_cost};
+  rclock clock = {.opt = &j->opt, .limit = j->opt.time_limit > 0 ? j->opt.time_limit : default_limit(j->in->n), .cost = -1, .bound = g->base_cost};
   clock_gettime(CLOCK_MONOTONIC, &clock.start);
   best b = {.cost = INFINITY};
   cover *c = mp_cover_make(a, g, budget, &j->opt);
