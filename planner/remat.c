@@ -116,6 +116,35 @@ static void seed_from_eviction(hunt *h, mp_evict_way way, size_t limit, const ui
   try_seed(h, &x);
 }
 
+/* From the base sequence down to the budget in steps, repaired and improved at each: a small excess is repaired far more cheaply than a
+ * large one. */
+static void seed_by_lowering(hunt *h, const uint32_t *base) {
+  search x;
+  rclock part = share(h, 0.4);
+  start(h, &x, base, h->g->n);
+  double step = 0.02;
+  size_t n;
+  uint32_t *good = mp_seq_nodes(h->arena, x.s, &n);
+  for (int64_t level = mp_seq_peak(x.s); level > h->budget && step > 0.002 && !mp_rclock_over(&part);) {
+    x.clock = &part;
+    x.budget = level - (int64_t)(step * (double)h->g->base_peak);
+    if (x.budget < h->budget) x.budget = h->budget;
+    if (!mp_search_repair(&x, 0, 200)) {
+      step /= 2;
+      x.s = mp_seq_make(h->arena, h->g, good, n);
+      continue;
+    }
+    mp_search_trim(&x);
+    mp_search_improve(&x, h->g->base_cost, 150, &part);
+    level = x.budget;
+    good = mp_seq_nodes(h->arena, x.s, &n);
+  }
+  x.clock = h->clock;
+  x.budget = h->budget;
+  keep(h->arena, &h->best, x.s, &x);
+  h->clock->cost = h->best.cost;
+}
+
 static void search_all(hunt *h) {
   enum { SMALL = 3000 }; /* eviction looks at every node for every value it evicts */
   static const mp_evict_way ways[] = {{1, 1, 1}, {1, 1, 0.5}, {0.5, 1, 1}, {0, 1, 1}, {1, 0.5, 1}, {0, 0, 1}};
@@ -126,6 +155,7 @@ static void search_all(hunt *h) {
   for (size_t k = 0; k < WAYS && g->n <= SMALL && !done(h); k++)
     if (k < 2 || !h->best.nodes) seed_from_eviction(h, ways[k], 6 * (size_t)g->n + 1000, NULL);
   if (!done(h)) seed_from_bound(h, base, false);
+  if (!done(h) && g->n <= SMALL) seed_by_lowering(h, base);
   if (!h->best.nodes && g->n <= SMALL) {
     const uint64_t *ancestors = mp_scratch_ancestors(h->arena, g);
     for (size_t k = 0; k < WAYS && !done(h) && !h->best.nodes; k++) seed_from_eviction(h, ways[k], 60 * (size_t)g->n + 1000, ancestors);
@@ -139,7 +169,7 @@ static void search_all(hunt *h) {
 }
 
 /* under a second for what can be done in it; large instances whose gap is rarely closed get more */
-static double default_limit(uint32_t n) { return n < 800 || n > 5000 ? 0.6 : 2.5; }
+static double default_limit(uint32_t n) { return n < 800 || n > 5000 ? 0.5 : 2.5; }
 
 static const void *solve(mp_arena *a, void *arg) {
   const job *j = arg;
@@ -167,8 +197,8 @@ static const void *solve(mp_arena *a, void *arg) {
     b = h.best;
     r->impossible = h.impossible;
     clock.over = false;
-    clock.limit += 0.3;
-    if (b.nodes && b.cost > g->base_cost + c->lower) mp_cover_solve(c, b.cost - g->base_cost, 20000, &clock);
+    clock.limit += 0.2;
+    if (b.nodes && !c->exact && b.cost > g->base_cost + c->lower) mp_cover_solve(c, b.cost - g->base_cost, 20000, &clock);
     r->bound = g->base_cost + c->lower;
   }
   if (!b.nodes) {

@@ -131,8 +131,10 @@ typedef struct search {
   rclock *clock; /* may be NULL */
   uint32_t *cheap, n_cheap; /* nodes worth dropping, least cost a byte first */
   uint64_t hot; /* where the memory is over the budget now, if not 0: nothing can be held across */
+  uint32_t *gone, hot_stamp; /* by node: known to end before it */
   uint32_t salt, bold; /* which inputs are held on to without room: bold of 16, chosen by salt */
   /* the closure that was looked at last */
+  uint32_t count, most; /* its size; the most that is looked at */
   uint32_t *seen, stamp;
   list closure;
   double cost;

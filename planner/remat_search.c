@@ -11,6 +11,7 @@
 #include "planner/remat_inside.h"
 
 #define DEEPEST 4000u
+#define FEW 20u /* computations that a repair looks at for one drop, unless all take more */
 
 static uint32_t draw(search *x, uint32_t n) { /* xorshift64* */
   x->random ^= x->random >> 12;
@@ -33,8 +34,9 @@ static int by_ratio(const void *a, const void *b) {
 }
 
 void mp_search_open(search *x, mp_arena *a, const rgraph *g, int64_t budget, uint64_t seed) {
-  *x = (search){.arena = a, .g = g, .budget = budget, .random = seed * 0x9e3779b97f4a7c15u | 1};
+  *x = (search){.arena = a, .g = g, .budget = budget, .most = NONE, .random = seed * 0x9e3779b97f4a7c15u | 1};
   x->seen = mp_alloc_array(a, g->n, sizeof *x->seen);
+  x->gone = mp_alloc_array(a, g->n, sizeof *x->gone);
   x->cheap = mp_alloc_array(a, g->n, sizeof *x->cheap);
   ratio *order = mp_alloc_array(a, g->n, sizeof *order);
   for (uint32_t v = 0; v < g->n; v++)
@@ -48,14 +50,18 @@ void mp_search_open(search *x, mp_arena *a, const rgraph *g, int64_t budget, uin
 typedef enum access { THERE, HOLD, GONE } access;
 
 /* is node resident at key, can it be held until then, or must it be computed again? */
-static access reach(const search *x, uint32_t node, uint64_t key) {
+static access reach(search *x, uint32_t node, uint64_t key) {
   const seq *s = x->s;
-  uint32_t p = mp_seq_before(s, node, key);
-  uint64_t end = mp_seq_key(s, mp_seq_end(s, p));
-  if (end >= key) return THERE;
-  if (end >= x->hot || key <= x->hot) {
-    int64_t m = mp_seq_max(s, end, key);
-    if (m == INT64_MIN || m + x->g->bytes[node] <= x->budget) return HOLD;
+  if (!x->hot || x->gone[node] != x->hot_stamp) {
+    uint32_t p = mp_seq_before(s, node, key);
+    uint64_t end = mp_seq_key(s, mp_seq_end(s, p));
+    if (end >= key) return THERE;
+    if (end >= x->hot || key <= x->hot) {
+      int64_t m = mp_seq_max(s, end, key);
+      if (m == INT64_MIN || m + x->g->bytes[node] <= x->budget) return HOLD;
+    } else if (s->of_node[node].at[s->of_node[node].n - 1] == p) {
+      x->gone[node] = x->hot_stamp; /* nothing changes until the repair has chosen */
+    }
   }
   /* now and then hold on all the same: what is in the way may be cheaper to drop */
   return x->bold && (node * 2654435761u ^ x->salt) % 16 < x->bold ? HOLD : GONE;
@@ -75,7 +81,7 @@ static void close_over(search *x, uint32_t node, uint64_t key, double limit, uin
   const rgraph *g = x->g;
   x->seen[node] = x->stamp;
   x->cost += g->cost[node];
-  if (depth > DEEPEST) x->cost = INFINITY;
+  if (++x->count > x->most || depth > DEEPEST) x->cost = INFINITY;
   for (uint32_t k = g->in_at[node]; k < g->in_at[node + 1] && x->cost < limit; k++) {
     uint32_t j = g->in[k];
     if (x->seen[j] == x->stamp) continue;
@@ -96,6 +102,7 @@ static void close_at(search *x, uint32_t node, uint64_t key, double limit) {
   x->stamp++;
   x->cost = 0;
   x->held = 0;
+  x->count = 0;
   x->closure.n = 0;
   close_over(x, node, key, limit, 0);
 }
@@ -147,13 +154,16 @@ static void weigh_drop(search *x, uint32_t node, uint64_t peak, uint32_t use, do
   }
 }
 
-static bool relieve(search *x, uint32_t peak, double noise) {
+/* the drop that costs least for what it saves at the peak, among those of at most `most` computations */
+static choice choose(search *x, uint32_t peak, double noise, uint32_t most) {
   const rgraph *g = x->g;
   seq *s = x->s;
   double over = (double)(mp_seq_mem(s, peak) - x->budget);
   uint64_t key = mp_seq_key(s, peak);
   choice best = {NONE, NONE, INFINITY};
   x->hot = key;
+  x->hot_stamp++;
+  x->most = most;
   for (uint32_t k = 0; k < x->n_cheap; k++) {
     uint32_t i = x->cheap[k];
     if (g->cost[i] >= best.score * (double)g->bytes[i]) break; /* so are all that follow */
@@ -162,6 +172,13 @@ static bool relieve(search *x, uint32_t peak, double noise) {
     if (use != NONE && use != peak) weigh_drop(x, i, key, use, over, noise, &best);
   }
   x->hot = 0;
+  x->most = NONE;
+  return best;
+}
+
+static bool relieve(search *x, uint32_t peak, double noise) {
+  choice best = choose(x, peak, noise, FEW);
+  if (best.node == NONE) best = choose(x, peak, noise, NONE);
   if (best.node == NONE) return false;
   recompute(x, best.node, best.place);
   return true;
