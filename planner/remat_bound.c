@@ -24,9 +24,15 @@
  *    cheaper than the target: branch and bound fixes it.
  * Gaps of cost 0 count as broken, gaps of no bytes as held. A row that needs more than all its gaps proves that no schedule exists. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "planner/remat_inside.h"
+
+typedef struct ranked {
+  double score;
+  uint32_t tie, gap;
+} ranked;
 
 typedef struct cover_work {
   double *trial, *grad, *price; /* by row; price[t] = sum of lambda before row t */
@@ -34,7 +40,8 @@ typedef struct cover_work {
   double *room;                 /* by row: bytes of free gaps around it */
   uint32_t *trail;              /* fixed gaps in order */
   bool *pick;                   /* by gap: a cover */
-  double *lack;                 /* by row, for rounding */
+  double *top, *plus;           /* segment tree of what rows lack */
+  struct ranked *ranked;        /* gaps in order */
   uint32_t n_trail;
   double target;
   uint64_t nodes_left;
@@ -145,8 +152,11 @@ cover *mp_cover_make(mp_arena *a, const rgraph *g, int64_t budget, const mp_rema
   c->upper = INFINITY;
   cover_work *w = c->work = mp_alloc(a, sizeof *w);
   size_t rows = (size_t)c->n_rows + 1;
-  double **by_row[] = {&c->lambda, &w->trial, &w->grad, &w->price, &w->left, &w->room, &w->lack};
+  double **by_row[] = {&c->lambda, &w->trial, &w->grad, &w->price, &w->left, &w->room};
   for (size_t k = 0; k < sizeof by_row / sizeof *by_row; k++) *by_row[k] = mp_alloc_array(a, rows, sizeof **by_row[k]);
+  w->top = mp_alloc_array(a, 4 * rows, sizeof *w->top);
+  w->plus = mp_alloc_array(a, 4 * rows, sizeof *w->plus);
+  w->ranked = mp_alloc_array(a, c->n_gaps, sizeof *w->ranked);
   w->trail = mp_alloc_array(a, c->n_gaps, sizeof *w->trail);
   w->pick = mp_alloc_array(a, c->n_gaps, sizeof *w->pick);
   settle(c);
@@ -222,60 +232,77 @@ static double ascend(cover *c, double target, uint32_t rounds) {
 
 /* ---- covers from multipliers ---- */
 
-static double lack_of(const cover *c, const gap *x) {
-  const double *lack = c->work->lack;
-  double most = 0;
-  for (uint32_t r = x->lo; r < x->hi; r++)
-    if (lack[r] > most) most = lack[r];
-  return most;
+/* What rows lack, as a segment tree over rows a .. b - 1: top[k] is the most in k's range, plus[k] was added to all of it. */
+static void plant(cover_work *w, uint32_t k, uint32_t a, uint32_t b) {
+  w->plus[k] = 0;
+  if (b - a == 1) {
+    w->top[k] = w->left[a];
+    return;
+  }
+  plant(w, 2 * k, a, (a + b) / 2);
+  plant(w, 2 * k + 1, (a + b) / 2, b);
+  w->top[k] = fmax(w->top[2 * k], w->top[2 * k + 1]);
 }
 
-/* Breaks gaps, cheapest reduced cost first, until every row has what it needs; then takes back what is not needed. Keeps the
- * cheapest cover found. */
+static void add_lack(cover_work *w, uint32_t k, uint32_t a, uint32_t b, const gap *x, double d) {
+  if (x->lo >= b || x->hi <= a) return;
+  w->top[k] += d;
+  if (x->lo <= a && b <= x->hi) {
+    w->plus[k] += d;
+    return;
+  }
+  add_lack(w, 2 * k, a, (a + b) / 2, x, d);
+  add_lack(w, 2 * k + 1, (a + b) / 2, b, x, d);
+  w->top[k] = fmax(w->top[2 * k], w->top[2 * k + 1]) + w->plus[k];
+}
+
+static double most_lack(const cover_work *w, uint32_t k, uint32_t a, uint32_t b, const gap *x) {
+  if (x->lo >= b || x->hi <= a) return -INFINITY;
+  if (x->lo <= a && b <= x->hi) return w->top[k];
+  return w->plus[k] + fmax(most_lack(w, 2 * k, a, (a + b) / 2, x), most_lack(w, 2 * k + 1, (a + b) / 2, b, x));
+}
+
+static int by_score(const void *a, const void *b) {
+  const ranked *x = a, *y = b;
+  if (x->score < y->score || x->score > y->score) return x->score < y->score ? -1 : 1;
+  return (x->tie > y->tie) - (x->tie < y->tie);
+}
+
+/* Breaks gaps, least reduced cost a byte first, until every row has what it needs; then takes back what is not needed, most of it first.
+ * Keeps the cheapest cover found. Equal gaps are taken scattered: runs of recomputations need more room. */
 static void round_off(cover *c) {
   cover_work *w = c->work;
+  uint32_t n = c->n_gaps, rows = c->n_rows;
   double cost = 0;
   evaluate(c, c->lambda);
-  memcpy(w->lack, w->left, c->n_rows * sizeof *w->lack);
-  for (uint32_t k = 0; k < c->n_gaps; k++) {
+  plant(w, 1, 0, rows);
+  for (uint32_t k = 0; k < n; k++) {
     gap *x = &c->gaps[k];
     x->reduced = x->cost - x->mem * (w->price[x->hi] - w->price[x->lo]);
-    w->pick[k] = x->fixed == 1 || (x->fixed < 0 && x->reduced < 0);
-    if (!w->pick[k]) continue;
+    w->pick[k] = x->fixed == 1;
+    if (x->fixed == 1) cost += x->cost;
+    w->ranked[k] = (ranked){x->reduced / x->mem, k * 2654435769u, k};
+  }
+  qsort(w->ranked, n, sizeof *w->ranked, by_score);
+  for (uint32_t i = 0; i < n && w->top[1] > 0; i++) {
+    gap *x = &c->gaps[w->ranked[i].gap];
+    if (x->fixed >= 0 || most_lack(w, 1, 0, rows, x) <= 0) continue;
+    w->pick[w->ranked[i].gap] = true;
     cost += x->cost;
-    if (x->fixed < 0)
-      for (uint32_t r = x->lo; r < x->hi; r++) w->lack[r] -= x->mem;
+    add_lack(w, 1, 0, rows, x, -x->mem);
   }
-  for (;;) {
-    uint32_t best = NONE;
-    double score = INFINITY;
-    bool lacks = false;
-    for (uint32_t r = 0; r < c->n_rows && !lacks; r++) lacks = w->lack[r] > 0;
-    if (!lacks) break;
-    for (uint32_t k = 0; k < c->n_gaps; k++) {
-      gap *x = &c->gaps[k];
-      if (w->pick[k] || x->fixed == 0) continue;
-      double use = fmin(lack_of(c, x), x->mem);
-      if (use > 0 && x->cost / use < score) score = x->cost / use, best = k;
-    }
-    if (best == NONE) return; /* the fixed gaps leave no cover */
-    w->pick[best] = true;
-    cost += c->gaps[best].cost;
-    for (uint32_t r = c->gaps[best].lo; r < c->gaps[best].hi; r++) w->lack[r] -= c->gaps[best].mem;
-  }
-  for (uint32_t k = 0; k < c->n_gaps; k++) {
+  if (w->top[1] > 0) return; /* the fixed gaps leave no cover */
+  for (uint32_t i = n; i-- > 0;) {
+    uint32_t k = w->ranked[i].gap;
     gap *x = &c->gaps[k];
-    if (!w->pick[k] || x->fixed >= 0) continue;
-    bool needed = false;
-    for (uint32_t r = x->lo; r < x->hi && !needed; r++) needed = w->lack[r] + x->mem > 0;
-    if (needed) continue;
+    if (!w->pick[k] || x->fixed >= 0 || most_lack(w, 1, 0, rows, x) + x->mem > 0) continue;
     w->pick[k] = false;
     cost -= x->cost;
-    for (uint32_t r = x->lo; r < x->hi; r++) w->lack[r] += x->mem;
+    add_lack(w, 1, 0, rows, x, x->mem);
   }
   if (cost >= c->upper) return;
   c->upper = cost;
-  for (uint32_t k = 0; k < c->n_gaps; k++) c->gaps[k].broken = w->pick[k];
+  for (uint32_t k = 0; k < n; k++) c->gaps[k].broken = w->pick[k];
 }
 
 /* ---- branch and bound ---- */
