@@ -60,6 +60,10 @@ static uint32_t *base_nodes(mp_arena *a, const rgraph *g) {
   return nodes;
 }
 
+/* under a second for what can be done in it; instances whose gap is rarely closed get more. The first schedule may take `grace` times that. */
+static double default_limit(uint32_t n) { return n < 800 || n > 5000 ? 0.5 : 2.5; }
+static double grace(uint32_t n) { return n < 800 ? 1.6 : n > 5000 ? 10 : 1.4; }
+
 typedef struct hunt {
   mp_arena *arena;
   const rgraph *g;
@@ -145,12 +149,11 @@ static void seed_by_lowering(hunt *h, const uint32_t *base) {
   h->clock->cost = h->best.cost;
 }
 
-static void search_all(hunt *h) {
+static void find_first(hunt *h, const uint32_t *base) {
   enum { SMALL = 3000 }; /* eviction looks at every node for every value it evicts */
   static const mp_evict_way ways[] = {{1, 1, 1}, {1, 1, 0.5}, {0.5, 1, 1}, {0, 1, 1}, {1, 0.5, 1}, {0, 0, 1}};
   enum { WAYS = sizeof ways / sizeof *ways };
   const rgraph *g = h->g;
-  uint32_t *base = base_nodes(h->arena, g);
   seed_from_bound(h, base, true);
   for (size_t k = 0; k < WAYS && g->n <= SMALL && !done(h); k++)
     if (k < 2 || !h->best.nodes) seed_from_eviction(h, ways[k], 6 * (size_t)g->n + 1000, NULL);
@@ -160,6 +163,15 @@ static void search_all(hunt *h) {
     const uint64_t *ancestors = mp_scratch_ancestors(h->arena, g);
     for (size_t k = 0; k < WAYS && !done(h) && !h->best.nodes; k++) seed_from_eviction(h, ways[k], 60 * (size_t)g->n + 1000, ancestors);
   }
+}
+
+static void search_all(hunt *h) {
+  const rgraph *g = h->g;
+  double limit = h->clock->limit;
+  if (h->opt->time_limit <= 0) h->clock->limit *= grace(g->n);
+  find_first(h, base_nodes(h->arena, g));
+  h->clock->limit = limit;
+  h->clock->over = false;
   if (!h->best.nodes || h->opt->no_search || done(h)) return;
   search x;
   start(h, &x, h->best.nodes, h->best.n);
@@ -167,9 +179,6 @@ static void search_all(hunt *h) {
   keep(h->arena, &h->best, x.s, &x);
   h->clock->cost = h->best.cost;
 }
-
-/* under a second for what can be done in it; large instances whose gap is rarely closed get more */
-static double default_limit(uint32_t n) { return n < 800 || n > 5000 ? 0.5 : 2.5; }
 
 static const void *solve(mp_arena *a, void *arg) {
   const job *j = arg;
@@ -190,7 +199,7 @@ static const void *solve(mp_arena *a, void *arg) {
   if (budget >= g->base_peak) {
     b = (best){base_nodes(a, g), g->n, g->base_cost};
   } else {
-    mp_cover_solve(c, INFINITY, 200, &clock);
+    mp_cover_solve(c, INFINITY, c->n_gaps < 2000 ? 200 : c->n_gaps < 20000 ? 10 : 1, &clock);
     clock.bound = g->base_cost + c->lower;
     hunt h = {a, g, c, budget, &j->opt, &clock, b, false};
     search_all(&h);
