@@ -149,6 +149,14 @@ static void seed_by_lowering(hunt *h, const uint32_t *base) {
   h->clock->cost = h->best.cost;
 }
 
+static void seed_from_chain(hunt *h, bool lean) {
+  list out = {0};
+  if (h->opt->no_chain || !mp_chain(h->arena, h->g, h->budget, lean, &out)) return;
+  search x;
+  start(h, &x, out.at, out.n);
+  try_seed(h, &x);
+}
+
 static void find_first(hunt *h, const uint32_t *base) {
   enum { SMALL = 3000 }; /* eviction looks at every node for every value it evicts */
   static const mp_evict_way ways[] = {{1, 1, 1}, {1, 1, 0.5}, {0.5, 1, 1}, {0, 1, 1}, {1, 0.5, 1}, {0, 0, 1}};
@@ -157,6 +165,10 @@ static void find_first(hunt *h, const uint32_t *base) {
   seed_from_bound(h, base, true);
   for (size_t k = 0; k < WAYS && g->n <= SMALL && !done(h); k++)
     if (k < 2 || !h->best.nodes) seed_from_eviction(h, ways[k], 6 * (size_t)g->n + 1000, NULL);
+  if (h->best.cost > (g->base_cost + h->c->lower) * 1.005) { /* a tight budget, perhaps */
+    seed_from_chain(h, false);
+    if (h->budget > 200) seed_from_chain(h, true);
+  }
   if (!done(h)) seed_from_bound(h, base, false);
   if (!done(h) && g->n <= SMALL) seed_by_lowering(h, base);
   if (!h->best.nodes && g->n <= SMALL) {

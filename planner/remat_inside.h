@@ -167,4 +167,8 @@ typedef enum mp_evict_end { MP_EVICT_DONE, MP_EVICT_STUCK, MP_EVICT_IMPOSSIBLE }
 mp_evict_end mp_evict(mp_arena *a, const rgraph *g, int64_t budget, mp_evict_way way, size_t limit, const uint64_t *ancestors, rclock *clock,
                       list *out);
 
+/* A sequence for a graph that is a forward part and its backward part. Its peak may exceed the budget somewhat, more so when
+ * lean (sizes are rounded to slots of memory, not up). false: no such graph, or no such sequence. */
+bool mp_chain(mp_arena *a, const rgraph *g, int64_t budget, bool lean, list *out);
+
 #endif
