@@ -163,18 +163,17 @@ static void find_first(hunt *h, const uint32_t *base) {
   enum { WAYS = sizeof ways / sizeof *ways };
   const rgraph *g = h->g;
   seed_from_bound(h, base, true);
-  for (size_t k = 0; k < WAYS && g->n <= SMALL && !done(h); k++)
-    if (k < 2 || !h->best.nodes) seed_from_eviction(h, ways[k], 6 * (size_t)g->n + 1000, NULL);
+  for (size_t k = 0; k < 2 && g->n <= SMALL && !done(h); k++) seed_from_eviction(h, ways[k], 6 * (size_t)g->n + 1000, NULL);
   if (h->best.cost > (g->base_cost + h->c->lower) * 1.005) { /* a tight budget, perhaps */
     seed_from_chain(h, false);
     if (h->budget > 200) seed_from_chain(h, true);
   }
   if (!done(h)) seed_from_bound(h, base, false);
   if (!done(h) && g->n <= SMALL) seed_by_lowering(h, base);
-  if (!h->best.nodes && g->n <= SMALL) {
-    const uint64_t *ancestors = mp_scratch_ancestors(h->arena, g);
-    for (size_t k = 0; k < WAYS && !done(h) && !h->best.nodes; k++) seed_from_eviction(h, ways[k], 60 * (size_t)g->n + 1000, ancestors);
-  }
+  for (size_t k = 2; k < WAYS && g->n <= SMALL && !h->best.nodes; k++) seed_from_eviction(h, ways[k], 6 * (size_t)g->n + 1000, NULL);
+  if (h->best.nodes || g->n > SMALL) return;
+  const uint64_t *ancestors = mp_scratch_ancestors(h->arena, g);
+  for (size_t k = 0; k < WAYS && !done(h) && !h->best.nodes; k++) seed_from_eviction(h, ways[k], 60 * (size_t)g->n + 1000, ancestors);
 }
 
 static void search_all(hunt *h) {
@@ -200,7 +199,8 @@ static const void *solve(mp_arena *a, void *arg) {
   *r = (mp_remat_result){.budget = j->budget, .base_peak = (uint64_t)g->base_peak, .least = (uint64_t)g->least, .base_cost = g->base_cost};
   r->bound = g->base_cost;
   rclock clock = {.opt = &j->opt, .limit = j->opt.time_limit > 0 ? j->opt.time_limit : default_limit(j->in->n), .cost = -1, .bound = g->base_cost};
-  clock_gettime(CLOCK_MONOTONIC, &clock.start);
+  clock.patience = j->opt.time_limit > 0 ? 1 : 1.5;
+  mp_rclock_start(&clock);
   best b = {.cost = INFINITY};
   cover *c = mp_cover_make(a, g, budget, &j->opt);
   if (c->impossible) {

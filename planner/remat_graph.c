@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "planner/remat_inside.h"
 
@@ -107,19 +108,26 @@ rgraph *mp_rgraph_make(mp_arena *a, const mp_remat *in) {
   return g;
 }
 
-double mp_rclock_seconds(const rclock *c) {
+static double read_clock(clockid_t id) {
   struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)(now.tv_sec - c->start.tv_sec) + 1e-9 * (double)(now.tv_nsec - c->start.tv_nsec);
+  clock_gettime(id, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
+
+void mp_rclock_start(rclock *c) {
+  c->wall = read_clock(CLOCK_MONOTONIC);
+  c->cpu = read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
+double mp_rclock_seconds(const rclock *c) { return read_clock(CLOCK_THREAD_CPUTIME_ID) - c->cpu; }
 
 bool mp_rclock_over(rclock *c) {
   if (c->over) return true;
   if (c->opt->interrupt && *c->opt->interrupt) return c->over = true;
-  double t = mp_rclock_seconds(c);
-  if (c->opt->progress && t - c->said > 0.5) {
-    c->said = t;
-    c->opt->progress(c->opt->progress_arg, t, c->cost, c->bound);
+  double wall = read_clock(CLOCK_MONOTONIC) - c->wall;
+  if (c->opt->progress && wall - c->said > 0.5) {
+    c->said = wall;
+    c->opt->progress(c->opt->progress_arg, wall, c->cost, c->bound);
   }
-  return c->over = t > c->limit;
+  return c->over = mp_rclock_seconds(c) > c->limit || wall > c->patience * c->limit;
 }

@@ -7,7 +7,6 @@
 #ifndef MP_REMAT_INSIDE_H
 #define MP_REMAT_INSIDE_H
 
-#include <time.h>
 
 #include "planner/remat.h"
 
@@ -82,12 +81,13 @@ uint32_t *mp_seq_nodes(mp_arena *a, const seq *s, size_t *n); /* the sequence as
 /* When to stop: time, an interrupt. Also says how far it is. */
 typedef struct rclock {
   const mp_remat_options *opt;
-  struct timespec start;
-  double limit, said;
+  double wall, cpu, said;
+  double limit, patience; /* seconds of this thread; so many times that in wall time, should the machine be busy */
   double cost, bound; /* best so far; cost < 0: none */
   bool over;
 } rclock;
-double mp_rclock_seconds(const rclock *c);
+void mp_rclock_start(rclock *c);
+double mp_rclock_seconds(const rclock *c); /* of this thread */
 bool mp_rclock_over(rclock *c);
 
 /* ---- the lower bound: see remat_bound.c ---- */
