@@ -151,10 +151,70 @@ static void every_switch_gives_the_same_bound(void **unused) {
   }
 }
 
+/* ---- chains: revolve's binomial optimum ---- */
+
+/* n forward nodes, a loss, n backward nodes of cost and size 1; backward k reads its gradient and, of the forward values, k (own) or k - 1 */
+static mp_remat *unit_chain(mp_arena *a, uint32_t m, bool own) {
+  uint32_t n = 2 * m + 1;
+  mp_remat_node *node = mp_alloc_array(a, n, sizeof *node);
+  for (uint32_t v = 0; v < n; v++) {
+    uint32_t *in = mp_alloc_array(a, 2, sizeof *in), k = 0, fwd = 2 * m - v;
+    if (v && v <= m) in[k++] = v - 1;
+    if (v > m) {
+      if (own || fwd > 0) in[k++] = own ? fwd : fwd - 1;
+      in[k++] = v - 1;
+    }
+    node[v] = (mp_remat_node){.cost = 1, .bytes = 1, .backward = v > m, .inputs = in, .n_inputs = k};
+  }
+  mp_remat *r = mp_alloc(a, sizeof *r);
+  *r = (mp_remat){.name = "chain", .n = n, .nodes = node};
+  return r;
+}
+
+/* Griewank and Walther, ACM TOMS 26 (2000), equation 3: forward steps to reverse l steps with s checkpoints */
+static uint64_t revolve(uint64_t l, uint64_t s) {
+  uint64_t r = 0, beta = 1, before = 0; /* beta(s, r) = (s + r)! / (s! r!) */
+  while (beta < l) r++, beta = beta * (s + r) / r;
+  for (uint64_t k = 1; k <= r; k++) before = k == 1 ? 1 : before * (s + k) / (k - 1); /* beta(s + 1, r - 1) */
+  return r * l - (r ? before : 0);
+}
+
+static const void *make_chain(mp_arena *a, void *arg) {
+  const uint32_t *p = arg;
+  return unit_chain(a, p[0], p[1]);
+}
+
+static double chain_cost(uint32_t m, bool own, uint64_t budget) {
+  mp_arena *a = mp_arena_new(0);
+  mp_err err;
+  uint32_t arg[2] = {m, own};
+  const mp_remat *in = mp_protect(a, &err, make_chain, arg);
+  const mp_remat_result *r = mp_remat_solve(a, in, budget, &(mp_remat_options){.time_limit = 0.2}, &err);
+  assert_true(r && r->feasible);
+  check_valid(a, in, r);
+  double cost = r->cost;
+  mp_arena_free(a);
+  return cost;
+}
+
+static void unit_chains_cost_what_revolve_says(void **unused) {
+  (void)unused;
+  assert_true(chain_cost(8, true, 4) == 26); /* Checkmate's linear graph of 17 nodes */
+  static const uint32_t known[][2] = {{153, 3}, {67, 4}, {53, 5}, {47, 6}, {44, 7}}; /* 33 nodes, by exhaustive search */
+  for (int k = 0; k < 5; k++) assert_true(chain_cost(16, true, known[k][1]) == known[k][0]);
+  static const uint32_t more[][2] = {{16, 3}, {16, 5}, {16, 7}, {40, 4}, {40, 6}, {100, 8}, {200, 9}};
+  for (int k = 0; k < 7; k++) {
+    uint32_t m = more[k][0], budget = more[k][1];
+    double optimum = 2 * m + 1 + (double)revolve(m, budget - 2) - (m - 1), cost = chain_cost(m, false, budget);
+    if (cost != optimum) fail_msg("%u forward nodes in %u slots cost %g, the optimum is %g", m, budget, cost, optimum);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(small_instances_against_brute_force),
       cmocka_unit_test(every_switch_gives_the_same_bound),
+      cmocka_unit_test(unit_chains_cost_what_revolve_says),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
