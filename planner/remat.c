@@ -131,7 +131,7 @@ static void seed_by_lowering(hunt *h, const uint32_t *base) {
   uint32_t *good = mp_seq_nodes(h->arena, x.s, &n);
   for (int64_t level = mp_seq_peak(x.s); level > h->budget && step > 0.002 && !mp_rclock_over(&part);) {
     x.clock = &part;
-    x.budget = level - (int64_t)(step * (double)h->g->base_peak);
+    x.budget = level - 1 - (int64_t)(step * (double)h->g->base_peak);
     if (x.budget < h->budget) x.budget = h->budget;
     if (!mp_search_repair(&x, 0, 200)) {
       step /= 2;

@@ -81,7 +81,7 @@ uint32_t *mp_seq_nodes(mp_arena *a, const seq *s, size_t *n); /* the sequence as
 /* When to stop: time, an interrupt. Also says how far it is. */
 typedef struct rclock {
   const mp_remat_options *opt;
-  double wall, cpu, said;
+  double wall, cpu, said, looked;
   double limit, patience; /* seconds of this thread; so many times that in wall time, should the machine be busy */
   double cost, bound; /* best so far; cost < 0: none */
   bool over;

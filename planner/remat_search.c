@@ -287,13 +287,11 @@ static void ruin(search *x) {
 void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock) {
   const rgraph *g = x->g;
   double tiny = 1e-9 * g->base_cost, best = x->s->cost;
-  mp_mark mark = mp_arena_mark(x->arena);
-  (void)mark;
   size_t n;
   uint32_t *nodes = mp_seq_nodes(x->arena, x->s, &n);
-  uint32_t stale = 0;
+  uint32_t stale = 0, vain = 0;
   mp_seq_commit(x->s);
-  for (uint32_t k = 0; k < rounds && best > goal + tiny && x->s->extras.n; k++) {
+  for (uint32_t k = 0; k < rounds && vain++ < 3000 + 500 * x->s->extras.n && best > goal + tiny && x->s->extras.n; k++) {
     seq *s = x->s;
     if (k % 16 == 0 && mp_rclock_over(clock)) break;
     double before = s->cost, allowed = (best - g->base_cost) * (1 + 0.1 * fraction(x) * (1 - stale / 1000.0)) + g->base_cost;
@@ -309,7 +307,7 @@ void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock) {
     }
     mp_seq_commit(s);
     if (s->cost < best - tiny) {
-      best = s->cost, stale = 0;
+      best = s->cost, stale = vain = 0;
       nodes = mp_seq_nodes(x->arena, s, &n);
     } else if (++stale >= 1000) {
       stale = 0;
