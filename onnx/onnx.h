@@ -177,6 +177,8 @@ const mp_graph *mp_graph_build(mp_arena *a, const mp_model *m, const mp_graph_op
 
 /* Why a value's dims are not known: a line that names the node and the input that blocks it; NULL where they are. */
 const char *mp_graph_why(mp_arena *a, const mp_graph *g, int32_t value);
+/* The same for every value at once, by index, at a cost that is linear in the graph. */
+const char *const *mp_graph_why_all(mp_arena *a, const mp_graph *g, mp_err *err);
 /* The first named dimension among the graph inputs that is still open, NULL if none. */
 const char *mp_graph_open_dim(const mp_graph *g);
 

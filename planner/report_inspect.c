@@ -111,26 +111,6 @@ static void add_names(mp_arena *a, const mp_graph *g, json_t *to, const int32_t 
   for (uint32_t i = 0; i < n; i++) json_array_append_new(to, json_text(a, g->values[list[i]].name));
 }
 
-static void add_unknown_ops(mp_arena *a, const mp_graph *g, json_t *list) {
-  mp_names *seen = mp_names_new(a, 16);
-  for (uint32_t i = 0; i < g->node_count; i++) {
-    const mp_node *n = &g->nodes[i];
-    if (n->op) continue;
-    const char *key = mp_format(a, "%s\1%s", n->domain, n->type);
-    bool added;
-    uint32_t id = mp_names_add(a, seen, key, strlen(key), &added);
-    if (added) {
-      json_t *row = json_object();
-      json_array_append_new(list, row);
-      set(row, "domain", json_text(a, n->domain));
-      set(row, "op", json_text(a, n->type));
-      set(row, "count", json_integer(0));
-    }
-    json_t *count = json_object_get(json_array_get(list, id), "count");
-    json_integer_set(count, json_integer_value(count) + 1);
-  }
-}
-
 typedef struct request {
   const mp_graph *g;
   const mp_inspect_options *o;
@@ -146,6 +126,35 @@ static void add_piece(mp_arena *a, request *r, mp_text *t, int skip) { /* the te
   json_decref(r->root);
   r->piece = NULL;
   r->root = NULL;
+}
+
+typedef struct unknown_op {
+  const mp_node *first;
+  json_int_t count;
+} unknown_op;
+
+/* Operators without a row, in order of appearance. */
+static void add_unknown_ops(mp_arena *a, request *r, mp_text *t) {
+  const mp_graph *g = r->g;
+  mp_names *seen = mp_names_new(a, 16);
+  MP_VEC(unknown_op) list = {0};
+  for (uint32_t i = 0; i < g->node_count; i++) {
+    const mp_node *n = &g->nodes[i];
+    if (n->op) continue;
+    const char *key = mp_format(a, "%s\1%s", n->domain, n->type);
+    bool added;
+    uint32_t id = mp_names_add(a, seen, key, strlen(key), &added);
+    if (added) mp_push(a, &list)->first = n;
+    list.at[id].count++;
+  }
+  for (size_t i = 0; i < list.n; i++) {
+    r->root = json_object();
+    set(r->root, "domain", json_text(a, list.at[i].first->domain));
+    set(r->root, "op", json_text(a, list.at[i].first->type));
+    set(r->root, "count", json_integer(list.at[i].count));
+    if (i) mp_text_add(a, t, ",");
+    add_piece(a, r, t, 0);
+  }
 }
 
 /* Values are written one by one: there may be a hundred thousand. */
@@ -172,6 +181,8 @@ static const char *as_json(mp_arena *a, request *r) {
   mp_text text = {0};
   mp_text_add(a, &text, "{\"values\":[");
   add_values(a, r, &text);
+  mp_text_add(a, &text, "],\"unknown_ops\":[");
+  add_unknown_ops(a, r, &text);
   mp_text_add(a, &text, "],");
   json_t *root = r->root = json_object();
   set(root, "opset", json_integer(g->opset));
@@ -186,7 +197,6 @@ static const char *as_json(mp_arena *a, request *r) {
   set(root, "parameter_bytes", json_integer((json_int_t)t.parameter_bytes));
   set(root, "macs", json_integer((json_int_t)t.macs));
   set(root, "flops", json_integer((json_int_t)t.flops));
-  add_unknown_ops(a, g, set(root, "unknown_ops", json_array()));
   json_t *warnings = set(root, "warnings", json_array());
   for (uint32_t i = 0; i < g->warning_count; i++) json_array_append_new(warnings, json_text(a, g->warnings[i]));
   add_piece(a, r, &text, 1); /* without its '{': the values came first */

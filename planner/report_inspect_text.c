@@ -297,10 +297,13 @@ static void nodes_named(mp_arena *a, mp_text *t, const mp_graph *g, const char *
 
 static void unknown_values(mp_arena *a, mp_text *t, const mp_graph *g) {
   uint64_t n = 0;
+  mp_err err = {0};
+  const char *const *reasons = mp_graph_why_all(a, g, &err);
+  if (!reasons) mp_fail(a, err.code, "%s", err.text);
   for (uint32_t i = 0; i < g->value_count; i++) {
     const mp_value *v = &g->values[i];
     if (v->kind != MP_VALUE_NODE || mp_inspect_known(v)) continue;
-    const char *why = mp_graph_why(a, g, (int32_t)i);
+    const char *why = reasons[i];
     mp_text_add(a, t, "%s ", v->name);
     type_text(a, t, v);
     mp_text_add(a, t, "%s%s\n", why ? ": " : "", why ? why : "");
