@@ -45,13 +45,9 @@ static uint32_t operands(mp_em *e, mp_ten *x) {
     if (!(i->rank == 1 && i->dims[0] == 0)) x[m++] = x[k]; /* the empty tensor that cat has always let pass */
   }
   if (m < 1) mp_fail(e->a, MP_BAD_INPUT, "%s of no tensors; the recovered program is wrong here", e->c->row->name);
-  mp_dtype wide = mp_em_info(e, x[0])->dtype;
-  for (uint32_t k = 1; k < m; k++)
-    if (mp_dtype_is_float(mp_em_info(e, x[k])->dtype) && (!mp_dtype_is_float(wide) || mp_dtype_bits(mp_em_info(e, x[k])->dtype) > mp_dtype_bits(wide))) wide = mp_em_info(e, x[k])->dtype;
-  if (mp_em_is_autocast(e)) /* promoted by autocast: a copy of each that is narrower */
-    for (uint32_t k = 0; k < m; k++) x[k] = mp_op_autocast_to(e, x[k], wide);
   return m;
 }
+/* the kernel converts narrower operands itself, under autocast too */
 static mp_dtype widest(mp_em *e, const mp_ten *x, uint32_t n) {
   mp_dtype t = mp_em_info(e, x[0])->dtype;
   for (uint32_t k = 1; k < n; k++) {

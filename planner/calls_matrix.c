@@ -77,6 +77,8 @@ static int64_t product(const mp_tensor_info *x, const letters *l, const char *of
 static mp_ten pair(mp_em *e, mp_ten a, mp_ten b, const letters *la, const letters *lb, const letters *lr, const char *result, int result_rank) {
   char order[4][MP_RANK * 2]; /* batch, left, sum, right */
   int n[4] = {0};
+  a = mp_em_autocast(e, a, MP_CAST_HALF);
+  b = mp_em_autocast(e, b, MP_CAST_HALF);
   mp_tensor_info x = *mp_em_info(e, a), y = *mp_em_info(e, b);
   for (int c = 0; c < 128; c++) {
     bool in_a = la->dim[c] >= 0, in_b = lb->dim[c] >= 0, in_r = lr->dim[c] >= 0;
@@ -106,7 +108,7 @@ static mp_ten pair(mp_em *e, mp_ten a, mp_ten b, const letters *la, const letter
   int64_t batch = product(&x, la, order[0], n[0]), m = product(&x, la, order[1], n[1]), s = product(&x, la, order[2], n[2]), w = product(&y, lb, order[3], n[3]);
   mp_ten l = mp_op_reshape(e, arranged(e, a, la, left, nl), 3, (int64_t[]){batch, m, s});
   mp_ten r = mp_op_reshape(e, arranged(e, b, lb, right, nr), 3, (int64_t[]){batch, s, w});
-  mp_ten z = mp_op_bmm(e, mp_em_autocast(e, l, MP_CAST_HALF), mp_em_autocast(e, r, MP_CAST_HALF));
+  mp_ten z = mp_op_bmm(e, l, r);
   int64_t dims[MP_RANK], perm[MP_RANK];
   char got[MP_RANK * 2];
   int rank = 0;
