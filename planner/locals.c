@@ -109,7 +109,7 @@ static int32_t death_of(const context *x, int32_t var) {
   int32_t owner = owner_of(x, var), back = return_of(x, owner, last);
   if (x->calls[last].module != owner || !meets_another(x, &x->calls[last], var, x->calls[v->call].module != owner && named(&x->calls[last], "aten::add"))) return back; /* inside a module it is an argument: the caller's variable is free */
   if (x->calls[v->call].module == owner && elementwise(&x->calls[v->call]) && elementwise(&x->calls[last])) return back; /* inside one formula */
-  if (named(&x->calls[last], "aten::cat")) return statement_end(x, owner, last);
+  if (named(&x->calls[last], "aten::cat") && x->first[var] == last) return statement_end(x, owner, last);
   int32_t end = (int32_t)x->instances[owner].end - 1;
   return end > back ? end : back;
 }
