@@ -163,6 +163,61 @@ static void emit_factory(fx_rec *r, const fx_group *g, const char *stem, mp_dtyp
   else fx_emit(r, g, "aten::full", (mp_arg[]){size, mp_arg_int(0), mp_arg_dtype(t)}, 3, fx_module(r, g), &out, 1, false);
 }
 
+/* What an operation on a parameter, done at export, was given besides it. */
+typedef enum second { ALONE, SIZE, TURN, DTYPE, IDS, UNIT } second;
+static const struct {
+  const char *stem, *op;
+  second with;
+} folded[] = {{"expand", "aten::expand", SIZE},      {"view", "aten::view", SIZE},         {"reshape", "aten::view", SIZE},    {"unsqueeze", "aten::view", SIZE},
+              {"squeeze", "aten::view", SIZE},       {"slice", "aten::view", SIZE},        {"t", "aten::permute", TURN},       {"transpose", "aten::permute", TURN},
+              {"permute", "aten::permute", TURN},    {"_to_copy", "aten::_to_copy", DTYPE}, {"embedding", "aten::embedding", IDS}, {"mul", "aten::mul", UNIT},
+              {"add", "aten::add", UNIT},            {"sub", "aten::sub", UNIT},           {"div", "aten::div", UNIT},         {"pow", "aten::pow", UNIT}};
+
+/* w[0], w[1]: rows of one parameter, as many as are read */
+static void emit_row(fx_rec *r, const fx_group *g, fx_param *p, const mp_value *v, int rank, const int64_t *dims, int32_t out) {
+  if (!p->selects++) {
+    int64_t rows[MP_RANK] = {0};
+    memcpy(rows + 1, dims, (size_t)(rank < MP_RANK ? rank : MP_RANK - 1) * sizeof *dims);
+    give_dims(r, p, v->dtype, rank < MP_RANK ? rank + 1 : MP_RANK, rows);
+    fx_note(r, &r->guessed, p->spec->target);
+  }
+  mp_builder_at(r->b, p->var)->dims[0] = p->selects;
+  fx_emit(r, g, "aten::select", (mp_arg[]){mp_arg_var(p->var), mp_arg_int(0), mp_arg_int(p->selects - 1)}, 3, fx_module(r, g), &out, 1, false);
+}
+
+/* The size of a parameter as far as what was made from it tells. */
+static void guess_size(fx_rec *r, fx_param *p, const mp_value *v, second with, bool expanded, int rank, const int64_t *dims) {
+  int64_t own[MP_RANK] = {0};
+  if (p->known) return;
+  fx_note(r, &r->guessed, p->spec->target);
+  for (int i = 0; i < rank; i++) own[i] = dims[with == TURN && rank == 2 ? rank - 1 - i : i];
+  if (expanded && rank > 0) own[0] = 1;                    /* what is expanded is the batch */
+  if (with == IDS && rank > 1) memcpy(own, dims + rank - 2, 2 * sizeof *own); /* rows that are looked up; the rest is not in the file */
+  give_dims(r, p, with == DTYPE ? MP_FLOAT : v->dtype, with == IDS && rank > 1 ? 2 : rank, own);
+}
+
+static void emit_folded(fx_rec *r, const fx_group *g, fx_param *p, const char *stem, int32_t value, int rank, const int64_t *dims, int32_t out) {
+  const mp_value *v = &r->g->values[value];
+  const char *op = mp_format(r->a, "aten::%s", stem);
+  second with = ALONE;
+  for (size_t i = 0; i < sizeof folded / sizeof *folded; i++)
+    if (!strcmp(folded[i].stem, stem)) {
+      op = folded[i].op;
+      with = folded[i].with;
+    }
+  guess_size(r, p, v, with, !strcmp(stem, "expand"), rank, dims);
+  mp_arg args[] = {mp_arg_var(p->var), mp_arg_none()};
+  int64_t perm[MP_RANK];
+  for (int i = 0; i < rank; i++) perm[i] = rank - 1 - i;
+  if (with == SIZE) args[1] = mp_arg_ints(r->a, dims, (uint32_t)rank);
+  else if (with == TURN) args[1] = mp_arg_ints(r->a, perm, (uint32_t)rank);
+  else if (with == DTYPE) args[1] = mp_arg_dtype(v->dtype);
+  else if (with == UNIT) args[1] = mp_arg_float(1);
+  else if (with == IDS) /* constant ids live on the device */
+    args[1] = mp_arg_var(mp_builder_var(r->b, MP_ROLE_CONSTANT, mp_format(r->a, "%s.ids", v->name), MP_INT64, rank ? rank - 1 : 0, dims, -1));
+  fx_emit(r, g, op, args, with == ALONE ? 1 : 2, fx_module(r, g), &out, 1, false);
+}
+
 /* A constant value: a parameter's, else an operation on a parameter that was done at export, else made anew in every forward pass. */
 static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int32_t value) {
   if (r->var_of_value[value] >= 0) return r->var_of_value[value];
@@ -177,45 +232,10 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
   }
   int32_t out = fx_result_dims(r, name, v->dtype, rank, dims);
   fx_param *p = is_factory(stem) ? NULL : forgotten(r, g, !strcmp(stem, "embedding"));
-  if (p && !strcmp(stem, "select")) { /* w[0], w[1]: rows of one parameter, as many as are read */
-    mp_var *w = mp_builder_at(r->b, p->var);
-    if (!p->selects++) {
-      int64_t rows[MP_RANK] = {0};
-      memcpy(rows + 1, dims, (size_t)(rank < MP_RANK ? rank : MP_RANK - 1) * sizeof *dims);
-      give_dims(r, p, v->dtype, rank < MP_RANK ? rank + 1 : MP_RANK, rows);
-    }
-    w->dims[0] = p->selects;
-    if (!p->used) fx_note(r, &r->guessed, p->spec->target);
-    p->used = true;
-    mp_arg args[] = {mp_arg_var(p->var), mp_arg_int(0), mp_arg_int(p->selects - 1)};
-    fx_emit(r, g, "aten::select", args, 3, fx_module(r, g), &out, 1, false);
-  } else if (p) {
-    p->used = true;
-    if (!p->known) {
-      bool turned = FX_ONE_OF(stem, "t", "transpose", "permute") && rank == 2;
-      int64_t own[MP_RANK];
-      for (int i = 0; i < rank; i++) own[i] = dims[turned ? rank - 1 - i : i];
-      if (!strcmp(stem, "expand") && rank > 0) own[0] = 1; /* what is expanded is the batch */
-      give_dims(r, p, !strcmp(stem, "_to_copy") ? MP_FLOAT : v->dtype, rank, own);
-      fx_note(r, &r->guessed, p->spec->target);
-    }
-    mp_arg args[] = {mp_arg_var(p->var), mp_arg_ints(r->a, dims, (uint32_t)rank)};
-    if (!strcmp(stem, "embedding")) { /* of constant ids, which live on the device */
-      args[1] = mp_arg_var(mp_builder_var(r->b, MP_ROLE_CONSTANT, mp_format(r->a, "%s.ids", name), MP_INT64, rank - 1, dims, -1));
-      int64_t table[2] = {rank > 1 ? dims[rank - 2] : 1, dims[rank - 1]}; /* rows that are looked up; the rest is not in the file */
-      give_dims(r, p, v->dtype, 2, table);
-    }
-    bool sized = FX_ONE_OF(stem, "expand", "view", "reshape");
-    if (FX_ONE_OF(stem, "t", "transpose", "permute")) {
-      int64_t perm[MP_RANK];
-      for (int i = 0; i < rank; i++) perm[i] = rank - 1 - i;
-      args[1] = mp_arg_ints(r->a, perm, (uint32_t)rank);
-      fx_emit(r, g, "aten::permute", args, 2, fx_module(r, g), &out, 1, false);
-    } else if (!strcmp(stem, "_to_copy")) {
-      args[1] = mp_arg_dtype(v->dtype);
-      fx_emit(r, g, "aten::_to_copy", args, 2, fx_module(r, g), &out, 1, false);
-    } else fx_emit(r, g, mp_format(r->a, "aten::%s", stem), args, sized || !strcmp(stem, "embedding") ? 2 : 1, fx_module(r, g), &out, 1, false);
-  } else emit_factory(r, g, stem, v->dtype, rank, dims, out);
+  if (p) p->used = true;
+  if (!p) emit_factory(r, g, stem, v->dtype, rank, dims, out);
+  else if (!strcmp(stem, "select")) emit_row(r, g, p, v, rank, dims, out);
+  else emit_folded(r, g, p, stem, value, rank, dims, out);
   r->var_of_value[value] = out;
   return out;
 }

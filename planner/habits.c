@@ -83,9 +83,10 @@ static void find_in_place(mp_rec *r, const uint32_t *reads) {
     mp_call *call = mp_builder_call_at(r->b, c);
     bool activation = false;
     for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) activation |= activations_too && is(call, activations[i]);
-    const char *type = call->module < 0 ? NULL : mp_builder_instance(r->b, call->module)->type; /* known: F.relu in a forward is no module */
-    if (type && activation && !strstr(type, ".activation.")) activation = false;
+    const char *type = call->module < 0 ? NULL : mp_builder_instance(r->b, call->module)->type; /* known: F.relu of a linear layer is out of place */
     int32_t x = operand(call, 0), y = operand(call, 1);
+    bool normed = starts(maker(r, x), "aten::conv") || is(maker(r, x), "aten::batch_norm") || starts(maker(r, x), "aten::_native_batch_norm");
+    if (type && activation && !normed && !strstr(type, ".activation.")) activation = false;
     if (x < 0 || call->no_grad || !fresh(r, reads, x)) continue;
     bool residual = adds && is(call, "aten::add") && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
                     mp_builder_at(r->b, y)->role == MP_ROLE_RESULT;
