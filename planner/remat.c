@@ -61,7 +61,7 @@ static uint32_t *base_nodes(mp_arena *a, const rgraph *g) {
 }
 
 /* under a second for what can be done in it; instances whose gap is rarely closed get more. The first schedule may take `grace` times that. */
-static double default_limit(uint32_t n) { return n < 800 || n > 5000 ? 0.5 : 2.5; }
+static double default_limit(uint32_t n) { return n < 800 || n > 5000 ? 0.5 : 2; }
 static double grace(uint32_t n) { return n < 800 ? 1.6 : n > 5000 ? 10 : 1.4; }
 
 typedef struct hunt {
