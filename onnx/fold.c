@@ -115,6 +115,13 @@ int mp_fold_list(mp_infer *c, const char *attr, int i, mp_int *at, int max) {
   return (int)n;
 }
 
+void mp_fold_dims(mp_infer *c, int i, mp_shape *s) {
+  s->rank = mp_fold_list(c, NULL, i, s->dims, MP_MAX_RANK);
+  bool open = s->rank < 0;
+  for (int k = 0; k < s->rank; k++) open |= mp_int_is_unknown(s->dims[k]);
+  if (open) mp_infer_depends(c, i, "the contents");
+}
+
 static bool has_contents(const mp_infer *c, int i) {
   uint32_t n;
   return mp_infer_ints(c, i, &n) || mp_infer_floats(c, i, &n);

@@ -28,6 +28,8 @@ void mp_fold_pick(mp_infer *c, int o, int i, const int64_t *from, uint32_t n);
 /* The integers of attribute `attr` (may be NULL) or else of input i, as they stand: symbolic or unknown singly. Their count, -1 where that is not known or
  * exceeds max; also where neither is there. */
 int mp_fold_list(mp_infer *c, const char *attr, int i, mp_int *at, int max);
+/* the dims that input i writes out; rank -1 where even their count is not known */
+void mp_fold_dims(mp_infer *c, int i, mp_shape *s);
 /* for every element of shape r (of numbers), row-major, the offset start + sum of index * stride */
 void mp_fold_walk(const mp_shape *r, const int64_t *strides, int64_t start, uint32_t n, int64_t *from);
 /* strides of shape a read under broadcasting to shape r, both of numbers: 0 along axes that a repeats */

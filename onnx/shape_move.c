@@ -7,14 +7,6 @@
 #include "onnx/fold.h"
 #include "onnx/shape_tools.h"
 
-/* the dims that input i writes out; rank -1 where even their count is not known */
-static void shape_from_input(mp_infer *c, int i, mp_shape *s) {
-  s->rank = mp_fold_list(c, NULL, i, s->dims, MP_MAX_RANK);
-  bool open = s->rank < 0;
-  for (int k = 0; k < s->rank; k++) open |= mp_int_is_unknown(s->dims[k]);
-  if (open) mp_infer_depends(c, i, "the contents");
-}
-
 static void rule_shape(mp_infer *c) {
   mp_infer_no_cost(c);
   mp_shape s;
@@ -62,6 +54,7 @@ static mp_int open_dim(mp_infer *c, const mp_shape *in, const mp_shape *out, int
 /* An exporter that traced a size as a number (nn.MultiheadAttention's key length) froze it into the target. Where one axis is off, and the operand's own size there
  * makes the elements fit, that size is meant: a warning. */
 static bool thaw(mp_infer *c, const mp_shape *in, mp_shape *out, int64_t have) {
+  if (!have) return false; /* an empty tensor fits any axis that is 0 */
   for (int i = 0; i < in->rank && i < out->rank; i++) {
     if (!mp_int_is_number(in->dims[i]) || mp_sym_equal(in->dims[i], out->dims[i])) continue;
     mp_int was = out->dims[i];
@@ -341,8 +334,14 @@ static void rule_split(mp_infer *c) {
   mp_int dim = s.dims[axis], count = mp_int_of(outs);
   bool given = mp_infer_has_attr(c, "split") || mp_infer_has(c, 1), uneven = mp_infer_has_attr(c, "num_outputs");
   int n = given ? mp_fold_list(c, "split", 1, sizes, MAX_PARTS) : -1;
-  if (given && n >= 0 && n < outs) {
-    mp_infer_bad(c, "%d sizes for %d outputs", n, outs);
+  mp_int sum = mp_int_of(0);
+  for (int o = 0; o < n; o++) sum = mp_sym_add(c, sum, sizes[o]);
+  if (given && n >= 0 && (n != outs || (mp_int_is_number(sum) && mp_int_is_number(dim) && sum.n != dim.n))) {
+    mp_infer_bad(c, "%d sizes of %s in all for %d outputs of %s", n, mp_int_text(mp_infer_arena(c), sum), outs, mp_int_text(mp_infer_arena(c), dim));
+    return;
+  }
+  if (uneven && mp_infer_int(c, "num_outputs", outs) != outs) {
+    mp_infer_bad(c, "num_outputs is %lld, the node has %d", (long long)mp_infer_int(c, "num_outputs", outs), outs);
     return;
   }
   mp_int each = uneven ? mp_sym_ceil_div(c, dim, count) : mp_sym_div(c, dim, count);
@@ -367,7 +366,7 @@ static void rule_expand(mp_infer *c) {
   uint32_t n, have;
   int64_t strides[MP_MAX_RANK], from[MP_MAX_CONTENTS];
   mp_infer_shape(c, 0, &s);
-  shape_from_input(c, 1, &want);
+  mp_fold_dims(c, 1, &want);
   if (!mp_shape_broadcast(c, &s, &want, &r)) return;
   mp_infer_set(c, 0, mp_infer_dtype(c, 0), &r);
   if ((!mp_infer_ints(c, 0, &have) && !mp_infer_floats(c, 0, &have)) || !mp_fold_count(&r, &n) || s.rank > r.rank) return;
@@ -498,7 +497,7 @@ static void rule_constant_of_shape(mp_infer *c) {
   const mp_tensor *t = mp_infer_attr_tensor(c, "value");
   mp_int ints[MP_MAX_CONTENTS];
   double floats[64];
-  shape_from_input(c, 0, &s);
+  mp_fold_dims(c, 0, &s);
   mp_infer_set(c, 0, t ? t->dtype : MP_FLOAT, &s);
   if (!mp_fold_count(&s, &n)) return;
   for (uint32_t i = 0; i < n; i++) ints[i] = t && t->ints && t->contents ? t->ints[0] : mp_int_of(0);
@@ -526,73 +525,10 @@ static void rule_same(mp_infer *c) {
   mp_infer_same(c, 0, 0);
 }
 
-/* ---- images ---- */
-
-static void rule_depth_to_space(mp_infer *c) {
-  mp_infer_no_cost(c);
-  int64_t b = mp_infer_int(c, "blocksize", 0);
-  mp_int d[4], block = mp_int_of(b);
-  if (b <= 0 || b > 1 << 15 || (mp_infer_rank(c, 0) >= 0 && mp_infer_rank(c, 0) != 4)) {
-    mp_infer_bad(c, "blocksize %lld on a tensor of rank %d", (long long)b, mp_infer_rank(c, 0));
-    return;
-  }
-  bool deeper = strcmp(mp_infer_node(c)->type, "SpaceToDepth") == 0;
-  for (int i = 0; i < 4; i++) d[i] = mp_infer_dim(c, 0, i);
-  d[1] = deeper ? mp_sym_mul(c, d[1], mp_int_of(b * b)) : mp_sym_div(c, d[1], mp_int_of(b * b));
-  for (int i = 2; i < 4; i++) d[i] = deeper ? mp_sym_div(c, d[i], block) : mp_sym_mul(c, d[i], block);
-  mp_infer_set_dims(c, 0, mp_infer_dtype(c, 0), 4, d);
-}
-
-static void rule_center_crop_pad(mp_infer *c) {
-  mp_infer_no_cost(c);
-  mp_shape s;
-  mp_int want[MP_MAX_RANK], axes[MP_MAX_RANK];
-  mp_infer_shape(c, 0, &s);
-  int n = mp_fold_list(c, NULL, 1, want, MP_MAX_RANK), k = mp_infer_has_attr(c, "axes") ? mp_fold_list(c, "axes", -1, axes, MP_MAX_RANK) : n;
-  if (n != k || n < 0 || s.rank < 0) {
-    mp_infer_set(c, 0, mp_infer_dtype(c, 0), NULL);
-    return;
-  }
-  for (int i = 0; i < k; i++) {
-    int64_t axis = mp_infer_has_attr(c, "axes") ? axes[i].n : i;
-    if (!mp_axis(c, &axis, s.rank)) return;
-    s.dims[axis] = want[i];
-    if (mp_int_is_unknown(want[i])) mp_infer_depends(c, 1, "the contents");
-  }
-  mp_infer_set(c, 0, mp_infer_dtype(c, 0), &s);
-}
-
-static void rule_col2im(mp_infer *c) {
-  mp_shape image, block, r = {.rank = 2};
-  shape_from_input(c, 1, &image);
-  shape_from_input(c, 2, &block);
-  r.dims[0] = mp_infer_dim(c, 0, 0);
-  r.dims[1] = mp_sym_div(c, mp_infer_dim(c, 0, 1), mp_elements(c, &block));
-  for (int i = 0; i < image.rank; i++) mp_shape_append(&r, image.dims[i]);
-  if (image.rank < 0) r.rank = -1;
-  mp_infer_set(c, 0, mp_infer_dtype(c, 0), &r);
-}
-
-static void rule_affine_grid(mp_infer *c) {
-  mp_shape size;
-  shape_from_input(c, 1, &size); /* n, c, [d,] h, w */
-  if (size.rank >= 0 && size.rank != 4 && size.rank != 5) {
-    mp_infer_bad(c, "size has %d entries, expected 4 or 5", size.rank);
-    return;
-  }
-  for (int i = 1; i + 1 < size.rank; i++) size.dims[i] = size.dims[i + 1];
-  if (size.rank > 0) size.dims[size.rank - 1] = mp_int_of(size.rank - 2);
-  mp_infer_set(c, 0, mp_infer_dtype(c, 0), &size);
-}
-
 static const mp_op rows[] = {
-  {"", "AffineGrid", 20, rule_affine_grid},
-  {"", "CenterCropPad", 18, rule_center_crop_pad},
-  {"", "Col2Im", 18, rule_col2im},
   {"", "Concat", 1, rule_concat},
   {"", "Constant", 1, rule_constant},
   {"", "ConstantOfShape", 9, rule_constant_of_shape},
-  {"", "DepthToSpace", 1, rule_depth_to_space},
   {"", "Expand", 8, rule_expand},
   {"", "EyeLike", 9, rule_eye_like},
   {"", "Flatten", 1, rule_flatten},
@@ -608,7 +544,6 @@ static const mp_op rows[] = {
   {"", "Shape", 1, rule_shape},
   {"", "Shape", 15, rule_shape},
   {"", "Size", 1, rule_size},
-  {"", "SpaceToDepth", 1, rule_depth_to_space},
   {"", "Split", 1, rule_split},
   {"", "Split", 13, rule_split},
   {"", "Split", 18, rule_split},

@@ -1,4 +1,4 @@
-/* Resize and its ancestor Upsample: dims by scales, floor(dim * scale) in float32 as the runtimes compute it, or by sizes, with or without the aspect ratio. */
+/* Images. Resize and its ancestor Upsample: dims by scales, floor(dim * scale) in float32 as the runtimes compute it, or by sizes, with or without the aspect ratio. */
 #include <math.h>
 
 #include "onnx/fold.h"
@@ -125,7 +125,71 @@ static void rule_upsample(mp_infer *c) {
   mp_infer_set(c, 0, mp_infer_dtype(c, 0), &s);
 }
 
+/* ---- blocks, crops, grids ---- */
+
+static void rule_depth_to_space(mp_infer *c) {
+  mp_infer_no_cost(c);
+  int64_t b = mp_infer_int(c, "blocksize", 0);
+  mp_int d[4], block = mp_int_of(b);
+  if (b <= 0 || b > 1 << 15 || (mp_infer_rank(c, 0) >= 0 && mp_infer_rank(c, 0) != 4)) {
+    mp_infer_bad(c, "blocksize %lld on a tensor of rank %d", (long long)b, mp_infer_rank(c, 0));
+    return;
+  }
+  bool deeper = strcmp(mp_infer_node(c)->type, "SpaceToDepth") == 0;
+  for (int i = 0; i < 4; i++) d[i] = mp_infer_dim(c, 0, i);
+  d[1] = deeper ? mp_sym_mul(c, d[1], mp_int_of(b * b)) : mp_sym_div(c, d[1], mp_int_of(b * b));
+  for (int i = 2; i < 4; i++) d[i] = deeper ? mp_sym_div(c, d[i], block) : mp_sym_mul(c, d[i], block);
+  mp_infer_set_dims(c, 0, mp_infer_dtype(c, 0), 4, d);
+}
+
+static void rule_center_crop_pad(mp_infer *c) {
+  mp_infer_no_cost(c);
+  mp_shape s;
+  mp_int want[MP_MAX_RANK], axes[MP_MAX_RANK];
+  mp_infer_shape(c, 0, &s);
+  int n = mp_fold_list(c, NULL, 1, want, MP_MAX_RANK), k = mp_infer_has_attr(c, "axes") ? mp_fold_list(c, "axes", -1, axes, MP_MAX_RANK) : n;
+  if (n != k || n < 0 || s.rank < 0) {
+    mp_infer_set(c, 0, mp_infer_dtype(c, 0), NULL);
+    return;
+  }
+  for (int i = 0; i < k; i++) {
+    int64_t axis = mp_infer_has_attr(c, "axes") ? axes[i].n : i;
+    if (!mp_axis(c, &axis, s.rank)) return;
+    s.dims[axis] = want[i];
+    if (mp_int_is_unknown(want[i])) mp_infer_depends(c, 1, "the contents");
+  }
+  mp_infer_set(c, 0, mp_infer_dtype(c, 0), &s);
+}
+
+static void rule_col2im(mp_infer *c) {
+  mp_shape image, block, r = {.rank = 2};
+  mp_fold_dims(c, 1, &image);
+  mp_fold_dims(c, 2, &block);
+  r.dims[0] = mp_infer_dim(c, 0, 0);
+  r.dims[1] = mp_sym_div(c, mp_infer_dim(c, 0, 1), mp_elements(c, &block));
+  for (int i = 0; i < image.rank; i++) mp_shape_append(&r, image.dims[i]);
+  if (image.rank < 0) r.rank = -1;
+  mp_infer_set(c, 0, mp_infer_dtype(c, 0), &r);
+}
+
+static void rule_affine_grid(mp_infer *c) {
+  mp_shape size;
+  mp_fold_dims(c, 1, &size); /* n, c, [d,] h, w */
+  if (size.rank >= 0 && size.rank != 4 && size.rank != 5) {
+    mp_infer_bad(c, "size has %d entries, expected 4 or 5", size.rank);
+    return;
+  }
+  for (int i = 1; i + 1 < size.rank; i++) size.dims[i] = size.dims[i + 1];
+  if (size.rank > 0) size.dims[size.rank - 1] = mp_int_of(size.rank - 2);
+  mp_infer_set(c, 0, mp_infer_dtype(c, 0), &size);
+}
+
 static const mp_op rows[] = {
+  {"", "AffineGrid", 20, rule_affine_grid},
+  {"", "CenterCropPad", 18, rule_center_crop_pad},
+  {"", "Col2Im", 18, rule_col2im},
+  {"", "DepthToSpace", 1, rule_depth_to_space},
+  {"", "SpaceToDepth", 1, rule_depth_to_space},
   {"", "Resize", 10, rule_resize},
   {"", "Resize", 11, rule_resize},
   {"", "Upsample", 1, rule_upsample},
