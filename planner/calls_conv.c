@@ -123,14 +123,14 @@ static void f_convolution(mp_em *e) { /* (x, weight, bias, stride, padding, dila
 }
 
 static const mp_call_row rows[] = {
-    {"aten::conv1d", f_conv, MP_CAST_NONE, "keeps its input; uneven padding: the padded copy"},
-    {"aten::conv2d", f_conv, MP_CAST_NONE, "keeps its input; uneven padding: the padded copy"},
-    {"aten::conv3d", f_conv, MP_CAST_NONE, "keeps its input; uneven padding: the padded copy"},
-    {"aten::conv_transpose1d", f_conv_transpose, MP_CAST_NONE, "keeps its input"},
-    {"aten::conv_transpose2d", f_conv_transpose, MP_CAST_NONE, "keeps its input"},
-    {"aten::conv_transpose3d", f_conv_transpose, MP_CAST_NONE, "keeps its input"},
-    {"aten::convolution", f_convolution, MP_CAST_NONE, "keeps its input"},
-    {"aten::_convolution", f_convolution, MP_CAST_NONE, "keeps its input"},
-    {"aten::cudnn_convolution", f_convolution, MP_CAST_NONE, "keeps its input"},
+    {"aten::conv1d", f_conv, MP_CAST_NONE, "under autocast in half; keeps its input; uneven padding: the padded copy"},
+    {"aten::conv2d", f_conv, MP_CAST_NONE, "under autocast in half; keeps its input; uneven padding: the padded copy"},
+    {"aten::conv3d", f_conv, MP_CAST_NONE, "under autocast in half; keeps its input; uneven padding: the padded copy"},
+    {"aten::conv_transpose1d", f_conv_transpose, MP_CAST_NONE, "under autocast in half; keeps its input"},
+    {"aten::conv_transpose2d", f_conv_transpose, MP_CAST_NONE, "under autocast in half; keeps its input"},
+    {"aten::conv_transpose3d", f_conv_transpose, MP_CAST_NONE, "under autocast in half; keeps its input"},
+    {"aten::convolution", f_convolution, MP_CAST_NONE, "under autocast in half; keeps its input"},
+    {"aten::_convolution", f_convolution, MP_CAST_NONE, "under autocast in half; keeps its input"},
+    {"aten::cudnn_convolution", f_convolution, MP_CAST_NONE, "under autocast in half; keeps its input"},
 };
 const mp_call_table mp_calls_conv = {rows, MP_COUNT(rows)};

@@ -64,6 +64,29 @@ static void in_place_relu_shares_its_storage_and_silu_needs_a_copy(void **state)
   mp_arena_free(a);
 }
 
+static void backward_runs_the_formula_of_each_call(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  uint64_t ends = 4 + 4; /* the loss and its gradient, which sum's backward only expands */
+  assert_int_equal(test_program_run(a, HEAD "call relu y a\n" TAIL, "fp32").backward, ends + 128 + 128);
+  assert_int_equal(test_program_run(a, HEAD "call silu y a\n" TAIL, "fp32").backward, ends + 128 + 6 * 128);
+  /* a sum over a dimension hands back a view, a mean a tensor (and sin then its cosine and its product) */
+  assert_int_equal(test_program_run(a, HEAD "call sin b a\ncall sum y b [1]\n" TAIL, "fp32").backward, ends + 128 + 2 * 128);
+  assert_int_equal(test_program_run(a, HEAD "call sin b a\ncall mean y b [1]\n" TAIL, "fp32").backward, ends + 128 + 3 * 128);
+  mp_arena_free(a);
+}
+
+static void a_gradient_is_reduced_before_the_next_is_cast(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  /* h is half (64), w fp32: both products of the backward are fp32 (128 each); w's is summed to 32 bytes and goes before h's is cast to half (64) */
+  const char *text = HEAD "p v float32 8 8\np w float32 8\ncall linear h a v none\ncall mul y w h\n" TAIL;
+  uint64_t kept = 64 + 128 /* halves of a and v */ + 64 /* h */, at_products = 2 * 128, later = 128 + 32 + 64;
+  assert_true(later < at_products);
+  assert_int_equal(test_program_run(a, text, "amp-bf16").backward, 4 + 4 + kept + at_products + 32);
+  mp_arena_free(a);
+}
+
 static void choices_keep_their_condition(void **state) {
   (void)state;
   assert_int_equal(kept("call where y m a x\n", "fp32"), 32);
@@ -109,6 +132,8 @@ int main(void) {
       cmocka_unit_test(products_keep_what_the_other_gradient_needs),
       cmocka_unit_test(dropout_keeps_a_bool_mask_and_in_place_noise),
       cmocka_unit_test(in_place_relu_shares_its_storage_and_silu_needs_a_copy),
+      cmocka_unit_test(backward_runs_the_formula_of_each_call),
+      cmocka_unit_test(a_gradient_is_reduced_before_the_next_is_cast),
       cmocka_unit_test(choices_keep_their_condition),
       cmocka_unit_test(autocast_runs_powers_in_fp32),
       cmocka_unit_test(a_call_without_a_row_keeps_its_operands_and_is_named),
