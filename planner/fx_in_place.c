@@ -8,6 +8,9 @@
 static bool says_in_place(const mp_fx_call *c, const char *source) {
   if (!source) return false;
   const char *op = strstr(c->op, "::");
+  if (strstr(source, "inplace=True"))
+    return FX_ONE_OF(c->op, "aten::relu", "aten::hardtanh", "aten::leaky_relu", "aten::elu", "aten::silu", "aten::hardswish", "aten::hardsigmoid", "aten::selu",
+                     "aten::celu", "aten::mish", "aten::clamp");
   static const struct {
     const char *op, *sign;
   } signs[] = {{"add", "+="}, {"sub", "-="}, {"mul", "*="}, {"div", "/="}, {"bitwise_and", "&="}, {"bitwise_or", "|="}};

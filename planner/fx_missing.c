@@ -470,6 +470,7 @@ static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const cha
     args[1] = mp_dtype_is_float(v.dtype) ? mp_arg_float(unit) : mp_arg_int(unit);
     return emit_unary(r, g, mp_format(r->a, "aten::%s", stem), name, args, 2, x);
   }
+  if (v.role == MP_ROLE_INPUT) return x; /* its placeholder has another name */
   mp_builder_warn(r->b, "%s: '%s' was removed from the file and is taken for its operand (%s)", g->call->name, name, v.name);
   return x;
 }

@@ -167,8 +167,38 @@ uint32_t mp_fx_strings(mp_arena *a, const char *text, const char **out, uint32_t
   return l.n;
 }
 
+/* name='p_w' after `key` and before `end`, NULL where it is None */
+static const char *repr_field(mp_arena *a, const char *text, const char *end, const char *key) {
+  const char *at = strstr(text, key);
+  if (!at || at >= end) return NULL;
+  at += strlen(key);
+  const char *close = strchr(at, '\'');
+  return close && close < end ? mp_strndup(a, at, (size_t)(close - at)) : NULL;
+}
+
+/* Before torch 2.9 the signature is Python's repr: InputSpec(kind=<InputKind.PARAMETER: 2>, arg=TensorArgument(name='p_w'), target='w', persistent=None) */
+static uint32_t signature_from_repr(mp_arena *a, const char *text, mp_fx_spec **out) {
+  static const char input[] = "InputSpec(kind=<InputKind.", output[] = "OutputSpec(kind=<OutputKind.";
+  MP_VEC(mp_fx_spec) v = {0};
+  for (const char *p = strstr(text, "Spec(kind=<"); p;) {
+    bool is_output = p - text >= 6 && !strncmp(p - 6, output, 10);
+    const char *kind = p + (is_output ? sizeof output - 7 : sizeof input - 6), *next = strstr(p + 1, "Spec(kind=<");
+    const char *end = next ? next : text + strlen(text), *name = repr_field(a, p, end, "name='");
+    if (name)
+      *mp_push(a, &v) = (mp_fx_spec){.name = name,
+                                     .kind = mp_strndup(a, kind, strcspn(kind, ":>")),
+                                     .target = repr_field(a, p, end, "target='"),
+                                     .is_output = is_output,
+                                     .persistent = !(strstr(p, "persistent=False") && strstr(p, "persistent=False") < end)};
+    p = next;
+  }
+  *out = v.at;
+  return (uint32_t)v.n;
+}
+
 uint32_t mp_fx_signature(mp_arena *a, const char *text, mp_fx_spec **out) {
   MP_VEC(mp_fx_spec) v = {0};
+  if (strstr(text, "ExportGraphSignature(")) return signature_from_repr(a, text, out);
   bool outputs = false;
   for (reader r = {.arena = a, .p = text}; *r.p;) {
     const char *line = r.p, *end = strchr(line, '\n');

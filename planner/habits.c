@@ -86,7 +86,7 @@ static void find_in_place(mp_rec *r, const uint32_t *reads) {
     const char *type = call->module < 0 ? NULL : mp_builder_instance(r->b, call->module)->type; /* known: F.relu of a linear layer is out of place */
     int32_t x = operand(call, 0), y = operand(call, 1);
     bool normed = starts(maker(r, x), "aten::conv") || is(maker(r, x), "aten::batch_norm") || starts(maker(r, x), "aten::_native_batch_norm");
-    if (type && activation && !normed && !strstr(type, ".activation.")) activation = false;
+    if (type && activation && !strstr(type, ".activation.") && (!normed || call->source)) activation = false; /* with the source line, it says inplace=True */
     if (x < 0 || call->no_grad || !fresh(r, reads, x)) continue;
     bool residual = adds && is(call, "aten::add") && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
                     mp_builder_at(r->b, y)->role == MP_ROLE_RESULT;

@@ -410,6 +410,31 @@ static void add_placeholder(fx_rec *r, const mp_fx_spec *s) {
   fx_set(r, s->name, var);
 }
 
+/* p_fc_weight is fc.weight: dots are written as '_', letters in lower case */
+static bool same_placeholder(const char *mangled, const char *target) {
+  for (; *mangled && *target; mangled++, target++) {
+    char c = *target == '.' ? '_' : *target >= 'A' && *target <= 'Z' ? (char)(*target - 'A' + 'a') : *target;
+    if (*mangled != c) return false;
+  }
+  return !*mangled && !*target;
+}
+
+/* A file that was saved anew may have lost the signature. The names of placeholders still tell parameters (p_), buffers (b_) and constants (c_). */
+static uint32_t signature_from_names(fx_rec *r, mp_fx_spec **out) {
+  MP_VEC(mp_fx_spec) v = {0};
+  for (uint32_t i = 0; i < mp_names_count(r->names); i++) {
+    const char *name = mp_names_text(r->names, i);
+    const char *kind = !strncmp(name, "p_", 2) ? "PARAMETER" : !strncmp(name, "b_", 2) ? "BUFFER" : !strncmp(name, "c_", 2) ? "CONSTANT_TENSOR" : NULL;
+    if (!kind) continue;
+    mp_fx_spec spec = {.name = name, .kind = kind, .target = name + 2, .persistent = true};
+    for (uint32_t k = 0; k < r->g->value_count; k++)
+      if (r->g->values[k].kind == MP_VALUE_INITIALIZER && same_placeholder(name + 2, r->g->values[k].name)) spec.target = r->g->values[k].name;
+    *mp_push(r->a, &v) = spec;
+  }
+  *out = v.at;
+  return (uint32_t)v.n;
+}
+
 /* Graph inputs in order; the k-th user input of the signature is the k-th of them unless one has its name. */
 static void add_inputs(fx_rec *r, const mp_fx_spec *specs, uint32_t spec_count, int32_t *inputs) {
   for (uint32_t i = 0; i < r->g->input_count; i++) {
@@ -603,7 +628,7 @@ const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g) {
   r.b = mp_builder_new(a, g);
   mp_fx_spec *specs = NULL;
   const char *signature = mp_graph_meta(g, "pkg.torch.export.ExportedProgram.graph_signature");
-  uint32_t spec_count = signature ? mp_fx_signature(a, signature, &specs) : 0;
+  uint32_t spec_count = signature ? mp_fx_signature(a, signature, &specs) : signature_from_names(&r, &specs);
   for (uint32_t i = 0; i < spec_count; i++)
     if (!specs[i].is_output && strcmp(specs[i].kind, "USER_INPUT") != 0) add_placeholder(&r, &specs[i]);
   int32_t *inputs = mp_alloc_array(a, g->input_count, sizeof *inputs), *outputs = mp_alloc_array(a, g->output_count, sizeof *outputs);

@@ -69,6 +69,21 @@ static void the_signature_names_parameters(void **state) {
   assert_null(s[2].target);
   assert_false(s[2].is_output);
   assert_true(s[3].is_output && s[4].is_output);
+  n = mp_fx_signature(a, /* as torch 2.7 and 2.8 write it */
+                      "ExportGraphSignature(input_specs=[InputSpec(kind=<InputKind.PARAMETER: 2>, arg=TensorArgument(name='p_w'), target='fc.weight', persistent=None), "
+                      "InputSpec(kind=<InputKind.BUFFER: 3>, arg=TensorArgument(name='b_m'), target='m', persistent=False), InputSpec(kind=<InputKind.USER_INPUT: 1>, "
+                      "arg=TensorArgument(name='x'), target=None, persistent=None)], output_specs=[OutputSpec(kind=<OutputKind.USER_OUTPUT: 1>, "
+                      "arg=TensorArgument(name='y'), target=None)])",
+                      &s);
+  assert_int_equal(n, 4);
+  assert_string_equal(s[0].name, "p_w");
+  assert_string_equal(s[0].kind, "PARAMETER");
+  assert_string_equal(s[0].target, "fc.weight");
+  assert_false(s[1].persistent);
+  assert_string_equal(s[2].kind, "USER_INPUT");
+  assert_null(s[2].target);
+  assert_true(s[3].is_output && !s[2].is_output);
+  assert_string_equal(s[3].name, "y");
   mp_arena_free(a);
 }
 
