@@ -140,7 +140,13 @@ static void grouped(mp_infer *c, int total_input) {
 }
 
 static void group_query(mp_infer *c) { grouped(c, 6); }
-static void sparse_attention(mp_infer *c) { grouped(c, -1); }
+
+/* which keys a query meets is data, and so is the cost; the cache keeps its capacity */
+static void sparse_attention(mp_infer *c) {
+  grouped(c, -1);
+  mp_infer_no_cost(c);
+}
+
 
 /* tokens of all sequences behind each other: (tokens, hidden), or (tokens, heads, 3, size) */
 static void packed_multi_head(mp_infer *c) {
@@ -297,6 +303,43 @@ static void ngram_hash(mp_infer *c) {
   if (!mp_below(past, 0)) put(c, 1, mp_infer_dtype(c, 0), 2, (mp_int[]){dim_of(c, 0, 2, 0), past});
 }
 
+static void packed_ngram_hash(mp_infer *c) {
+  mp_int past = mp_num(mp_infer_int(c, "max_ngram_size", 1) - 1), batch = mp_add_n(c, dim_of(c, 3, 1, 0), -1);
+  put(c, 0, mp_infer_dtype(c, 0), 2, (mp_int[]){dim_of(c, 0, 1, 0), dim_of(c, 2, 1, 0)});
+  if (mp_below(past, 0) || mp_below(batch, 0)) return;
+  put(c, 1, mp_infer_dtype(c, 0), 2, (mp_int[]){batch, past});
+  put(c, 2, MP_INT32, 2, (mp_int[]){batch, past});
+}
+
+/* query (tokens, q heads, size), key, value (tokens, heads, value size), state (batch, heads, value size, size); or all packed in the query */
+static void gated_delta(mp_infer *c) {
+  mp_int q = dim_of(c, 0, 3, 1), v = dim_of(c, 2, 3, 1);
+  if (!mp_infer_has(c, 2)) q = mp_int_unknown();
+  mp_int size = mp_infer_has(c, 2) ? dim_of(c, 2, 3, 2) : dim_of(c, 6, 4, 2);
+  put(c, 0, mp_infer_dtype(c, 0), 3, (mp_int[]){mp_infer_dim(c, 0, 0), mp_sym_max(c, q, v), size});
+  if (mp_infer_has(c, 6) && mp_infer_wants(c, 1)) mp_infer_same(c, 1, 6);
+}
+
+/* a state in place: output 0 is input 2 */
+static void replay(mp_infer *c) { mp_infer_same(c, 0, 2); }
+
+/* predictions (batch, rows) or (rows); control and context words come back as they are */
+static void prefix_commit(mp_infer *c) {
+  mp_int batch = mp_infer_rank(c, 0) == 1 ? mp_num(1) : dim_of(c, 0, 2, 0);
+  put(c, 0, MP_INT32, 1, &batch);
+  mp_infer_same(c, 1, 3);
+  mp_infer_same(c, 2, 4);
+}
+
+/* for each query the entries that the attention after it may read: as many as the mode keeps */
+static void indexer(mp_infer *c) {
+  bool tokens = !strcmp(mp_infer_string(c, "policy_mode", ""), "qsa");
+  mp_int budget = mp_add_n(c, mp_sym_add(c, attr_dim(c, "token_budget"), attr_dim(c, "compress_ratio")), -1);
+  put(c, 0, MP_INT32, 3, (mp_int[]){dim_of(c, 0, 3, 0), dim_of(c, 0, 3, 1), tokens ? budget : attr_dim(c, "index_topk")});
+  if (mp_infer_has(c, 12)) mp_infer_same(c, 1, 7);
+  else put(c, 1, mp_infer_dtype(c, 0), 3, (mp_int[]){dim_of(c, 0, 3, 0), mp_int_unknown(), dim_of(c, 2, 1, 0)});
+}
+
 #define MS "com.microsoft"
 static const mp_op rows[] = {
   {MS, "Attention", 1, attention},
@@ -343,6 +386,14 @@ static const mp_op rows[] = {
   {MS, "Mamba2Verify", 1, mamba},
   {MS, "EngramGate", 1, engram},
   {MS, "NGramHashMapping", 1, ngram_hash},
+  {MS, "VarlenNGramHashMapping", 1, packed_ngram_hash},
+  {MS, "GatedDeltaNet", 1, gated_delta},
+  {MS, "GatedDeltaNetStateReplay", 1, replay},
+  {MS, "ConvStateReplay", 1, replay},
+  {MS, "SpeculativePrefixCommit", 1, prefix_commit},
+  {MS, "SparseAttentionIndexer", 1, indexer},
+  {MS, "DynamicSparseAttention", 1, sparse_attention},
+  {MS, "SparsePagedAttention", 1, paged_attention},
   {MS, "BranchwiseRMSNorm", 1, mp_rule_same},
   {MS, "GatedAdd", 1, mp_rule_same},
   {MS, "GatedRMSNorm", 1, mp_rule_same},

@@ -222,6 +222,19 @@ static void quantize_bfp(mp_infer *c) {
   for (int o = 1; o < 3; o++) mp_infer_set_dims(c, o, MP_INT64, 1, &rank);
 }
 
+/* bytes, the dims of what they were, the strides */
+static void dequantize_bfp(mp_infer *c) {
+  uint32_t n = 0;
+  const mp_int *dims = mp_infer_ints(c, 1, &n);
+  int64_t t = mp_infer_int(c, "dtype", MP_FLOAT);
+  mp_shape s = {.rank = dims && n <= MP_MAX_RANK ? 0 : -1};
+  for (uint32_t i = 0; i < n && s.rank >= 0; i++) mp_shape_append(&s, dims[i]);
+  if (s.rank < 0) mp_infer_depends(c, 1, "the contents");
+  mp_infer_set(c, 0, t > 0 && t < MP_DTYPES ? (mp_dtype)t : MP_FLOAT, s.rank < 0 ? NULL : &s);
+}
+
+MP_SIGNATURE(gather_packed, "_ . -> .,@K:@output_dtype")
+
 #define MS "com.microsoft"
 static const mp_op rows[] = {
   {MS, "FusedMatMul", 1, fused_matmul},
@@ -265,6 +278,8 @@ static const mp_op rows[] = {
   {MS, "QuantizeWithOrder", 1, with_order},
   {MS, "DequantizeWithOrder", 1, with_order},
   {MS, "QuantizeBFP", 1, quantize_bfp},
+  {MS, "DequantizeBFP", 1, dequantize_bfp},
+  {MS, "GatherPacked", 1, gather_packed},
   {MS, "Inverse", 1, mp_rule_same},
   {MS, "ComplexMul", 1, mp_rule_broadcast},
   {MS, "ComplexMulConj", 1, mp_rule_broadcast},
