@@ -1,8 +1,12 @@
 /* tape -> reserved bytes: PyTorch's CUDA caching allocator for one stream (c10/cuda/CUDACachingAllocator.cpp).
  *
  * Sizes are rounded to 512 B. Up to 1 MiB comes from the small pool (2 MiB segments), up to 10 MiB from 20 MiB segments, more from segments rounded to 2 MiB. Best fit, then lowest
- * address; a block is split when the rest is at least 512 B (small) or more than 1 MiB (large); freed neighbours merge; segments are kept. */
+ * address; a block is split when the rest is at least 512 B (small) or more than 1 MiB (large); freed neighbours merge; segments are kept.
+ *
+ * With expandable_segments:True a pool is one stretch of addresses that is mapped page by page (2 MiB small, 20 MiB large) as its end is needed, so a request need
+ * not find or open a segment of its own size; every rest of 512 B is split off (find_expandable_block, map_block, should_split of the same file). */
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "planner/inside.h"
@@ -13,12 +17,14 @@
 typedef struct block {
   uint64_t size, address;
   int32_t prev, next; /* neighbours in the segment, -1 */
+  int32_t id;         /* storage instance in it */
   bool is_free, small;
 } block;
 
 typedef struct pool { /* free blocks by (size, address) */
   int32_t *at;
   size_t n, cap;
+  int32_t end;        /* expandable: the last mapped block, -1 */
 } pool;
 
 typedef struct allocator {
@@ -77,26 +83,56 @@ static uint64_t segment_size(uint64_t n) {
   return n < 10 * MIB ? 20 * MIB : (n + 2 * MIB - 1) / (2 * MIB) * (2 * MIB);
 }
 
-static int32_t give(allocator *m, uint64_t bytes) {
+/* a segment of its own */
+static int32_t open_segment(allocator *m, uint64_t n, bool small) {
+  uint64_t size = segment_size(n);
+  int32_t b = new_block(m, (block){size, m->next_address, -1, -1, -1, false, small});
+  m->next_address += size + (1 << 30); /* segments never touch */
+  m->reserved += size;
+  return b;
+}
+
+/* more pages at the pool's end, joined to a free block that lies there */
+static int32_t expand(allocator *m, uint64_t n, bool small) {
+  pool *p = &m->pools[small];
+  uint64_t page = small ? 2 * MIB : 20 * MIB, have = 0;
+  int32_t b = p->end;
+  if (b >= 0 && m->blocks.at[b].is_free) {
+    take_out(m, b);
+    have = m->blocks.at[b].size;
+  }
+  uint64_t pages = (n - have + page - 1) / page * page;
+  m->reserved += pages;
+  if (have) {
+    m->blocks.at[b].size += pages;
+    return b;
+  }
+  uint64_t address = b < 0 ? (uint64_t)small << 60 : m->blocks.at[b].address + m->blocks.at[b].size;
+  p->end = new_block(m, (block){pages, address, b, -1, -1, false, small});
+  if (b >= 0) m->blocks.at[b].next = p->end;
+  return p->end;
+}
+
+/* Best fit among the free blocks. The one at the end of an expandable pool counts as large as it can grow, so the next larger one goes before it. */
+static int32_t fitting(const allocator *m, const pool *p, uint64_t n) {
+  size_t i = lower(m, p, n, 0);
+  if (i + 1 < p->n && m->expandable && p->at[i] == p->end) i++;
+  return i < p->n ? p->at[i] : -1;
+}
+
+static int32_t give(allocator *m, uint64_t bytes, int32_t id) {
   uint64_t n = bytes < 512 ? 512 : (bytes + 511) / 512 * 512;
   bool small = n <= MIB;
   pool *p = &m->pools[small];
-  size_t i = lower(m, p, n, 0);
-  int32_t b;
-  if (i < p->n) {
-    b = p->at[i];
-    take_out(m, b);
-  } else {
-    uint64_t size = segment_size(n);
-    b = new_block(m, (block){size, m->next_address, -1, -1, false, small});
-    m->next_address += size + (1 << 30); /* segments never touch */
-    m->reserved += size;
-  }
+  int32_t b = fitting(m, p, n);
+  if (b >= 0) take_out(m, b);
+  else b = m->expandable ? expand(m, n, small) : open_segment(m, n, small);
   block *x = &m->blocks.at[b];
   uint64_t rest = x->size - n;
-  if (small ? rest >= 512 : rest > MIB) {
-    block tail = {rest, x->address + n, b, x->next, true, small};
+  if (small || m->expandable ? rest >= 512 : rest > MIB) {
+    block tail = {rest, x->address + n, b, x->next, -1, true, small};
     int32_t t = new_block(m, tail);
+    if (p->end == b) p->end = t;
     x = &m->blocks.at[b];
     if (x->next >= 0) m->blocks.at[x->next].prev = t;
     x->next = t;
@@ -104,6 +140,7 @@ static int32_t give(allocator *m, uint64_t bytes) {
     insert(m, t);
   }
   x->is_free = false;
+  x->id = id;
   m->allocated += x->size;
   return b;
 }
@@ -113,6 +150,8 @@ static void merge_next(allocator *m, int32_t b) {
   m->blocks.at[b].size += m->blocks.at[n].size;
   m->blocks.at[b].next = m->blocks.at[n].next;
   if (m->blocks.at[n].next >= 0) m->blocks.at[m->blocks.at[n].next].prev = b;
+  pool *p = &m->pools[m->blocks.at[b].small];
+  if (p->end == n) p->end = b;
   *mp_push(m->a, &m->spare) = n;
 }
 
@@ -132,18 +171,55 @@ static void take_back(allocator *m, int32_t b) {
   insert(m, b);
 }
 
-mp_reserved mp_allocator_replay(mp_arena *a, const mp_tape *t, bool expandable_segments) {
-  allocator m = {.a = a, .expandable = expandable_segments};
-  int32_t *where = mp_alloc_array(a, t->instance_count + 1, sizeof *where);
-  mp_reserved r = {0};
-  uint64_t peak = 0;
-  for (uint32_t i = 0; i < t->step_count; i++) {
+/* up to and including one step of the tape */
+static void replay(allocator *m, const mp_tape *t, uint32_t from, uint32_t end, int32_t *where, uint64_t *peak) {
+  for (uint32_t i = from; i < end; i++) {
     const mp_step *s = &t->steps[i];
-    if (s->kind == MP_ALLOC && s->bytes) where[s->id] = give(&m, s->bytes);
-    if (s->kind == MP_FREE && s->bytes) take_back(&m, where[s->id]);
-    if (m.allocated > peak) peak = m.allocated;
+    if (s->kind == MP_ALLOC && s->bytes) where[s->id] = give(m, s->bytes, s->id);
+    if (s->kind == MP_FREE && s->bytes) take_back(m, where[s->id]);
+    if (m->allocated > *peak) *peak = m->allocated;
   }
-  r.reserved = m.reserved;
-  r.fragmentation = m.reserved > peak ? m.reserved - peak : 0;
-  return r;
+}
+
+static allocator *start(mp_arena *a, bool expandable) {
+  allocator *m = mp_alloc(a, sizeof *m);
+  *m = (allocator){.a = a, .expandable = expandable};
+  m->pools[0].end = m->pools[1].end = -1;
+  return m;
+}
+
+mp_reserved mp_allocator_replay(mp_arena *a, const mp_tape *t, bool expandable_segments) {
+  allocator *m = start(a, expandable_segments);
+  int32_t *where = mp_alloc_array(a, t->instance_count + 1, sizeof *where);
+  uint64_t peak = 0;
+  replay(m, t, 0, t->step_count, where, &peak);
+  return (mp_reserved){m->reserved, m->reserved > peak ? m->reserved - peak : 0};
+}
+
+/* ---- where reserved memory lies idle ---- */
+
+static int larger(const void *x, const void *y) {
+  const mp_hole *a = x, *b = y;
+  return a->bytes != b->bytes ? (a->bytes < b->bytes ? 1 : -1) : (a->address > b->address) - (a->address < b->address);
+}
+
+mp_fragments mp_allocator_at(mp_arena *a, const mp_tape *t, bool expandable_segments, uint32_t step) {
+  allocator *m = start(a, expandable_segments);
+  int32_t *where = mp_alloc_array(a, t->instance_count + 1, sizeof *where);
+  uint64_t peak = 0, free_bytes = 0;
+  MP_VEC(mp_hole) holes = {0};
+  replay(m, t, 0, step + 1, where, &peak);
+  mp_fragments f = {.reserved = m->reserved, .held = m->allocated};
+  for (int k = 0; k < 2; k++)
+    for (size_t i = 0; i < m->pools[k].n; i++) {
+      const block *b = &m->blocks.at[m->pools[k].at[i]];
+      int32_t before = b->prev < 0 ? -1 : m->blocks.at[b->prev].id, after = b->next < 0 ? -1 : m->blocks.at[b->next].id;
+      *mp_push(a, &holes) = (mp_hole){b->size, b->address, before, after};
+      free_bytes += b->size;
+    }
+  assert(free_bytes + f.held == f.reserved);
+  if (holes.n) qsort(holes.at, holes.n, sizeof *holes.at, larger);
+  f.holes = holes.at;
+  f.hole_count = (uint32_t)holes.n;
+  return f;
 }

@@ -1,5 +1,6 @@
 /* memplan fit MODEL... --device D[,D...]: does training fit? Exit 0 when everything asked for fits, 1 when something does not. */
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,11 +9,12 @@
 #include "planner/cmd.h"
 #include "planner/cmd_options.h"
 
-enum { TREE = 0x300, TOP };
+enum { TREE = 0x300, TOP, TIMELINE };
 
 typedef struct fit {
   mp_options o;
   mp_fit_view view;
+  const char *timeline; /* file to write, NULL */
   int code;
 } fit;
 
@@ -118,6 +120,16 @@ static void judge(fit *f, const mp_verdict *v, uint32_t n) {
   if (n && !(ranks(&f->o) ? some : every)) f->code = 1;
 }
 
+static void write_timeline(mp_arena *a, const fit *f, const mp_answer *x) {
+  mp_err err;
+  bool csv = !strcmp(f->timeline + strlen(f->timeline) - 4, ".csv");
+  const char *text = mp_or_fail(a, csv ? mp_report_timeline_csv(a, x, &err) : mp_report_timeline_trace(a, x, &err), &err);
+  FILE *to = fopen(f->timeline, "w");
+  bool written = to && fputs(text, to) >= 0;
+  if (to && fclose(to)) written = false;
+  if (!written) mp_fail(a, MP_BAD_INPUT, "--timeline: %s cannot be written: %s", f->timeline, strerror(errno));
+}
+
 static const void *run(mp_arena *a, void *arg) {
   fit *f = arg;
   mp_err err;
@@ -127,6 +139,8 @@ static const void *run(mp_arena *a, void *arg) {
     x[i] = mp_or_fail(a, mp_answer_make(a, q.at[i], &err), &err);
     if (f->o.stages < 2) judge(f, x[i]->verdicts, q.at[i]->device_count);
   }
+  if (f->timeline && (q.n > 1 || f->o.stages > 1)) mp_fail(a, MP_BAD_INPUT, "--timeline writes one model with one set of dims on one device");
+  if (f->timeline) write_timeline(a, f, x[0]);
   const mp_split *s = NULL;
   if (f->o.stages > 1) {
     if (q.n > 1) mp_fail(a, MP_BAD_INPUT, "--devices splits one model with one set of dims at a time");
@@ -141,9 +155,15 @@ static const void *run(mp_arena *a, void *arg) {
   return mp_or_fail(a, mp_report_fit_text(a, x[0], ad, &f->view, &err), &err);
 }
 
+static bool ends_with(const char *s, const char *end) {
+  size_t n = strlen(s), k = strlen(end);
+  return n >= k && !strcmp(s + n - k, end);
+}
+
 static const struct argp_option more[] = {
     {"tree", TREE, 0, 0, "bytes saved and operations by module", 5},
-    {"top", TOP, "N", 0, "the N largest storages at the peak", 5},
+    {"timeline", TIMELINE, "FILE", 0, "write bytes alive after every step: FILE.csv a table, FILE.json a trace for Perfetto and chrome://tracing", 5},
+    {"top", TOP, "N", 0, "the N largest storages and free blocks at the peak", 5},
     {0},
 };
 
@@ -152,6 +172,10 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
   switch (key) {
     case ARGP_KEY_INIT: state->child_inputs[0] = &f->o; break;
     case TREE: f->view.tree = true; break;
+    case TIMELINE:
+      f->timeline = arg;
+      if (!ends_with(arg, ".csv") && !ends_with(arg, ".json")) argp_error(state, "--timeline: '%s' ends neither in .csv nor in .json", arg);
+      break;
     case TOP:
       f->view.top = (uint32_t)strtoul(arg, NULL, 10);
       if (!f->view.top) argp_error(state, "--top: '%s' is not a number from 1 on", arg);

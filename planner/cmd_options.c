@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-  DIM = 0x200, DEVICE, OPTIMIZER, PRECISION, ACCUMULATE, ZERO_GRAD, DEVICES, CHECKPOINT, LOSS, DROPOUT, ATTENTION, FREEZE, LORA, WORKSPACE, INFER, SCALER, CLIP, EMA, JSON, QUIET
+  DIM = 0x200, DEVICE, OPTIMIZER, PRECISION, ACCUMULATE, ZERO_GRAD, DEVICES, CHECKPOINT, LOSS, DROPOUT, ATTENTION, FREEZE, LORA, WORKSPACE, INFER, SCALER, CLIP, EMA, EXPANDABLE, JSON, QUIET
 };
 
 static const struct argp_option options[] = {
@@ -24,6 +24,7 @@ static const struct argp_option options[] = {
     {"grad-scaler", SCALER, 0, 0, "a GradScaler, as fp16 autocast wants", 2},
     {"clip-grad", CLIP, 0, 0, "clip_grad_norm_ before each optimizer step", 2},
     {"ema", EMA, 0, 0, "an exponential moving average of the parameters", 2},
+    {"expandable-segments", EXPANDABLE, 0, 0, "the caching allocator runs with expandable_segments:True", 2},
     {"checkpoint", CHECKPOINT, "WHAT", 0, "recompute: none (default), blocks, module paths, globs, PATH.FIRST..PATH.LAST, or plan.json", 3},
     {"devices", DEVICES, "N", 0, "split the model into N pipeline stages", 3},
     {"workspace", WORKSPACE, "cublas=BYTES,...", 0, "override cublas, cudnn, context", 4},
@@ -125,6 +126,7 @@ static error_t parse_run(int key, char *arg, struct argp_state *state, mp_option
     case SCALER: r->grad_scaler = true; break;
     case CLIP: r->clip_grad = true; break;
     case EMA: r->ema = true; break;
+    case EXPANDABLE: r->expandable_segments = true; break;
     default: return ARGP_ERR_UNKNOWN;
   }
   return 0;

@@ -122,6 +122,7 @@ void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg);
 int32_t fx_var_of_initializer(fx_rec *r, int32_t value); /* of a constant that a bare node reads */
 
 /* fx_whole.c: calls that the exporter wrote out as their parts */
+bool fx_whole_at(uint32_t i, const char **call, const char **ops); /* the i-th row, for `memplan ops`; false past the last */
 void fx_make_whole(fx_rec *r);
 void fx_emit_whole(fx_rec *r, const fx_group *g);
 

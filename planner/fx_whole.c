@@ -99,6 +99,13 @@ static const fx_whole_row rows[] = {
     {"aten::adaptive_avg_pool2d", "index mean", NULL, NULL, adaptive_avg_pool, gathers_windows},
 };
 
+bool fx_whole_at(uint32_t i, const char **call, const char **ops) {
+  if (i >= sizeof rows / sizeof *rows) return false;
+  *call = rows[i].name;
+  *ops = rows[i].ops;
+  return true;
+}
+
 static bool same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
 
 /* is the group the operation that the pattern's word names: "mean|sum", "div?" */

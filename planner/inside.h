@@ -386,5 +386,19 @@ typedef struct mp_reserved {
   uint64_t reserved, fragmentation; /* at the end; reserved - allocated at the peak */
 } mp_reserved;
 mp_reserved mp_allocator_replay(mp_arena *a, const mp_tape *t, bool expandable_segments);
+typedef struct mp_hole { /* a free block */
+  uint64_t bytes, address;
+  int32_t before, after; /* storage instances next to it in its segment; -1: the segment's edge */
+} mp_hole;
+typedef struct mp_fragments {
+  uint64_t reserved, held; /* held: blocks in use, with what could not be split off them */
+  const mp_hole *holes;    /* the largest first; with held they are reserved */
+  uint32_t hole_count;
+} mp_fragments;
+mp_fragments mp_allocator_at(mp_arena *a, const mp_tape *t, bool expandable_segments, uint32_t step); /* after that step */
+
+/* Bytes alive after every step of the tape, by category: see(arg, step, all, by). */
+typedef void mp_timeline_visit(void *arg, uint32_t step, uint64_t now, const uint64_t *by);
+void mp_timeline_walk(mp_arena *a, const mp_tape *t, mp_timeline_visit *see, void *arg);
 
 #endif

@@ -45,6 +45,7 @@ typedef struct mp_run {
   const char *lora_glob;         /* NULL: every linear layer */
   bool infer;                    /* one forward under no_grad */
   bool grad_scaler, clip_grad, ema;
+  bool expandable_segments;      /* the caching allocator runs with expandable_segments:True; only reserved bytes change */
 } mp_run;
 mp_run mp_run_default(void);
 const mp_optimizer *mp_optimizer_find(const char *name); /* NULL: no such row */
@@ -126,6 +127,9 @@ const char *mp_report_program(mp_arena *a, const mp_program *p, mp_err *err);
 
 /* The given devices with their sources, or the whole catalogue where d is NULL. */
 const char *mp_report_devices(mp_arena *a, const mp_device *const *d, size_t n, bool json, mp_err *err);
+
+/* The tables that memplan works from: operators, calls, patterns; or the rows that one of the globs names (n 0: all). */
+const char *mp_report_ops(mp_arena *a, const char *const *globs, uint32_t n, bool json, mp_err *err);
 
 /* ---- verdict: the timeline against what a device really offers ---- */
 typedef enum mp_fits { MP_FITS, MP_TIGHT /* fits, with less to spare than the stated error and cuDNN's range */, MP_FITS_NOT } mp_fits;
@@ -364,6 +368,10 @@ typedef struct mp_fit_view {
   uint32_t top; /* 0: none */
 } mp_fit_view;
 const char *mp_report_fit_text(mp_arena *a, const mp_answer *x, const mp_advice *ad, const mp_fit_view *view, mp_err *err);
+/* What is alive after every step of the tape, by category: a CSV table, or a trace for chrome://tracing and Perfetto (counters by category; iterations, phases and calls
+ * as slices; one step is one microsecond). */
+const char *mp_report_timeline_csv(mp_arena *a, const mp_answer *x, mp_err *err);
+const char *mp_report_timeline_trace(mp_arena *a, const mp_answer *x, mp_err *err);
 /* several dims, several models: one line each, with a mark where it stops fitting */
 const char *mp_report_fit_table(mp_arena *a, const mp_answer *const *answers, uint32_t n, mp_err *err);
 /* the catalogue ranked: the smallest that fits first */

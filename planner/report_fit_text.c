@@ -16,6 +16,25 @@ const char *mp_flops_text(mp_arena *a, uint64_t flops) {
   return f >= 1e15 ? mp_format(a, "%.2f PFLOP", f / 1e15) : f >= 1e12 ? mp_format(a, "%.2f TFLOP", f / 1e12) : f >= 1e9 ? mp_format(a, "%.2f GFLOP", f / 1e9) : mp_format(a, "%.2f MFLOP", f / 1e6);
 }
 
+/* Which free blocks the reserved memory that nothing uses at the peak lies in: in one line, or with `n` a table of the largest and what is beside them. */
+static void fragmentation(mp_arena *a, mp_text *t, const mp_answer *x, uint32_t n) {
+  const mp_peak *p = &x->timeline->peak;
+  mp_fragments f = mp_allocator_at(a, x->tape, x->question->run->expandable_segments, p->step);
+  mp_text_add(a, t, "  Reserved by the caching allocator %s, of which %s is not in use at the peak", mp_size_text(a, p->reserved), mp_size_text(a, p->reserved - p->allocated));
+  for (uint32_t i = 0; i < f.hole_count && i < 3; i++)
+    mp_text_add(a, t, "%s%s", i ? ", " : f.hole_count > 1 ? mp_format(a, ": %u free blocks, the largest ", f.hole_count) : ": one free block of ", mp_size_text(a, f.holes[i].bytes));
+  mp_text_add(a, t, ".\n");
+  if (!n || !f.hole_count) return;
+  const mp_step **made = mp_alloc_array(a, x->tape->instance_count + 1, sizeof *made);
+  for (uint32_t i = 0; i <= p->step && i < x->tape->step_count; i++)
+    if (x->tape->steps[i].kind == MP_ALLOC) made[x->tape->steps[i].id] = &x->tape->steps[i];
+  mp_text_add(a, t, "\n  The largest free blocks at the peak:\n  %12s  %-34s %s\n", "bytes", "after the storage made by", "before");
+  for (uint32_t i = 0; i < f.hole_count && i < n; i++) {
+    const mp_hole *h = &f.holes[i];
+    mp_text_add(a, t, "  %12s  %-34s %s\n", mp_size_text(a, h->bytes), h->before < 0 ? "(the segment's start)" : made[h->before]->op, h->after < 0 ? "(the segment's end)" : made[h->after]->op);
+  }
+}
+
 /* how much of `whole` is `part`, as a bar of `width` cells */
 static const char *bar(mp_arena *a, double part, double whole, int width) {
   int n = whole > 0 ? (int)(part / whole * width + 0.5) : 0;
@@ -38,7 +57,7 @@ static void head(mp_arena *a, mp_text *t, const mp_answer *x) {
   mp_text_add(a, t, "\n\n");
 }
 
-static void breakdown(mp_arena *a, mp_text *t, const mp_answer *x) {
+static void breakdown(mp_arena *a, mp_text *t, const mp_answer *x, uint32_t top) {
   const mp_peak *p = &x->timeline->peak;
   mp_text_add(a, t, "  %-22s %12s\n", "at the peak", "allocated");
   for (int c = 0; c < MP_CATEGORIES; c++) {
@@ -50,6 +69,7 @@ static void breakdown(mp_arena *a, mp_text *t, const mp_answer *x) {
   mp_text_add(a, t, "  The peak is in the %s pass, at %s%s%s.\n", mp_phase_name(p->phase), *p->call ? p->call : "its beginning", *p->module ? " in " : "", p->module);
   mp_text_add(a, t, "  First iteration %s; after the forward pass %s; saved for backward %s.\n", mp_size_text(a, p->first_iteration), mp_size_text(a, x->timeline->after_forward),
               mp_size_text(a, x->timeline->saved_bytes));
+  fragmentation(a, t, x, top);
   mp_text_add(a, t, "  Compute of a step: forward %s, backward %s", mp_flops_text(a, x->timeline->flops_forward), mp_flops_text(a, x->timeline->flops_backward));
   if (x->timeline->flops_recompute) mp_text_add(a, t, ", recomputed %s (+%.1f %%)", mp_flops_text(a, x->timeline->flops_recompute), 100 * mp_overhead(x->timeline));
   mp_text_add(a, t, ".\n\n");
@@ -158,7 +178,7 @@ static const void *make(mp_arena *a, void *arg) {
   const job *j = arg;
   mp_text t = {0};
   head(a, &t, j->x);
-  breakdown(a, &t, j->x);
+  breakdown(a, &t, j->x, j->view->top);
   if (j->view->tree) tree(a, &t, j->x);
   if (j->view->top) top(a, &t, j->x, j->view->top);
   verdicts(a, &t, j->x);

@@ -40,15 +40,39 @@ static void add(mp_arena *a, sums *s, const mp_step *step) {
   }
 }
 
-static void take_peak(const mp_tape *t, mp_peak *p, const sums *s, uint32_t i) {
+void mp_timeline_walk(mp_arena *a, const mp_tape *t, mp_timeline_visit *see, void *arg) {
+  sums s = {.category = mp_alloc(a, t->instance_count + 1)};
+  for (uint32_t i = 0; i < t->step_count; i++) {
+    add(a, &s, &t->steps[i]);
+    see(arg, i, s.now, s.by);
+  }
+}
+
+typedef struct maker {
+  const mp_tape *t;
+  mp_timeline *r;
+  uint8_t last; /* iteration */
+} maker;
+
+static void take_peak(const mp_tape *t, mp_peak *p, uint32_t i, uint64_t now, const uint64_t *by) {
   const mp_step *step = &t->steps[i];
   const mp_program *prog = t->trace->program;
-  p->allocated = s->now;
+  p->allocated = now;
   p->phase = (mp_phase)step->phase;
   p->call = step->op ? step->op : "";
   p->module = step->call >= 0 ? prog->instances[prog->calls[step->call].module].path : "";
   p->step = i;
-  memcpy(p->by, s->by, sizeof p->by);
+  memcpy(p->by, by, sizeof p->by);
+}
+
+static void look(void *arg, uint32_t i, uint64_t now, const uint64_t *by) {
+  maker *m = arg;
+  const mp_step *step = &m->t->steps[i];
+  mp_timeline *r = m->r;
+  if (step->iteration == 0 && now > r->peak.first_iteration) r->peak.first_iteration = now;
+  if (step->iteration != m->last) return;
+  if (step->kind == MP_FORWARD_END) r->after_forward = now;
+  if (step->kind == MP_ITERATION || now > r->peak.allocated) take_peak(m->t, &r->peak, i, now, by);
 }
 
 static void sum_program(const mp_tape *t, mp_timeline *r) {
@@ -79,19 +103,11 @@ static void sum_program(const mp_tape *t, mp_timeline *r) {
 static const void *make(mp_arena *a, void *arg) {
   const mp_tape *t = arg;
   mp_timeline *r = mp_alloc(a, sizeof *r);
-  sums s = {.category = mp_alloc(a, t->instance_count + 1)};
-  uint8_t last = 0;
+  maker m = {t, r, 0};
   for (uint32_t i = 0; i < t->step_count; i++)
-    if (t->steps[i].iteration > last) last = t->steps[i].iteration;
-  for (uint32_t i = 0; i < t->step_count; i++) {
-    const mp_step *step = &t->steps[i];
-    add(a, &s, step);
-    if (step->iteration == 0 && s.now > r->peak.first_iteration) r->peak.first_iteration = s.now;
-    if (step->kind == MP_FORWARD_END && step->iteration == last) r->after_forward = s.now;
-    bool begins = step->kind == MP_ITERATION;
-    if (step->iteration == last && (begins || s.now > r->peak.allocated)) take_peak(t, &r->peak, &s, i);
-  }
-  r->peak.reserved = mp_allocator_replay(a, t, false).reserved;
+    if (t->steps[i].iteration > m.last) m.last = t->steps[i].iteration;
+  mp_timeline_walk(a, t, look, &m);
+  r->peak.reserved = mp_allocator_replay(a, t, t->run->expandable_segments).reserved;
   r->gradient_bytes = t->gradient_bytes;
   r->optimizer_bytes = t->optimizer_bytes;
   r->input_bytes = t->input_bytes;
