@@ -5,15 +5,33 @@
 
 #include "onnx/model.h"
 
-static mp_int named_dim(mp_build *b, mp_span name) {
-  if (!name.n) return mp_int_unknown();
+static bool bound_dim(mp_build *b, mp_span name, mp_int *d) {
   const mp_graph_options *o = b->options;
   for (uint32_t i = 0; o && i < o->binding_count; i++)
     if (o->bindings[i].axis < 0 && mp_span_is(name, o->bindings[i].name)) {
       b->binding_used[i] = true;
-      return mp_int_of(o->bindings[i].n);
+      *d = mp_int_of(o->bindings[i].n);
+      return true;
     }
-  return mp_syms_name(b->syms, mp_word(b, name));
+  return false;
+}
+
+static mp_int dim_of_name(void *arg, const char *name, size_t n) {
+  mp_build *b = arg;
+  mp_span span = {(const uint8_t *)name, n};
+  mp_int d;
+  return bound_dim(b, span, &d) ? d : mp_syms_name(b->syms, mp_word(b, span));
+}
+
+static mp_int named_dim(mp_build *b, mp_span name) {
+  mp_int d;
+  if (!name.n) return mp_int_unknown();
+  if (bound_dim(b, name, &d)) return d;
+  const char *text = mp_word(b, name);
+  d = mp_syms_parse(b->a, b->syms, text, dim_of_name, b);
+  if (mp_int_is_number(d) && d.n < 0)
+    mp_fail(b->a, MP_BAD_INPUT, "%s: dimension '%.200s' comes out as %lld; give larger numbers to --dim", b->source.label, text, (long long)d.n);
+  return d;
 }
 
 static mp_int read_dim(mp_build *b, mp_walk w) {

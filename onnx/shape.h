@@ -2,7 +2,8 @@
  *
  * A row is (domain, operator, first opset it holds from, rule). A rule reads the node's inputs through the functions below and sets its outputs;
  * what a rule does not set stays unknown. A rule never guesses and never fails on strange input: contradictory input is mp_infer_bad
- * (one warning; the outputs stay unknown). Rules by family: shape_math.c (elementwise, reductions), shape_move.c (reshape, slice, gather, concat ...),
+ * (one warning; the outputs stay unknown). Rules by family: shape_elementwise.c, shape_math.c (reductions, ranges, Einsum), shape_move.c (reshape, concat ...),
+ * shape_index.c (slice, gather, top-k ...), shape_resize.c,
  * shape_nn.c (convolution, pooling, norms, matmul, attention), shape_rnn.c, shape_quant.c, shape_seq.c (sequences, optionals, strings, maps),
  * shape_flow.c (If, Loop, Scan), shape_loss.c (losses, training), shape_ml.c (ai.onnx.ml), shape_contrib.c (com.microsoft). Each file has one table; shape.c
  * joins the tables and runs the rules over the graph. Formulas and defaults: the ONNX operator specification of the row's opset, and for com.microsoft
@@ -100,6 +101,9 @@ const mp_value *mp_infer_body_output(const mp_infer *c, const struct mp_graph *b
 typedef struct mp_syms mp_syms; /* one table a graph, shared with its subgraphs */
 mp_syms *mp_syms_new(mp_arena *a);
 mp_int mp_syms_name(mp_syms *t, const char *name);         /* for graph.c: the same as mp_sym_name */
+/* What the name of a dimension says: "past + seq", "2*(s0//8)" are expressions over the names in them, and value(arg, name, length) gives those; any other
+ * text is a name as it stands. */
+mp_int mp_syms_parse(mp_arena *a, mp_syms *t, const char *text, mp_int (*value)(void *arg, const char *name, size_t n), void *arg);
 mp_infer *mp_infer_bare(mp_arena *a, mp_syms *t);          /* a context without a node: arithmetic outside rules, and tests */
 mp_syms *mp_infer_syms(const mp_infer *c);
 mp_int mp_sym_name(mp_infer *c, const char *name);         /* a named dimension; positive or zero */

@@ -12,12 +12,12 @@ static bool has_contents(const mp_infer *c, int i) {
 
 /* ---- Slice ---- */
 
-enum { FAR = 0x7ffffffe }; /* what exporters write for "to the end" is at least this */
+enum { FAR = 1000000000 }; /* what exporters write for "to the end" is at least this; an open dim is taken to be smaller */
 
 /* A bound as Python takes it: negative ones count from the end, then clamped into [lo, hi]. Unknown where its sign is. */
 static mp_int bound(mp_infer *c, mp_int at, mp_int dim, mp_int lo, mp_int hi) {
-  if (!at.e && at.n >= FAR) return hi;
-  if (!at.e && at.n <= -FAR) return lo;
+  if (!at.e && at.n >= FAR && dim.e) return hi;
+  if (!at.e && at.n <= -FAR && dim.e) return lo;
   int sign = mp_sym_compare(c, at, mp_int_of(0));
   if (sign == 2 && !mp_sym_equal(mp_sym_max(c, at, mp_int_of(0)), at)) return mp_int_unknown();
   if (sign == -1) at = mp_sym_add(c, at, dim);

@@ -141,6 +141,24 @@ static void dims_broadcast(void **state) {
   assert_false(mp_shape_broadcast(f->c, &a, &three, &r));
 }
 
+static mp_int named(void *arg, const char *name, size_t n) {
+  fix *f = arg;
+  return n == 4 && !memcmp(name, "four", 4) ? N(4) : mp_sym_name(f->c, mp_strndup(f->a, name, n));
+}
+
+static void names_of_dimensions_may_be_expressions(void **state) {
+  fix *f = *state;
+  static const char *const cases[][2] = {
+      {"n", "n"},           {"n+m", "n+m"},     {"m + n", "n+m"},     {"2*(n//8)", "2*(n//8)"},     {"n - 1", "n-1"}, {"n-1", "n-1"},     {"n * four", "4*n"}, {"max(n, m + 1)", "max(n,m+1)"},
+      {"Min(n, 3)", "min(n,3)"}, {"batch-size", "batch-size"}, {"n/m", "n/m"}, {"12", "12"}, {"n +", "n +"}, {"(n", "(n"}, {"n%3", "n-3*(n//3)"}, {"x:0+m", "m+x:0"}, {"2d", "2d"}, {"n+2d", "n+2d"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) IS(mp_syms_parse(f->a, mp_infer_syms(f->c), cases[i][0], named, f), cases[i][1]);
+  char deep[400] = "";
+  for (int i = 0; i < 100; i++) strcat(deep, "(n+");
+  strcat(deep, "1");
+  for (int i = 0; i < 100; i++) strcat(deep, ")");
+  IS(mp_syms_parse(f->a, mp_infer_syms(f->c), deep, named, f), deep); /* nested too deep to be meant */
+}
+
 /* What the canonical form says must be what the numbers say: expressions are made at random and taken at points. */
 static void forms_keep_their_values(void **state) {
   fix *f = *state;
@@ -183,7 +201,7 @@ static void forms_keep_their_values(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(sums_and_products_have_one_form), TEST(divisions_cancel), TEST(remainders_cancel),          TEST(order_follows_from_intervals),
-      TEST(what_overflows_or_grows_is_unknown), TEST(dims_broadcast), TEST(forms_keep_their_values),
+      TEST(what_overflows_or_grows_is_unknown), TEST(dims_broadcast), TEST(names_of_dimensions_may_be_expressions), TEST(forms_keep_their_values),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
