@@ -1,8 +1,8 @@
 /* Model -> graph: names become numbers of values, nodes become rows.
  *
- * A graph is read in three walks: the first counts, the second gives a value to every name that is defined (so the order of nodes does not matter), the third makes the
- * node rows, inlines calls of the model's functions and descends into subgraphs. A subgraph's names are looked up in it, then in the graph around its node; what comes from
- * there is a capture. */
+ * A graph is read in three walks: the first counts, the second gives a value to every name that is defined (so the order of nodes does not matter),
+ * the third makes the node rows, inlines calls of the model's functions and descends into subgraphs. A subgraph's names are looked up in it, then in
+ * the graph around its node; what comes from there is a capture. */
 #include <stdio.h>
 #include <string.h>
 
@@ -60,8 +60,8 @@ int32_t mp_frame_find(const mp_frame *f, mp_span name) {
 
 _Noreturn static void twice(const mp_rows *r, const char *what, int32_t v) {
   const mp_build *b = r->build;
-  mp_fail(b->a, MP_BAD_INPUT, "%s: %s '%.200s' is defined twice; every value needs a name of its own: the file is damaged, export it again", b->source.label, what,
-          r->values.at[v].name);
+  mp_fail(b->a, MP_BAD_INPUT, "%s: %s '%.200s' is defined twice; every value needs a name of its own: the file is damaged, export it again",
+          b->source.label, what, r->values.at[v].name);
 }
 
 static mp_span name_of(mp_walk w, unsigned offset) {
@@ -159,10 +159,18 @@ typedef struct counts {
 static counts count(mp_walk w) {
   counts c = {0};
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
-      case offsetof(Onnx__GraphProto, node): c.nodes++; break;
-      case offsetof(Onnx__GraphProto, initializer): c.values++; break;
-      case offsetof(Onnx__GraphProto, input): c.inputs++; break;
-      case offsetof(Onnx__GraphProto, output): c.outputs++; break;
+      case offsetof(Onnx__GraphProto, node):
+        c.nodes++;
+        break;
+      case offsetof(Onnx__GraphProto, initializer):
+        c.values++;
+        break;
+      case offsetof(Onnx__GraphProto, input):
+        c.inputs++;
+        break;
+      case offsetof(Onnx__GraphProto, output):
+        c.outputs++;
+        break;
     }
   c.values += c.nodes + c.inputs; /* most nodes have one output */
   return c;
@@ -182,9 +190,15 @@ static void declare_all(mp_rows *r, mp_walk w, counts c) {
   uint32_t n = 0;
   ring waiting = {.n = 0};
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
-      case offsetof(Onnx__GraphProto, name): r->g->name = mp_word(b, mp_field_text(&f)); break;
-      case offsetof(Onnx__GraphProto, node): declare_outputs(r, mp_walk_into(&w, &f), &waiting); break;
-      case offsetof(Onnx__GraphProto, input): inputs[n++] = declare_input(r, mp_walk_into(&w, &f)); break;
+      case offsetof(Onnx__GraphProto, name):
+        r->g->name = mp_word(b, mp_field_text(&f));
+        break;
+      case offsetof(Onnx__GraphProto, node):
+        declare_outputs(r, mp_walk_into(&w, &f), &waiting);
+        break;
+      case offsetof(Onnx__GraphProto, input):
+        inputs[n++] = declare_input(r, mp_walk_into(&w, &f));
+        break;
       case offsetof(Onnx__GraphProto, initializer): {
         mp_tensor t;
         mp_tensor_read(b, mp_walk_into(&w, &f), &t);
@@ -232,15 +246,16 @@ static bool fetch_inputs(mp_rows *r, mp_walk *w) {
   for (mp_field f; mp_walk_next(w, &f);) {
     if (f.d->offset != offsetof(Onnx__GraphProto, node)) continue;
     mp_walk node = mp_walk_into(w, &f);
-    for (mp_field x; mp_walk_next(&node, &x) && x.d->offset == offsetof(Onnx__NodeProto, input);) mp_names_prefetch(r->names, (const char *)x.span.at, x.span.n);
+    for (mp_field x; mp_walk_next(&node, &x) && x.d->offset == offsetof(Onnx__NodeProto, input);)
+      mp_names_prefetch(r->names, (const char *)x.span.at, x.span.n);
     return true;
   }
   return false;
 }
 
-static void build_all(const mp_frame *frame, mp_walk w, counts c) {
+static void build_nodes(const mp_frame *frame, mp_walk w) {
   mp_rows *r = frame->rows;
-  mp_walk again = w, ahead = w;
+  mp_walk ahead = w;
   uint32_t fetched = 0, built = 0;
   for (mp_field f; mp_walk_next(&w, &f);) {
     if (f.d->offset != offsetof(Onnx__GraphProto, node)) continue;
@@ -249,11 +264,17 @@ static void build_all(const mp_frame *frame, mp_walk w, counts c) {
     mp_node_build(frame, mp_walk_into(&w, &f));
     built++;
   }
+}
+
+static void read_outputs(const mp_frame *frame, mp_walk w, counts c) { /* and what the file says of the values between */
+  mp_rows *r = frame->rows;
   int32_t *outputs = mp_alloc_array(r->build->a, c.outputs, sizeof *outputs);
-  for (mp_field f; mp_walk_next(&again, &f);) switch (f.d->offset) {
-      case offsetof(Onnx__GraphProto, value_info): read_value_info(r, mp_walk_into(&again, &f)); break;
+  for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
+      case offsetof(Onnx__GraphProto, value_info):
+        read_value_info(r, mp_walk_into(&w, &f));
+        break;
       case offsetof(Onnx__GraphProto, output): {
-        mp_walk inner = mp_walk_into(&again, &f);
+        mp_walk inner = mp_walk_into(&w, &f);
         int32_t v = find_output(frame, inner);
         read_value_info(r, inner);
         r->values.at[v].is_output = true;
@@ -289,7 +310,11 @@ static void finish(mp_rows *r, const mp_frame *outer) {
 mp_graph *mp_rows_build(mp_build *b, mp_walk w, const mp_frame *outer, int depth) {
   w.depth = depth;
   mp_graph *g = mp_alloc(b->a, sizeof *g);
-  *g = (mp_graph){.path = b->model->path, .name = "", .producer = b->model->producer, .producer_version = b->model->producer_version, .ir_version = b->model->ir_version};
+  *g = (mp_graph){.path = b->model->path,
+                  .name = "",
+                  .producer = b->model->producer,
+                  .producer_version = b->model->producer_version,
+                  .ir_version = b->model->ir_version};
   mp_rows r = {.build = b, .g = g};
   mp_frame frame = {.rows = &r, .outer = outer};
   if (outer) {
@@ -310,7 +335,8 @@ mp_graph *mp_rows_build(mp_build *b, mp_walk w, const mp_frame *outer, int depth
   reserve(&r, c);
   frame.names = r.names;
   declare_all(&r, w, c);
-  build_all(&frame, w, c);
+  build_nodes(&frame, w);
+  read_outputs(&frame, w, c);
   finish(&r, outer);
   return g;
 }

@@ -39,15 +39,17 @@ static void bind_axes(mp_build *b, mp_value *v) {
     const mp_binding *d = &o->bindings[i];
     if (d->axis < 0 || strcmp(d->name, v->name)) continue;
     if (!v->rank)
-      mp_fail(b->a, MP_BAD_INPUT, "%s: --dim %.200s:%d=%lld: input '%.100s' is a scalar in the file; leave the option out", b->source.label, d->name, d->axis,
-              (long long)d->n, v->name);
+      mp_fail(b->a, MP_BAD_INPUT, "%s: --dim %.200s:%d=%lld: input '%.100s' is a scalar in the file; leave the option out", b->source.label, d->name,
+              d->axis, (long long)d->n, v->name);
     if (v->rank >= 0 && d->axis >= v->rank)
-      mp_fail(b->a, MP_BAD_INPUT, "%s: --dim %.200s:%d=%lld: input '%.100s' has %d dimension%s; give an axis from 0 to %d", b->source.label, d->name, d->axis,
-              (long long)d->n, v->name, v->rank, v->rank == 1 ? "" : "s", v->rank - 1);
+      mp_fail(b->a, MP_BAD_INPUT, "%s: --dim %.200s:%d=%lld: input '%.100s' has %d dimension%s; give an axis from 0 to %d", b->source.label, d->name,
+              d->axis, (long long)d->n, v->name, v->rank, v->rank == 1 ? "" : "s", v->rank - 1);
     if (v->rank < 0) continue; /* checked later: bound nothing */
     mp_int *dim = &v->dims[d->axis];
     if (mp_int_is_number(*dim) && dim->n != d->n)
-      mp_fail(b->a, MP_BAD_INPUT, "%s: --dim %.200s:%d=%lld contradicts the file, where axis %d of input '%.100s' is %lld; leave it out, or export the model with another size",
+      mp_fail(b->a, MP_BAD_INPUT,
+              "%s: --dim %.200s:%d=%lld contradicts the file, where axis %d of input '%.100s' is %lld; leave it out, or export the model with "
+              "another size",
               b->source.label, d->name, d->axis, (long long)d->n, d->axis, v->name, (long long)dim->n);
     *dim = mp_int_of(d->n);
     b->binding_used[i] = true;
@@ -86,8 +88,8 @@ void mp_check_bindings(mp_build *b, const mp_graph *g) {
     const mp_binding *d = &o->bindings[i];
     for (uint32_t k = 0; k < i; k++)
       if (o->bindings[k].axis == d->axis && !strcmp(o->bindings[k].name, d->name) && o->bindings[k].n != d->n)
-        mp_fail(b->a, MP_BAD_INPUT, "%s: --dim gives '%.200s' twice, as %lld and %lld; give it once", b->source.label, d->name, (long long)o->bindings[k].n,
-                (long long)d->n);
+        mp_fail(b->a, MP_BAD_INPUT, "%s: --dim gives '%.200s' twice, as %lld and %lld; give it once", b->source.label, d->name,
+                (long long)o->bindings[k].n, (long long)d->n);
     if (b->binding_used[i]) continue;
     bool again = false; /* the same binding given twice */
     for (uint32_t k = 0; k < i; k++) again |= o->bindings[k].axis == d->axis && !strcmp(o->bindings[k].name, d->name);
@@ -95,14 +97,14 @@ void mp_check_bindings(mp_build *b, const mp_graph *g) {
     mp_text t = {0};
     if (d->axis >= 0 && !is_input(g, d->name)) {
       for (uint32_t k = 0; k < g->input_count && t.n < 300; k++) mp_text_add(b->a, &t, "%s'%.60s'", k ? ", " : "", g->values[g->inputs[k]].name);
-      mp_fail(b->a, MP_BAD_INPUT, "%s: --dim %.200s:%d=%lld binds nothing: '%.200s' is no input of the file; its inputs are %s", b->source.label, d->name, d->axis,
-              (long long)d->n, d->name, t.n ? t.at : "none");
+      mp_fail(b->a, MP_BAD_INPUT, "%s: --dim %.200s:%d=%lld binds nothing: '%.200s' is no input of the file; its inputs are %s", b->source.label,
+              d->name, d->axis, (long long)d->n, d->name, t.n ? t.at : "none");
     }
     list_names(b, g, &t);
     char axis[16] = "";
     if (d->axis >= 0) snprintf(axis, sizeof axis, ":%d", d->axis);
-    mp_fail(b->a, MP_BAD_INPUT, "%s: --dim %.200s%s=%lld binds nothing; open dimensions of the inputs: %s", b->source.label, d->name, axis, (long long)d->n,
-            t.n ? t.at : "none, every one is a number");
+    mp_fail(b->a, MP_BAD_INPUT, "%s: --dim %.200s%s=%lld binds nothing; open dimensions of the inputs: %s", b->source.label, d->name, axis,
+            (long long)d->n, t.n ? t.at : "none, every one is a number");
   }
 }
 

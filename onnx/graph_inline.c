@@ -1,12 +1,12 @@
 /* Calls of the model's own functions -> the functions' nodes.
  *
- * A call opens a frame: formal inputs and outputs stand for the call's values, every other name gets a fresh value whose name is prefixed with the call's. */
+ * A call opens a frame: formal inputs and outputs stand for the call's values, every other name gets a fresh value whose name is prefixed with the
+ * call's. */
 #include <string.h>
 
 #include "onnx/model.h"
 
 #define MAX_INLINED 200000 /* nodes that functions may add in all: nested functions grow exponentially */
-#define MAX_CALLS 100      /* functions in functions */
 
 static mp_function *parse(mp_build *b, mp_span span) {
   mp_function *fn = mp_alloc(b->a, sizeof *fn);
@@ -15,11 +15,18 @@ static mp_function *parse(mp_build *b, mp_span span) {
   mp_rows none = {.build = b};
   const mp_frame bare = {.rows = &none, .names = mp_names_new(b->a, 1)};
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
-      case offsetof(Onnx__FunctionProto, name): fn->name = f.span; break;
-      case offsetof(Onnx__FunctionProto, input): *mp_push(b->a, &fn->inputs) = mp_field_name(&w, &f); break;
-      case offsetof(Onnx__FunctionProto, output): *mp_push(b->a, &fn->outputs) = mp_field_name(&w, &f); break;
+      case offsetof(Onnx__FunctionProto, name):
+        fn->name = f.span;
+        break;
+      case offsetof(Onnx__FunctionProto, input):
+        *mp_push(b->a, &fn->inputs) = mp_field_name(&w, &f);
+        break;
+      case offsetof(Onnx__FunctionProto, output):
+        *mp_push(b->a, &fn->outputs) = mp_field_name(&w, &f);
+        break;
       case offsetof(Onnx__FunctionProto, opset_import):
-        if (!mp_opset_read(b->a, mp_walk_into(&w, &f), &fn->opsets)) mp_build_warn(b, "an opset import with a version that does not exist is left out");
+        if (!mp_opset_read(b->a, mp_walk_into(&w, &f), &fn->opsets))
+          mp_build_warn(b, "an opset import with a version that does not exist is left out");
         break;
       default:
         if (!strcmp(f.d->name, "attribute_proto")) { /* defaults; not in the oldest schema that is supported */
@@ -41,7 +48,6 @@ const mp_function *mp_function_find(mp_build *b, mp_span domain, mp_span name, m
   return b->functions[id];
 }
 
-
 static bool local(mp_frame *in, mp_span name, int32_t value) { /* false: the name is there already */
   bool added;
   mp_arena *a = in->rows->build->a;
@@ -53,7 +59,8 @@ static bool local(mp_frame *in, mp_span name, int32_t value) { /* false: the nam
 _Noreturn static void broken(const mp_frame *in, mp_span name, const char *what) {
   mp_span fn = in->function->name;
   mp_fail(in->rows->build->a, MP_BAD_INPUT, "%s: function '%.*s': '%.*s' %s; the file is damaged: export it again", in->rows->build->source.label,
-          (int)(fn.n < 100 ? fn.n : 100), fn.n ? (const char *)fn.at : "", (int)(name.n < 200 ? name.n : 200), name.n ? (const char *)name.at : "", what);
+          (int)(fn.n < 100 ? fn.n : 100), fn.n ? (const char *)fn.at : "", (int)(name.n < 200 ? name.n : 200), name.n ? (const char *)name.at : "",
+          what);
 }
 
 /* A fresh value of the graph: "PREFIXname", made unique where that is taken. */
@@ -82,7 +89,8 @@ static formals declare_formals(mp_frame *in) {
   formals o = {.first = (uint32_t)in->values.n, .made = mp_alloc_array(in->rows->build->a, fn->outputs.n, 1)};
   for (size_t i = 0; i < fn->outputs.n; i++) {
     mp_span name = fn->outputs.at[i];
-    if (mp_names_find(in->names, (const char *)name.at, name.n) != UINT32_MAX) continue; /* an input handed out, or an output twice: copied at the end */
+    if (mp_names_find(in->names, (const char *)name.at, name.n) != UINT32_MAX)
+      continue; /* an input handed out, or an output twice: copied at the end */
     local(in, name, i < call->outs && call->out[i] >= 0 ? call->out[i] : fresh(in, name));
     o.n++;
   }
@@ -93,8 +101,8 @@ static void declare_body(mp_frame *in, mp_walk w, formals *o) {
   for (mp_field f; mp_walk_next(&w, &f);) {
     if (f.d->offset != offsetof(Onnx__FunctionProto, node)) continue;
     if (++in->rows->build->inlined > MAX_INLINED)
-      mp_fail(in->rows->build->a, MP_BAD_INPUT, "%s: its functions stand for more than %d nodes; no framework writes such a file", in->rows->build->source.label,
-              MAX_INLINED);
+      mp_fail(in->rows->build->a, MP_BAD_INPUT, "%s: its functions stand for more than %d nodes; no framework writes such a file",
+              in->rows->build->source.label, MAX_INLINED);
     mp_walk node = mp_walk_into(&w, &f);
     for (mp_field x; mp_walk_next(&node, &x);) {
       if (x.d->offset != offsetof(Onnx__NodeProto, output) || !x.span.n) continue;
@@ -137,22 +145,20 @@ static void copy_outputs(mp_frame *in, const formals *o) {
 
 static void refuse_recursion(const mp_frame *f, const mp_function *fn) {
   mp_build *b = f->rows->build;
-  int depth = 0;
-  for (const mp_frame *c = f; c; c = c->function ? c->caller : c->outer) {
+  for (const mp_frame *c = f; c; c = c->function ? c->caller : c->outer)
     if (c->function == fn)
       mp_fail(b->a, MP_BAD_INPUT, "%s: function '%.*s' calls itself; ONNX knows no recursion: the file is damaged, export it again", b->source.label,
               (int)(fn->name.n < 100 ? fn->name.n : 100), (const char *)fn->name.at);
-    if (++depth > MAX_CALLS) mp_fail(b->a, MP_BAD_INPUT, "%s: functions call functions more than %d deep; inline them first", b->source.label, MAX_CALLS);
-  }
 }
 
-void mp_function_inline(const mp_frame *f, const mp_function *fn, const mp_node *call) {
+void mp_function_inline(const mp_frame *f, const mp_function *fn, const mp_node *call, int depth) {
   mp_build *b = f->rows->build;
   refuse_recursion(f, fn);
   mp_frame in = {.rows = f->rows, .opsets = fn->opsets.at, .opset_count = fn->opsets.n, .function = fn, .caller = f, .call = call};
   in.names = mp_names_new(b->a, 16);
   in.prefix = mp_format(b->a, "%s/", call->name[0] ? call->name : call->type);
   mp_walk w = mp_walk_span(&b->source, fn->span, &onnx__function_proto__descriptor);
+  w.depth = depth; /* counts on: a function's nodes stand where the call stands */
   formals o = declare_formals(&in);
   declare_body(&in, w, &o);
   for (mp_field x; mp_walk_next(&w, &x);)

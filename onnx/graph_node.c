@@ -48,18 +48,42 @@ static size_t numbers_in(const mp_field *f) { /* how many a packed field holds; 
 static found look(mp_walk w) {
   found a = {0};
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
-      case offsetof(Onnx__AttributeProto, name): a.name = mp_field_name(&w, &f); break;
-      case offsetof(Onnx__AttributeProto, ref_attr_name): a.ref = mp_field_name(&w, &f); break;
-      case offsetof(Onnx__AttributeProto, type): a.type = f.bits; break;
-      case offsetof(Onnx__AttributeProto, f): a.f = f.bits, a.has_f = true; break;
-      case offsetof(Onnx__AttributeProto, i): a.i = f.bits, a.has_i = true; break;
-      case offsetof(Onnx__AttributeProto, s): a.s = f.span, a.has_s = true; break;
-      case offsetof(Onnx__AttributeProto, t): a.t = f; break;
-      case offsetof(Onnx__AttributeProto, g): a.g = f; break;
-      case offsetof(Onnx__AttributeProto, sparse_tensor): a.sparse = f; break;
-      case offsetof(Onnx__AttributeProto, floats): a.floats += numbers_in(&f); break;
-      case offsetof(Onnx__AttributeProto, ints): a.ints += numbers_in(&f); break;
-      case offsetof(Onnx__AttributeProto, strings): a.strings++; break;
+      case offsetof(Onnx__AttributeProto, name):
+        a.name = mp_field_name(&w, &f);
+        break;
+      case offsetof(Onnx__AttributeProto, ref_attr_name):
+        a.ref = mp_field_name(&w, &f);
+        break;
+      case offsetof(Onnx__AttributeProto, type):
+        a.type = f.bits;
+        break;
+      case offsetof(Onnx__AttributeProto, f):
+        a.f = f.bits, a.has_f = true;
+        break;
+      case offsetof(Onnx__AttributeProto, i):
+        a.i = f.bits, a.has_i = true;
+        break;
+      case offsetof(Onnx__AttributeProto, s):
+        a.s = f.span, a.has_s = true;
+        break;
+      case offsetof(Onnx__AttributeProto, t):
+        a.t = f;
+        break;
+      case offsetof(Onnx__AttributeProto, g):
+        a.g = f;
+        break;
+      case offsetof(Onnx__AttributeProto, sparse_tensor):
+        a.sparse = f;
+        break;
+      case offsetof(Onnx__AttributeProto, floats):
+        a.floats += numbers_in(&f);
+        break;
+      case offsetof(Onnx__AttributeProto, ints):
+        a.ints += numbers_in(&f);
+        break;
+      case offsetof(Onnx__AttributeProto, strings):
+        a.strings++;
+        break;
     }
   return a;
 }
@@ -88,13 +112,18 @@ static void read_list(mp_arena *a, mp_walk w, unsigned offset, size_t n, mp_attr
       continue;
     }
     for (uint64_t bits; to->n < n && mp_field_take(&w, &f, &bits); to->n++) {
-      if (ints) ints[to->n] = mp_bits_int(bits);
-      else floats[to->n] = mp_bits_float(bits);
+      if (ints)
+        ints[to->n] = mp_bits_int(bits);
+      else
+        floats[to->n] = mp_bits_float(bits);
     }
   }
-  if (ints) to->as.ints = ints;
-  else if (floats) to->as.floats = floats;
-  else to->as.strings = strings;
+  if (ints)
+    to->as.ints = ints;
+  else if (floats)
+    to->as.floats = floats;
+  else
+    to->as.strings = strings;
 }
 
 static const mp_attr *attr_of(const mp_node *call, const mp_function *fn, mp_span name) {
@@ -115,7 +144,8 @@ static bool refer(const mp_frame *f, const found *a, mp_attr *to) {
   *to = *given;
   to->name = name;
   if (to->kind == MP_ATTR_GRAPH && to->as.graph->outer != f->rows->g)
-    mp_fail(f->rows->build->a, MP_BAD_INPUT, "%s: attribute '%.100s' passes a graph into a graph inside a function, which memplan does not follow; inline the functions first",
+    mp_fail(f->rows->build->a, MP_BAD_INPUT,
+            "%s: attribute '%.100s' passes a graph into a graph inside a function, which memplan does not follow; inline the functions first",
             f->rows->build->source.label, name);
   return true;
 }
@@ -167,7 +197,8 @@ bool mp_attr_read(const mp_frame *f, mp_walk w, mp_attr *to) {
       to->kind = MP_ATTR_GRAPH;
       to->as.graph = mp_rows_build(b, mp_walk_into(&w, &a.g), f, w.depth + 1);
       break;
-    default: to->kind = MP_ATTR_OTHER;
+    default:
+      to->kind = MP_ATTR_OTHER;
   }
   return true;
 }
@@ -182,16 +213,32 @@ typedef struct header {
 static header read_header(mp_walk w, const ProtobufCFieldDescriptor *metas) {
   header h = {0};
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
-      case offsetof(Onnx__NodeProto, input): h.ins++; break;
-      case offsetof(Onnx__NodeProto, output): h.outs++; break;
-      case offsetof(Onnx__NodeProto, attribute): h.attrs++; break;
-      case offsetof(Onnx__NodeProto, op_type): h.type = mp_field_name(&w, &f); break;
-      case offsetof(Onnx__NodeProto, domain): h.domain = mp_domain_of(mp_field_name(&w, &f)); break;
-      case offsetof(Onnx__NodeProto, name): h.name = mp_field_text(&f); break;
-      case offsetof(Onnx__NodeProto, doc_string): h.doc = mp_field_text(&f); break;
+      case offsetof(Onnx__NodeProto, input):
+        h.ins++;
+        break;
+      case offsetof(Onnx__NodeProto, output):
+        h.outs++;
+        break;
+      case offsetof(Onnx__NodeProto, attribute):
+        h.attrs++;
+        break;
+      case offsetof(Onnx__NodeProto, op_type):
+        h.type = mp_field_name(&w, &f);
+        break;
+      case offsetof(Onnx__NodeProto, domain):
+        h.domain = mp_domain_of(mp_field_name(&w, &f));
+        break;
+      case offsetof(Onnx__NodeProto, name):
+        h.name = mp_field_text(&f);
+        break;
+      case offsetof(Onnx__NodeProto, doc_string):
+        h.doc = mp_field_text(&f);
+        break;
       default:
-        if (f.d == metas) h.metas++;
-        else if (!strcmp(f.d->name, "overload")) h.overload = mp_field_name(&w, &f); /* not in the oldest schema that is supported */
+        if (f.d == metas)
+          h.metas++;
+        else if (!strcmp(f.d->name, "overload"))
+          h.overload = mp_field_name(&w, &f); /* not in the oldest schema that is supported */
     }
   return h;
 }
@@ -210,7 +257,8 @@ static int32_t find_input(const mp_frame *f, const mp_node *n, mp_span name) {
   if (!name.n) return -1;
   int32_t v = mp_frame_find(f, name);
   if (v == MP_NOT_FOUND)
-    mp_fail(f->rows->build->a, MP_BAD_INPUT, "%s: node '%.200s' (%.60s) reads '%.*s', which no node, input or initializer makes; the file is incomplete: export it again",
+    mp_fail(f->rows->build->a, MP_BAD_INPUT,
+            "%s: node '%.200s' (%.60s) reads '%.*s', which no node, input or initializer makes; the file is incomplete: export it again",
             f->rows->build->source.label, n->name, n->type, (int)(name.n < 200 ? name.n : 200), (const char *)name.at);
   if (v >= 0) {
     const mp_value *from = &f->rows->values.at[v];
@@ -226,8 +274,12 @@ static void read_links(const mp_frame *f, mp_walk w, mp_node *n, int32_t *links)
   n->in = in;
   n->out = out;
   for (mp_field x; mp_walk_next(&w, &x);) switch (x.d->offset) {
-      case offsetof(Onnx__NodeProto, input): *in++ = find_input(f, n, mp_field_name(&w, &x)); break;
-      case offsetof(Onnx__NodeProto, output): *out++ = !x.span.n ? -1 : f->function ? mp_frame_find(f, x.span) : r->made.at[r->next_made++]; break;
+      case offsetof(Onnx__NodeProto, input):
+        *in++ = find_input(f, n, mp_field_name(&w, &x));
+        break;
+      case offsetof(Onnx__NodeProto, output):
+        *out++ = !x.span.n ? -1 : f->function ? mp_frame_find(f, x.span) : r->made.at[r->next_made++];
+        break;
     }
 }
 
@@ -282,7 +334,7 @@ void mp_node_build(const mp_frame *f, mp_walk w) {
   }
   const mp_function *fn = b->model->functions.n ? mp_function_find(b, h.domain, h.type, h.overload) : NULL;
   if (fn) {
-    mp_function_inline(f, fn, &n);
+    mp_function_inline(f, fn, &n, w.depth);
     return;
   }
   mp_node_add(f, &n);

@@ -29,8 +29,8 @@ static bool dependency(const mp_node *n, uint32_t i, int32_t *value) {
 
 _Noreturn static void cycle(const mp_rows *r, int32_t node) {
   const mp_node *n = &r->nodes.at[node];
-  mp_fail(r->build->a, MP_BAD_INPUT, "%s: node '%.200s' (%.60s) needs its own result: the graph has a cycle; the file is damaged, export it again", r->build->source.label,
-          n->name, n->type);
+  mp_fail(r->build->a, MP_BAD_INPUT, "%s: node '%.200s' (%.60s) needs its own result: the graph has a cycle; the file is damaged, export it again",
+          r->build->source.label, n->name, n->type);
 }
 
 void mp_rows_sort(mp_rows *r) {

@@ -37,8 +37,12 @@ static mp_int named_dim(mp_build *b, mp_span name) {
 static mp_int read_dim(mp_build *b, mp_walk w) {
   mp_int d = mp_int_unknown();
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->id) { /* the two share their place in the struct: the oneof's enum tells them apart */
-      case ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE: d = mp_bits_int(f.bits) < 0 ? mp_int_unknown() : mp_int_of(mp_bits_int(f.bits)); break;
-      case ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM: d = named_dim(b, mp_field_text(&f)); break;
+      case ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE:
+        d = mp_bits_int(f.bits) < 0 ? mp_int_unknown() : mp_int_of(mp_bits_int(f.bits));
+        break;
+      case ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM:
+        d = named_dim(b, mp_field_text(&f));
+        break;
     }
   return d;
 }
@@ -76,12 +80,19 @@ static void read_type(mp_build *b, mp_walk w, mp_value *v) {
         read_tensor_type(b, mp_walk_into(&w, &f), v, offsetof(Onnx__TypeProto__Tensor, elem_type), offsetof(Onnx__TypeProto__Tensor, shape));
         break;
       case ONNX__TYPE_PROTO__VALUE_SPARSE_TENSOR_TYPE:
-        read_tensor_type(b, mp_walk_into(&w, &f), v, offsetof(Onnx__TypeProto__SparseTensor, elem_type), offsetof(Onnx__TypeProto__SparseTensor, shape));
+        read_tensor_type(b, mp_walk_into(&w, &f), v, offsetof(Onnx__TypeProto__SparseTensor, elem_type),
+                         offsetof(Onnx__TypeProto__SparseTensor, shape));
         v->form = MP_FORM_SPARSE;
         break;
-      case ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE: read_inner(b, mp_walk_into(&w, &f), v, offsetof(Onnx__TypeProto__Sequence, elem_type), MP_FORM_SEQUENCE); break;
-      case ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE: read_inner(b, mp_walk_into(&w, &f), v, offsetof(Onnx__TypeProto__Optional, elem_type), MP_FORM_OPTIONAL); break;
-      case ONNX__TYPE_PROTO__VALUE_MAP_TYPE: read_inner(b, mp_walk_into(&w, &f), v, offsetof(Onnx__TypeProto__Map, value_type), MP_FORM_MAP); break;
+      case ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE:
+        read_inner(b, mp_walk_into(&w, &f), v, offsetof(Onnx__TypeProto__Sequence, elem_type), MP_FORM_SEQUENCE);
+        break;
+      case ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE:
+        read_inner(b, mp_walk_into(&w, &f), v, offsetof(Onnx__TypeProto__Optional, elem_type), MP_FORM_OPTIONAL);
+        break;
+      case ONNX__TYPE_PROTO__VALUE_MAP_TYPE:
+        read_inner(b, mp_walk_into(&w, &f), v, offsetof(Onnx__TypeProto__Map, value_type), MP_FORM_MAP);
+        break;
     }
 }
 

@@ -1,12 +1,13 @@
-/* The checked file: maps it and makes its table of contents. Nothing is decoded that a graph does not ask for, so a file of any size costs the same. */
+/* The checked file: maps it and makes its table of contents. Nothing is decoded that a graph does not ask for, so a file of any size costs the same.
+ */
+#include "onnx/model.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "onnx/model.h"
 
 mp_span mp_domain_of(mp_span s) { return mp_span_is(s, "ai.onnx") ? (mp_span){s.at, 0} : s; }
 
@@ -26,8 +27,12 @@ bool mp_opset_read(mp_arena *a, mp_walk w, mp_opsets *sets) {
   mp_span domain = {0};
   int64_t version = 0;
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
-      case offsetof(Onnx__OperatorSetIdProto, domain): domain = mp_domain_of(mp_field_name(&w, &f)); break;
-      case offsetof(Onnx__OperatorSetIdProto, version): version = mp_bits_int(f.bits); break;
+      case offsetof(Onnx__OperatorSetIdProto, domain):
+        domain = mp_domain_of(mp_field_name(&w, &f));
+        break;
+      case offsetof(Onnx__OperatorSetIdProto, version):
+        version = mp_bits_int(f.bits);
+        break;
     }
   if (version < 1 || version > INT32_MAX) return false;
   for (size_t i = 0; i < sets->n; i++)
@@ -42,16 +47,24 @@ bool mp_opset_read(mp_arena *a, mp_walk w, mp_opsets *sets) {
 void mp_kv_read(mp_walk w, mp_span *key, mp_span *value) {
   *key = *value = (mp_span){NULL, 0};
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
-      case offsetof(Onnx__StringStringEntryProto, key): *key = mp_field_text(&f); break;
-      case offsetof(Onnx__StringStringEntryProto, value): *value = mp_field_text(&f); break;
+      case offsetof(Onnx__StringStringEntryProto, key):
+        *key = mp_field_text(&f);
+        break;
+      case offsetof(Onnx__StringStringEntryProto, value):
+        *value = mp_field_text(&f);
+        break;
     }
 }
 
 static void add_function(mp_arena *a, mp_model *m, mp_walk w, mp_span span) {
   mp_span name = {0}, domain = {0}, overload = {0};
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
-      case offsetof(Onnx__FunctionProto, name): name = mp_field_name(&w, &f); break;
-      case offsetof(Onnx__FunctionProto, domain): domain = mp_field_name(&w, &f); break;
+      case offsetof(Onnx__FunctionProto, name):
+        name = mp_field_name(&w, &f);
+        break;
+      case offsetof(Onnx__FunctionProto, domain):
+        domain = mp_field_name(&w, &f);
+        break;
       default:
         if (!strcmp(f.d->name, "overload")) overload = mp_field_name(&w, &f); /* newer than the oldest schema that is supported */
     }
@@ -61,8 +74,8 @@ static void add_function(mp_arena *a, mp_model *m, mp_walk w, mp_span span) {
   if (!mp_function_key(key, &n, domain, name, overload)) mp_walk_fail(&w, span.at, "a function's name is too long");
   mp_names_add(a, m->function_names, key, n, &added);
   if (!added)
-    mp_fail(a, MP_BAD_INPUT, "%s: function '%.*s' of domain '%.*s' is defined twice; a name may be defined once: export the model again", m->path, (int)name.n,
-            (const char *)name.at, (int)domain.n, (const char *)domain.at);
+    mp_fail(a, MP_BAD_INPUT, "%s: function '%.*s' of domain '%.*s' is defined twice; a name may be defined once: export the model again", m->path,
+            (int)name.n, (const char *)name.at, (int)domain.n, (const char *)domain.at);
   *mp_push(a, &m->functions) = span;
 }
 
@@ -71,7 +84,8 @@ static const char *text_of(mp_arena *a, const mp_field *f) {
   return mp_strndup(a, (const char *)s.at, s.n);
 }
 
-/* What is often found under a model's name: a pointer of Git LFS, a link that was stored as text, an error page. A model's first bytes are not all printable. */
+/* What is often found under a model's name: a pointer of Git LFS, a link that was stored as text, an error page. A model's first bytes are not all
+ * printable. */
 static void refuse_text(mp_arena *a, const mp_model *m) {
   size_t n = m->size < 64 ? m->size : 64;
   for (size_t i = 0; i < n; i++)
@@ -93,15 +107,28 @@ static const void *read_contents(mp_arena *a, void *arg) {
   mp_source source = {a, m->path, m->bytes};
   mp_walk w = mp_walk_span(&source, (mp_span){m->bytes, m->size}, &onnx__model_proto__descriptor);
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
-      case offsetof(Onnx__ModelProto, ir_version): m->ir_version = mp_bits_int(f.bits); break;
-      case offsetof(Onnx__ModelProto, producer_name): m->producer = text_of(a, &f); break;
-      case offsetof(Onnx__ModelProto, producer_version): m->producer_version = text_of(a, &f); break;
-      case offsetof(Onnx__ModelProto, opset_import):
-        if (!mp_opset_read(a, mp_walk_into(&w, &f), &m->opsets)) *mp_push(a, &m->warnings) = "an opset import with a version that does not exist is left out";
+      case offsetof(Onnx__ModelProto, ir_version):
+        m->ir_version = mp_bits_int(f.bits);
         break;
-      case offsetof(Onnx__ModelProto, graph): m->graph = f.span; break;
-      case offsetof(Onnx__ModelProto, functions): add_function(a, m, mp_walk_into(&w, &f), f.span); break;
-      case offsetof(Onnx__ModelProto, metadata_props): *mp_push(a, &m->metas) = f.span; break;
+      case offsetof(Onnx__ModelProto, producer_name):
+        m->producer = text_of(a, &f);
+        break;
+      case offsetof(Onnx__ModelProto, producer_version):
+        m->producer_version = text_of(a, &f);
+        break;
+      case offsetof(Onnx__ModelProto, opset_import):
+        if (!mp_opset_read(a, mp_walk_into(&w, &f), &m->opsets))
+          *mp_push(a, &m->warnings) = "an opset import with a version that does not exist is left out";
+        break;
+      case offsetof(Onnx__ModelProto, graph):
+        m->graph = f.span;
+        break;
+      case offsetof(Onnx__ModelProto, functions):
+        add_function(a, m, mp_walk_into(&w, &f), f.span);
+        break;
+      case offsetof(Onnx__ModelProto, metadata_props):
+        *mp_push(a, &m->metas) = f.span;
+        break;
     }
   if (!m->graph.at)
     mp_fail(a, MP_BAD_INPUT, "%s: holds no graph; an ONNX model (ModelProto) was expected: is this an ONNX file, and is it complete?", m->path);
@@ -126,7 +153,8 @@ static bool map_file(const char *path, mp_model *file, mp_err *err) {
   if (fd < 0 || fstat(fd, &st)) {
     mp_err_set(err, MP_BAD_INPUT, "%s: cannot be opened: %s; give the path of an ONNX file", path, strerror(errno));
   } else if (!S_ISREG(st.st_mode)) {
-    mp_err_set(err, MP_BAD_INPUT, "%s: is %s; an ONNX file was expected: give the path of a file", path, S_ISDIR(st.st_mode) ? "a directory" : "no regular file");
+    mp_err_set(err, MP_BAD_INPUT, "%s: is %s; an ONNX file was expected: give the path of a file", path,
+               S_ISDIR(st.st_mode) ? "a directory" : "no regular file");
   } else {
     *file = (mp_model){.path = path, .size = (size_t)st.st_size, .mapped = true};
     void *at = st.st_size ? mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;

@@ -2,10 +2,10 @@
 #ifndef MP_MODEL_H
 #define MP_MODEL_H
 
+#include "onnx-ml.pb-c.h"
 #include "onnx/onnx.h"
 #include "onnx/shape.h"
 #include "onnx/wire.h"
-#include "onnx-ml.pb-c.h"
 
 /* ---- the model: a table of contents of the file ---- */
 
@@ -18,14 +18,14 @@ struct mp_model {
   const char *path;
   const uint8_t *bytes;
   size_t size;
-  bool mapped;          /* from a file: external data is looked for beside it */
+  bool mapped; /* from a file: external data is looked for beside it */
   int64_t ir_version;
   const char *producer, *producer_version;
   mp_opsets opsets;
   mp_span graph;
   MP_VEC(mp_span) functions;
   mp_names *function_names; /* the number of "domain\1name\1overload" is its place in functions */
-  MP_VEC(mp_span) metas; /* metadata_props of the model, StringStringEntryProto each */
+  MP_VEC(mp_span) metas;    /* metadata_props of the model, StringStringEntryProto each */
   MP_VEC(const char *) warnings;
 };
 
@@ -39,34 +39,34 @@ void mp_kv_read(mp_walk w, mp_span *key, mp_span *value);
 
 /* ---- a graph while it is being built ---- */
 
-typedef struct mp_build {  /* one mp_graph_build */
+typedef struct mp_build { /* one mp_graph_build */
   mp_arena *a;
   mp_source source;
   const mp_model *model;
   const mp_graph_options *options;
   mp_syms *syms;
-  mp_names *words;         /* what repeats: operator types, domains, attribute names, metadata */
+  mp_names *words; /* what repeats: operator types, domains, attribute names, metadata */
   bool *binding_used;
   struct mp_function **functions; /* parsed when first called, by place in model->functions */
   MP_VEC(const char *) warnings;
-  mp_names *locations;     /* external files seen, and what is known of each */
+  mp_names *locations; /* external files seen, and what is known of each */
   MP_VEC(struct mp_outside) outside;
-  mp_names *domains_missed; /* domains used without an opset import */
+  mp_names *domains_missed;                                 /* domains used without an opset import */
   const ProtobufCFieldDescriptor *value_metas, *node_metas; /* metadata_props; NULL in a schema that is too old for them */
-  uint64_t inlined;        /* nodes that came from functions */
-  uint32_t serial;         /* makes names of inlined values unique */
+  uint64_t inlined;                                         /* nodes that came from functions */
+  uint32_t serial;                                          /* makes names of inlined values unique */
 } mp_build;
 
-typedef struct mp_rows {   /* one graph of it */
+typedef struct mp_rows { /* one graph of it */
   mp_build *build;
   mp_graph *g;
-  mp_names *names;         /* a name's number is its value's index */
+  mp_names *names; /* a name's number is its value's index */
   MP_VEC(mp_value) values;
   MP_VEC(mp_node) nodes;
   MP_VEC(mp_capture) captures;
-  MP_VEC(int32_t) made;    /* values of the graph's own nodes' outputs, in the file's order */
+  MP_VEC(int32_t) made; /* values of the graph's own nodes' outputs, in the file's order */
   size_t next_made;
-  bool unsorted;           /* a node reads what a later one makes */
+  bool unsorted; /* a node reads what a later one makes */
 } mp_rows;
 
 typedef struct mp_function {
@@ -78,8 +78,8 @@ typedef struct mp_function {
 
 /* Where names are looked up: a graph's own names, or those of a function that is being inlined into it. */
 typedef struct mp_frame {
-  mp_rows *rows;                 /* rows go here */
-  const struct mp_frame *outer;  /* of a subgraph: the frame around its node */
+  mp_rows *rows;                /* rows go here */
+  const struct mp_frame *outer; /* of a subgraph: the frame around its node */
   const mp_opset *opsets;
   size_t opset_count;
   /* the rest: functions only */
@@ -106,7 +106,7 @@ const mp_kv *mp_metas_read(mp_build *b, mp_walk w, const ProtobufCFieldDescripto
 void mp_node_add(const mp_frame *f, const mp_node *n);
 /* graph_inline.c */
 const mp_function *mp_function_find(mp_build *b, mp_span domain, mp_span name, mp_span overload);
-void mp_function_inline(const mp_frame *f, const mp_function *fn, const mp_node *call);
+void mp_function_inline(const mp_frame *f, const mp_function *fn, const mp_node *call, int depth);
 /* graph_sort.c */
 void mp_rows_sort(mp_rows *r);
 /* graph_type.c */

@@ -77,8 +77,8 @@ static void check_outside(mp_build *b, const mp_tensor *t, const place *p, uint6
   if (ok) return;
   o->warned = true;
   mp_build_warn(b, "external data '%.200s' has %llu bytes, tensor '%.100s' needs %llu from byte %.*s on: the file is cut short or of another model",
-                mp_names_text(b->locations, id), (unsigned long long)o->size, t->name, (unsigned long long)bytes, (int)(p->offset.n ? p->offset.n : 1),
-                p->offset.n ? (const char *)p->offset.at : "0");
+                mp_names_text(b->locations, id), (unsigned long long)o->size, t->name, (unsigned long long)bytes,
+                (int)(p->offset.n ? p->offset.n : 1), p->offset.n ? (const char *)p->offset.at : "0");
 }
 
 /* ---- small contents ---- */
@@ -87,47 +87,68 @@ static bool is_integer(mp_dtype t) { return (t >= MP_UINT8 && t <= MP_INT64) || 
 
 static double half(uint64_t bits) { /* IEEE 754 binary16 */
   int e = (int)(bits >> 10 & 31);
-  double m = (double)(bits & 1023), x = e == 31 ? (m != 0 ? __builtin_nan("") : __builtin_inf()) : e ? (1024 + m) * __builtin_ldexp(1, e - 25) : m * __builtin_ldexp(1, -24);
+  double m = (double)(bits & 1023), x = e == 31 ? (m != 0 ? __builtin_nan("") : __builtin_inf())
+                                        : e     ? (1024 + m) * __builtin_ldexp(1, e - 25)
+                                                : m * __builtin_ldexp(1, -24);
   return bits >> 15 & 1 ? -x : x;
 }
 
 static int64_t integer_of(mp_dtype t, uint64_t bits) { /* sign from the type: raw bytes come without it */
   switch (t) {
-    case MP_INT8: return (int8_t)bits;
-    case MP_INT16: return (int16_t)bits;
-    case MP_INT32: return (int32_t)bits;
-    case MP_UINT8: return (uint8_t)bits;
-    case MP_UINT16: return (uint16_t)bits;
-    case MP_UINT32: return (uint32_t)bits;
-    case MP_BOOL: return (bits & 0xff) != 0;
-    default: return (int64_t)bits;
+    case MP_INT8:
+      return (int8_t)bits;
+    case MP_INT16:
+      return (int16_t)bits;
+    case MP_INT32:
+      return (int32_t)bits;
+    case MP_UINT8:
+      return (uint8_t)bits;
+    case MP_UINT16:
+      return (uint16_t)bits;
+    case MP_UINT32:
+      return (uint32_t)bits;
+    case MP_BOOL:
+      return (bits & 0xff) != 0;
+    default:
+      return (int64_t)bits;
   }
 }
 
 static double float_of(mp_dtype t, uint64_t bits) {
   switch (t) {
-    case MP_FLOAT: return mp_bits_float(bits);
-    case MP_DOUBLE: return mp_bits_double(bits);
-    case MP_FLOAT16: return half(bits & 0xffff);
-    default: return mp_bits_float((bits & 0xffff) << 16); /* bfloat16 */
+    case MP_FLOAT:
+      return mp_bits_float(bits);
+    case MP_DOUBLE:
+      return mp_bits_double(bits);
+    case MP_FLOAT16:
+      return half(bits & 0xffff);
+    default:
+      return mp_bits_float((bits & 0xffff) << 16); /* bfloat16 */
   }
 }
 
 /* The typed field that the schema puts elements of t in. */
 static unsigned data_field(mp_dtype t) {
   switch (t) {
-    case MP_FLOAT: return offsetof(Onnx__TensorProto, float_data);
-    case MP_DOUBLE: return offsetof(Onnx__TensorProto, double_data);
-    case MP_INT64: return offsetof(Onnx__TensorProto, int64_data);
+    case MP_FLOAT:
+      return offsetof(Onnx__TensorProto, float_data);
+    case MP_DOUBLE:
+      return offsetof(Onnx__TensorProto, double_data);
+    case MP_INT64:
+      return offsetof(Onnx__TensorProto, int64_data);
     case MP_UINT32:
-    case MP_UINT64: return offsetof(Onnx__TensorProto, uint64_data);
-    default: return offsetof(Onnx__TensorProto, int32_data);
+    case MP_UINT64:
+      return offsetof(Onnx__TensorProto, uint64_data);
+    default:
+      return offsetof(Onnx__TensorProto, int32_data);
   }
 }
 
 static void put(mp_tensor *t, uint32_t i, uint64_t bits) {
-  if (t->ints) t->ints[i] = mp_int_of(integer_of(t->dtype, bits));
-  else t->floats[i] = float_of(t->dtype, bits);
+  if (t->ints)
+    t->ints[i] = mp_int_of(integer_of(t->dtype, bits));
+  else
+    t->floats[i] = float_of(t->dtype, bits);
 }
 
 /* Elements of a tensor without dims-overflow; contents follow where they are few. */
@@ -146,8 +167,10 @@ static void read_small(mp_build *b, mp_walk w, mp_tensor *t, uint64_t elements) 
     n = 0;
   }
   size_t room = elements ? (size_t)elements : 1; /* an empty tensor has contents too: none */
-  if (ints) t->ints = mp_alloc_array(b->a, room, sizeof *t->ints);
-  else t->floats = mp_alloc_array(b->a, room, sizeof *t->floats);
+  if (ints)
+    t->ints = mp_alloc_array(b->a, room, sizeof *t->ints);
+  else
+    t->floats = mp_alloc_array(b->a, room, sizeof *t->floats);
   t->contents = (uint32_t)elements;
   if (t->raw) {
     for (; n < elements; n++) {
@@ -193,14 +216,15 @@ static uint64_t keep_dims(mp_build *b, mp_tensor *t, const header *h, uint64_t *
   for (uint32_t i = 0; i < h->rank; i++) {
     dims[i] = h->dims[i];
     if (dims[i] < 0)
-      mp_fail(b->a, MP_BAD_INPUT, "%s: tensor '%.100s': dimension %u is %lld; a number from 0 on was expected: the file is damaged, export it again", b->source.label,
-              t->name, i, (long long)dims[i]);
+      mp_fail(b->a, MP_BAD_INPUT, "%s: tensor '%.100s': dimension %u is %lld; a number from 0 on was expected: the file is damaged, export it again",
+              b->source.label, t->name, i, (long long)dims[i]);
     zero |= !dims[i];
   }
   for (uint32_t i = 0; i < h->rank && !zero; i++) ok = ok && mp_mul_u64(n, (uint64_t)dims[i], &n);
   if (zero) n = 0;
   if (!ok || n > INT64_MAX || !mp_dtype_bytes(t->dtype, n, bytes) || *bytes > INT64_MAX)
-    mp_fail(b->a, MP_BAD_INPUT, "%s: tensor '%.100s': its dimensions multiply to more than 2^63 bytes; no such tensor exists: the file is damaged, export it again",
+    mp_fail(b->a, MP_BAD_INPUT,
+            "%s: tensor '%.100s': its dimensions multiply to more than 2^63 bytes; no such tensor exists: the file is damaged, export it again",
             b->source.label, t->name);
   t->dims = dims;
   t->rank = (int32_t)h->rank;
@@ -212,10 +236,13 @@ void mp_tensor_read(mp_build *b, mp_walk w, mp_tensor *t) {
   header h = {0};
   mp_walk again = w;
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
-      case offsetof(Onnx__TensorProto, dims): add_dims(&w, &f, &h); break;
+      case offsetof(Onnx__TensorProto, dims):
+        add_dims(&w, &f, &h);
+        break;
       case offsetof(Onnx__TensorProto, data_type):
         t->dtype = f.bits < MP_DTYPES ? (mp_dtype)f.bits : MP_UNDEFINED;
-        if (f.bits >= MP_DTYPES) mp_build_warn(b, "a tensor has element type %lld, which memplan does not know: its size counts as nothing", (long long)f.bits);
+        if (f.bits >= MP_DTYPES)
+          mp_build_warn(b, "a tensor has element type %lld, which memplan does not know: its size counts as nothing", (long long)f.bits);
         break;
       case offsetof(Onnx__TensorProto, name): {
         mp_span s = mp_field_name(&w, &f);
@@ -230,12 +257,15 @@ void mp_tensor_read(mp_build *b, mp_walk w, mp_tensor *t) {
         h.external = true;
         read_entry(mp_walk_into(&w, &f), &h.outside);
         break;
-      case offsetof(Onnx__TensorProto, data_location): t->external = f.bits == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL; break;
+      case offsetof(Onnx__TensorProto, data_location):
+        t->external = f.bits == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+        break;
     }
   uint64_t bytes, elements = keep_dims(b, t, &h, &bytes);
   if (h.external && t->external) check_outside(b, t, &h.outside, bytes);
   if (t->raw && !t->external && mp_dtype_bits(t->dtype) && t->raw_bytes != bytes && t->raw_bytes)
-    mp_build_warn(b, "tensor '%.100s' holds %llu bytes, its dimensions say %llu", t->name, (unsigned long long)t->raw_bytes, (unsigned long long)bytes);
+    mp_build_warn(b, "tensor '%.100s' holds %llu bytes, its dimensions say %llu", t->name, (unsigned long long)t->raw_bytes,
+                  (unsigned long long)bytes);
   read_small(b, again, t, elements);
 }
 
@@ -244,8 +274,12 @@ void mp_sparse_read(mp_build *b, mp_walk w, mp_tensor *t) {
   *t = (mp_tensor){.name = ""};
   header h = {0};
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
-      case offsetof(Onnx__SparseTensorProto, values): mp_tensor_read(b, mp_walk_into(&w, &f), t); break;
-      case offsetof(Onnx__SparseTensorProto, dims): add_dims(&w, &f, &h); break;
+      case offsetof(Onnx__SparseTensorProto, values):
+        mp_tensor_read(b, mp_walk_into(&w, &f), t);
+        break;
+      case offsetof(Onnx__SparseTensorProto, dims):
+        add_dims(&w, &f, &h);
+        break;
     }
   uint64_t bytes;
   keep_dims(b, t, &h, &bytes);

@@ -1,4 +1,5 @@
-/* Bytes -> messages: see wire.h. The encoding is protobuf's: a tag (field number and wire type), then a varint, 8 bytes, 4 bytes, or a length and that many bytes. */
+/* Bytes -> messages: see wire.h. The encoding is protobuf's: a tag (field number and wire type), then a varint, 8 bytes, 4 bytes, or a length and
+ * that many bytes. */
 #include "onnx/wire.h"
 
 #include <string.h>
@@ -6,8 +7,8 @@
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, GROUP = 3, GROUP_END = 4, FIXED32 = 5 };
 
 _Noreturn void mp_walk_fail(const mp_walk *w, const uint8_t *at, const char *what) {
-  mp_fail(w->source->a, MP_BAD_INPUT, "%s: byte %llu, in %s: %s; the file is cut short, damaged or no ONNX model: fetch or export it again", w->source->label,
-          (unsigned long long)(at - w->source->start), w->message->short_name, what);
+  mp_fail(w->source->a, MP_BAD_INPUT, "%s: byte %llu, in %s: %s; the file is cut short, damaged or no ONNX model: fetch or export it again",
+          w->source->label, (unsigned long long)(at - w->source->start), w->message->short_name, what);
 }
 
 mp_walk mp_walk_span(const mp_source *source, mp_span s, const ProtobufCMessageDescriptor *message) {
@@ -16,7 +17,8 @@ mp_walk mp_walk_span(const mp_source *source, mp_span s, const ProtobufCMessageD
 
 mp_walk mp_walk_into(const mp_walk *w, const mp_field *f) {
   if (w->depth >= MP_MAX_NESTING)
-    mp_fail(w->source->a, MP_BAD_INPUT, "%s: byte %llu: messages are nested more than %d deep, as in no model that a framework writes; the file is damaged or hostile",
+    mp_fail(w->source->a, MP_BAD_INPUT,
+            "%s: byte %llu: messages are nested more than %d deep, as in no model that a framework writes; the file is damaged or hostile",
             w->source->label, (unsigned long long)(f->span.at - w->source->start), MP_MAX_NESTING);
   return (mp_walk){w->source, f->d->descriptor, f->span.at, f->span.at + f->span.n, w->depth + 1};
 }
@@ -56,14 +58,18 @@ static int wire_of(ProtobufCType t) {
   switch (t) {
     case PROTOBUF_C_TYPE_STRING:
     case PROTOBUF_C_TYPE_BYTES:
-    case PROTOBUF_C_TYPE_MESSAGE: return BYTES;
+    case PROTOBUF_C_TYPE_MESSAGE:
+      return BYTES;
     case PROTOBUF_C_TYPE_FLOAT:
     case PROTOBUF_C_TYPE_FIXED32:
-    case PROTOBUF_C_TYPE_SFIXED32: return FIXED32;
+    case PROTOBUF_C_TYPE_SFIXED32:
+      return FIXED32;
     case PROTOBUF_C_TYPE_DOUBLE:
     case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_SFIXED64: return FIXED64;
-    default: return VARINT;
+    case PROTOBUF_C_TYPE_SFIXED64:
+      return FIXED64;
+    default:
+      return VARINT;
   }
 }
 
@@ -71,9 +77,15 @@ static void skip_group(mp_walk *w, const uint8_t *start) { /* groups are obsolet
   for (int open = 1; open;) {
     uint64_t tag = varint(w);
     switch (tag & 7) {
-      case VARINT: varint(w); break;
-      case FIXED64: fixed(w, 8); break;
-      case FIXED32: fixed(w, 4); break;
+      case VARINT:
+        varint(w);
+        break;
+      case FIXED64:
+        fixed(w, 8);
+        break;
+      case FIXED32:
+        fixed(w, 4);
+        break;
       case BYTES: {
         uint64_t n = varint(w);
         if (n > (uint64_t)(w->end - w->at)) mp_walk_fail(w, start, "a length reaches past the end");
@@ -83,8 +95,11 @@ static void skip_group(mp_walk *w, const uint8_t *start) { /* groups are obsolet
       case GROUP:
         if (++open > MP_MAX_NESTING) mp_walk_fail(w, start, "groups are nested too deep");
         break;
-      case GROUP_END: open--; break;
-      default: mp_walk_fail(w, start, "a wire type that does not exist");
+      case GROUP_END:
+        open--;
+        break;
+      default:
+        mp_walk_fail(w, start, "a wire type that does not exist");
     }
   }
 }
@@ -97,17 +112,26 @@ bool mp_walk_next(mp_walk *w, mp_field *f) {
     if (!number || tag > UINT32_MAX) mp_walk_fail(w, start, "a field number that does not exist");
     f->span = (mp_span){NULL, 0};
     switch (wire) {
-      case VARINT: f->bits = varint(w); break;
-      case FIXED64: f->bits = fixed(w, 8); break;
-      case FIXED32: f->bits = fixed(w, 4); break;
+      case VARINT:
+        f->bits = varint(w);
+        break;
+      case FIXED64:
+        f->bits = fixed(w, 8);
+        break;
+      case FIXED32:
+        f->bits = fixed(w, 4);
+        break;
       case BYTES:
         f->bits = varint(w);
         if (f->bits > (uint64_t)(w->end - w->at)) mp_walk_fail(w, start, "a length reaches past the end");
         f->span = (mp_span){w->at, (size_t)f->bits};
         w->at += f->bits;
         break;
-      case GROUP: skip_group(w, start); continue;
-      default: mp_walk_fail(w, start, "a wire type that does not exist");
+      case GROUP:
+        skip_group(w, start);
+        continue;
+      default:
+        mp_walk_fail(w, start, "a wire type that does not exist");
     }
     f->d = field_of(w->message, number);
     if (!f->d) continue;

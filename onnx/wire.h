@@ -1,9 +1,10 @@
 /* Bytes -> messages: a walk over the protobuf encoding that copies nothing.
  *
- * A walk stands in one message and hands out its fields one by one. What a field is (its number, type, name) comes from protobuf-c's descriptors of the ONNX
- * schema, so no field number is written by hand: readers switch over f.d->offset with offsetof(Onnx__NodeProto, input) as the cases. Only fields that
- * the schema knows come out; unknown ones, and known ones with another wire type, are skipped, as protobuf's C++ parser does. Payloads (strings, weights, inner messages) are
- * spans of the mapped file. Every length is checked against the message around it; damage is mp_fail with the byte where it is. */
+ * A walk stands in one message and hands out its fields one by one. What a field is (its number, type, name) comes from protobuf-c's descriptors of
+ * the ONNX schema, so no field number is written by hand: readers switch over f.d->offset with offsetof(Onnx__NodeProto, input) as the cases. Only
+ * fields that the schema knows come out; unknown ones, and known ones with another wire type, are skipped, as protobuf's C++ parser does. Payloads
+ * (strings, weights, inner messages) are spans of the mapped file. Every length is checked against the message around it; damage is mp_fail with the
+ * byte where it is. */
 #ifndef MP_WIRE_H
 #define MP_WIRE_H
 
@@ -34,8 +35,8 @@ typedef struct mp_walk {
 
 typedef struct mp_field {
   const ProtobufCFieldDescriptor *d;
-  mp_span span;    /* strings, bytes, messages, packed numbers */
-  uint64_t bits;   /* a single number as it lies in the file */
+  mp_span span;  /* strings, bytes, messages, packed numbers */
+  uint64_t bits; /* a single number as it lies in the file */
   bool packed;
 } mp_field;
 
@@ -49,7 +50,7 @@ bool mp_walk_next(mp_walk *w, mp_field *f);
 /* Numbers of a repeated field, packed or not: each call takes one off f; false when there are no more. */
 bool mp_field_take(const mp_walk *w, mp_field *f, uint64_t *bits);
 static inline int64_t mp_bits_int(uint64_t bits) { return (int64_t)bits; }
-double mp_bits_float(uint64_t bits);  /* float: the lower 32 bits */
+double mp_bits_float(uint64_t bits); /* float: the lower 32 bits */
 double mp_bits_double(uint64_t bits);
 
 /* A name: never longer than a string can be, without NUL bytes (refused). */

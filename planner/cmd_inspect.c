@@ -26,12 +26,24 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
       if (o->dim_count == MAX_DIMS) argp_error(state, "more than %d --dim options", MAX_DIMS);
       o->dims[o->dim_count++] = arg;
       break;
-    case KEY_SCRATCH: o->from_scratch = true; break;
-    case KEY_JSON: o->report.json = true; break;
-    case KEY_TREE: o->report.tree = true; break;
-    case KEY_NODE: o->report.node = arg; break;
-    case KEY_UNKNOWN: o->report.unknown = true; break;
-    case 'q': o->quiet = true; break;
+    case KEY_SCRATCH:
+      o->from_scratch = true;
+      break;
+    case KEY_JSON:
+      o->report.json = true;
+      break;
+    case KEY_TREE:
+      o->report.tree = true;
+      break;
+    case KEY_NODE:
+      o->report.node = arg;
+      break;
+    case KEY_UNKNOWN:
+      o->report.unknown = true;
+      break;
+    case 'q':
+      o->quiet = true;
+      break;
     case ARGP_KEY_ARG:
       if (o->path) argp_error(state, "one model at a time: '%s' and '%s'", o->path, arg);
       o->path = arg;
@@ -39,7 +51,8 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case ARGP_KEY_END:
       if (!o->path) argp_error(state, "which model? give the path of an ONNX file");
       break;
-    default: return ARGP_ERR_UNKNOWN;
+    default:
+      return ARGP_ERR_UNKNOWN;
   }
   return 0;
 }

@@ -13,20 +13,24 @@ bool mp_inspect_known(const mp_value *v) {
   return known;
 }
 
-static const char *kind_of(const mp_value *v) { /* what the dynamo exporter says of an initializer: PARAMETER, BUFFER, CONSTANT_TENSOR; NULL: nothing */
+static const char *kind_of(
+    const mp_value *v) { /* what the dynamo exporter says of an initializer: PARAMETER, BUFFER, CONSTANT_TENSOR; NULL: nothing */
   for (uint32_t i = 0; i < v->metas; i++)
     if (!strcmp(v->meta[i].key, "pkg.torch.export.graph_signature.InputSpec.kind")) return v->meta[i].value;
   return NULL;
 }
 
-/* Floating initializers, but the running statistics of a normalization: those are state that no gradient reaches. Where the file says what its initializers are, that counts. */
+/* Floating initializers, but the running statistics of a normalization: those are state that no gradient reaches. Where the file says what its
+ * initializers are, that counts. */
 const bool *mp_inspect_parameters(mp_arena *a, const mp_graph *g) {
   bool *is = mp_alloc_array(a, g->value_count, sizeof *is), told = false;
   for (uint32_t i = 0; i < g->value_count; i++) told |= g->values[i].kind == MP_VALUE_INITIALIZER && kind_of(&g->values[i]);
   for (uint32_t i = 0; i < g->value_count; i++) {
     const mp_value *v = &g->values[i];
     is[i] = v->kind == MP_VALUE_INITIALIZER && mp_dtype_is_float(v->dtype);
-    if (is[i] && told) is[i] = kind_of(v) ? !strcmp(kind_of(v), "PARAMETER") : v->rank > 0; /* transposed weights have lost their kind; numbers of the code never had one */
+    if (is[i] && told)
+      is[i] = kind_of(v) ? !strcmp(kind_of(v), "PARAMETER")
+                         : v->rank > 0; /* transposed weights have lost their kind; numbers of the code never had one */
   }
   for (uint32_t i = 0; i < g->node_count; i++) {
     const mp_node *n = &g->nodes[i];

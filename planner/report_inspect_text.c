@@ -45,7 +45,8 @@ static const char *count_text(mp_arena *a, uint64_t n) { /* 12,345,678 */
 }
 
 static void type_text(mp_arena *a, mp_text *t, const mp_value *v) { /* float32[batch, 3] */
-  static const char *const forms[] = {[MP_FORM_SEQUENCE] = "sequence of ", [MP_FORM_OPTIONAL] = "optional ", [MP_FORM_MAP] = "map to ", [MP_FORM_SPARSE] = "sparse "};
+  static const char *const forms[] = {
+      [MP_FORM_SEQUENCE] = "sequence of ", [MP_FORM_OPTIONAL] = "optional ", [MP_FORM_MAP] = "map to ", [MP_FORM_SPARSE] = "sparse "};
   mp_text_add(a, t, "%s%s", v->form == MP_FORM_TENSOR ? "" : forms[v->form], v->dtype == MP_UNDEFINED ? "?" : mp_dtype_name(v->dtype));
   if (v->rank < 0) {
     mp_text_add(a, t, " of unknown rank");
@@ -80,8 +81,10 @@ static void add_node(table *t, row *r, const mp_node *n) {
     uint64_t elements, bytes;
     if (n->out[k] < 0) continue;
     const mp_value *v = &g->values[n->out[k]];
-    if (mp_inspect_known(v) && mp_value_elements(v, &elements) && mp_dtype_bytes(v->dtype, elements, &bytes)) r->bytes += bytes;
-    else r->open = true;
+    if (mp_inspect_known(v) && mp_value_elements(v, &elements) && mp_dtype_bytes(v->dtype, elements, &bytes))
+      r->bytes += bytes;
+    else
+      r->open = true;
   }
 }
 
@@ -153,7 +156,8 @@ static void by_operator(mp_arena *a, mp_text *text, const mp_graph *g) {
 
 /* ---- by module ---- */
 
-/* The module path of a node: the dynamo exporter's name scopes ("['', 'model', 'model.fc1', 'linear']": the last but one), else what stands before the last '/' of its name. */
+/* The module path of a node: the dynamo exporter's name scopes ("['', 'model', 'model.fc1', 'linear']": the last but one), else what stands before
+ * the last '/' of its name. */
 static const char *module_path(mp_arena *a, const mp_node *n) {
   const char *scopes = mp_node_meta(n, "pkg.torch.onnx.name_scopes");
   if (scopes) {
@@ -218,8 +222,10 @@ static void by_module(mp_arena *a, mp_text *text, const mp_graph *g) {
   int32_t *first = mp_alloc_array(a, n, sizeof *first), *last = mp_alloc_array(a, n, sizeof *last), *next = mp_alloc_array(a, n, sizeof *next);
   for (size_t i = 1; i < n; i++) { /* row 0 is the root and nobody's child: 0 stands for none */
     int32_t p = t.rows.at[i].parent;
-    if (first[p]) next[last[p]] = (int32_t)i;
-    else first[p] = (int32_t)i;
+    if (first[p])
+      next[last[p]] = (int32_t)i;
+    else
+      first[p] = (int32_t)i;
     last[p] = (int32_t)i;
   }
   uint32_t *order = mp_alloc_array(a, n, sizeof *order);
@@ -241,9 +247,15 @@ static void by_module(mp_arena *a, mp_text *text, const mp_graph *g) {
 static void attr_text(mp_arena *a, mp_text *t, const mp_attr *x) {
   mp_text_add(a, t, "  %s = ", x->name);
   switch (x->kind) {
-    case MP_ATTR_INT: mp_text_add(a, t, "%lld", (long long)x->as.i); break;
-    case MP_ATTR_FLOAT: mp_text_add(a, t, "%g", x->as.f); break;
-    case MP_ATTR_STRING: mp_text_add(a, t, "'%.200s'", x->as.string); break;
+    case MP_ATTR_INT:
+      mp_text_add(a, t, "%lld", (long long)x->as.i);
+      break;
+    case MP_ATTR_FLOAT:
+      mp_text_add(a, t, "%g", x->as.f);
+      break;
+    case MP_ATTR_STRING:
+      mp_text_add(a, t, "'%.200s'", x->as.string);
+      break;
     case MP_ATTR_INTS:
       for (uint32_t i = 0; i < x->n && i < 32; i++) mp_text_add(a, t, "%s%lld", i ? ", " : "", (long long)x->as.ints[i]);
       break;
@@ -258,17 +270,23 @@ static void attr_text(mp_arena *a, mp_text *t, const mp_attr *x) {
       for (int i = 0; i < x->as.tensor->rank; i++) mp_text_add(a, t, "%s%lld", i ? ", " : "", (long long)x->as.tensor->dims[i]);
       mp_text_add(a, t, "]");
       break;
-    case MP_ATTR_GRAPH: mp_text_add(a, t, "graph of %u nodes", x->as.graph->node_count); break;
-    default: mp_text_add(a, t, "(not read)");
+    case MP_ATTR_GRAPH:
+      mp_text_add(a, t, "graph of %u nodes", x->as.graph->node_count);
+      break;
+    default:
+      mp_text_add(a, t, "(not read)");
   }
   mp_text_add(a, t, x->n > 32 ? ", ... (%u)\n" : "\n", x->n);
 }
 
 static void one_node(mp_arena *a, mp_text *t, const mp_graph *g, const mp_node *n) {
-  mp_text_add(a, t, "%s%s%s '%s', opset %d%s\n", n->domain, n->domain[0] ? "." : "", n->type, n->name, n->opset, n->op ? "" : ": an operator that memplan does not know");
+  mp_text_add(a, t, "%s%s%s '%s', opset %d%s\n", n->domain, n->domain[0] ? "." : "", n->type, n->name, n->opset,
+              n->op ? "" : ": an operator that memplan does not know");
   for (int i = 0; i < n->ins; i++) {
-    if (n->in[i] < 0) mp_text_add(a, t, "%-10s left out\n", "  input");
-    else value_line(a, t, g->values[n->in[i]].kind == MP_VALUE_INITIALIZER ? "  weight" : "  input", &g->values[n->in[i]]);
+    if (n->in[i] < 0)
+      mp_text_add(a, t, "%-10s left out\n", "  input");
+    else
+      value_line(a, t, g->values[n->in[i]].kind == MP_VALUE_INITIALIZER ? "  weight" : "  input", &g->values[n->in[i]]);
   }
   for (int i = 0; i < n->outs; i++) {
     if (n->out[i] < 0) continue;
@@ -316,12 +334,13 @@ static void unknown_values(mp_arena *a, mp_text *t, const mp_graph *g) {
 
 static void heading(mp_arena *a, mp_text *t, const mp_graph *g) {
   mp_inspect_totals sum = mp_inspect_sum(a, g);
-  mp_text_add(a, t, "%s: %s nodes, opset %lld, IR %lld%s%s%s%s\n", g->path, count_text(a, g->node_count), (long long)g->opset, (long long)g->ir_version,
-              g->producer[0] ? ", written by " : "", g->producer, g->producer_version[0] ? " " : "", g->producer_version);
+  mp_text_add(a, t, "%s: %s nodes, opset %lld, IR %lld%s%s%s%s\n", g->path, count_text(a, g->node_count), (long long)g->opset,
+              (long long)g->ir_version, g->producer[0] ? ", written by " : "", g->producer, g->producer_version[0] ? " " : "", g->producer_version);
   for (uint32_t i = 0; i < g->input_count; i++) value_line(a, t, "input", &g->values[g->inputs[i]]);
   for (uint32_t i = 0; i < g->output_count; i++) value_line(a, t, "output", &g->values[g->outputs[i]]);
   mp_text_add(a, t, "parameters %s, %s\n", count_text(a, sum.parameters), bytes_text(a, sum.parameter_bytes));
-  mp_text_add(a, t, "forward    %s MACs, %s FLOPs%s\n", count_text(a, sum.macs), count_text(a, sum.flops), sum.known < sum.values ? " (of what is known)" : "");
+  mp_text_add(a, t, "forward    %s MACs, %s FLOPs%s\n", count_text(a, sum.macs), count_text(a, sum.flops),
+              sum.known < sum.values ? " (of what is known)" : "");
   mp_text_add(a, t, "known      %s of %s shapes%s\n\n", count_text(a, sum.known), count_text(a, sum.values),
               sum.known < sum.values ? "; --dim NAME=N binds an open dimension, --unknown says what is missing" : "");
 }
@@ -334,8 +353,10 @@ const char *mp_inspect_text(mp_arena *a, const mp_graph *g, const mp_inspect_opt
     unknown_values(a, &t, g);
   } else {
     heading(a, &t, g);
-    if (o->tree) by_module(a, &t, g);
-    else by_operator(a, &t, g);
+    if (o->tree)
+      by_module(a, &t, g);
+    else
+      by_operator(a, &t, g);
   }
   return t.at;
 }

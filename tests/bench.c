@@ -2,9 +2,9 @@
  *
  *     bench [FOLDER [NAME...]]      FOLDER keeps the graphs between runs (default /tmp/memplan-bench)
  *
- * Environment: MEMPLAN_PYTHON (default python3; needs onnx and numpy), MEMPLAN_SHARED (default ../shared; bench/import/gen.py makes the graphs). Each side times itself from the
- * file's path to the last shape, in a process of its own: best of twenty runs for memplan, of two for onnx. `cpu` is processor time, which a busy machine does not stretch.
- * MB are the process's peak; 10^6 bytes. */
+ * Environment: MEMPLAN_PYTHON (default python3; needs onnx and numpy), MEMPLAN_SHARED (default ../shared; bench/import/gen.py makes the graphs). Each
+ * side times itself from the file's path to the last shape, in a process of its own: best of twenty runs for memplan, of two for onnx. `cpu` is
+ * processor time, which a busy machine does not stretch. MB are the process's peak; 10^6 bytes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,7 +124,8 @@ int main(int argc, char **argv) {
   if (!python) python = "python3";
   int missed = 0;
   mkdir(folder, 0777);
-  printf("%-10s %10s %8s %8s   %8s %8s %8s   %8s %8s   %s\n", "graph", "memplan s", "cpu", "MB", "onnx s", "cpu", "MB", "faster", "smaller", "promised");
+  printf("%-10s %10s %8s %8s   %8s %8s %8s   %8s %8s   %s\n", "graph", "memplan s", "cpu", "MB", "onnx s", "cpu", "MB", "faster", "smaller",
+         "promised");
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     if (!wanted(cases[i].name, argc, argv)) continue;
     char path[4096], version[64] = "";
@@ -132,8 +133,11 @@ int main(int argc, char **argv) {
     snprintf(path, sizeof path, "%s/%s.onnx", folder, cases[i].name);
     figure we = ours(path), they = {0};
     printf("%-10s %10.4f %8.4f %8.1f   ", cases[i].name, we.seconds, we.cpu, we.megabytes);
-    if (theirs(python, path, &they, version)) printf("%8.3f %8.3f %8.0f   %7.1fx %7.1fx   ", they.seconds, they.cpu, they.megabytes, they.seconds / we.seconds, they.megabytes / we.megabytes);
-    else printf("%8s %8s %8s   %8s %8s   ", "-", "-", "-", "-", "-");
+    if (theirs(python, path, &they, version))
+      printf("%8.3f %8.3f %8.0f   %7.1fx %7.1fx   ", they.seconds, they.cpu, they.megabytes, they.seconds / we.seconds,
+             they.megabytes / we.megabytes);
+    else
+      printf("%8s %8s %8s   %8s %8s   ", "-", "-", "-", "-", "-");
     bool short_of = (cases[i].seconds > 0 && we.seconds > cases[i].seconds) || (cases[i].megabytes > 0 && we.megabytes > cases[i].megabytes);
     missed += short_of;
     if (cases[i].seconds > 0) printf("%.0f ms", cases[i].seconds * 1000);

@@ -1,4 +1,5 @@
-/* Any bytes: read as a model, built as a graph, reported. Build with -DMEMPLAN_FUZZ=ON and clang:  fuzz_model -rss_limit_mb=512 -max_len=65536 CORPUS */
+/* Any bytes: read as a model, built as a graph, reported. Build with -DMEMPLAN_FUZZ=ON and clang:  fuzz_model -rss_limit_mb=512 -max_len=65536 CORPUS
+ */
 #include <stdlib.h>
 #include <string.h>
 

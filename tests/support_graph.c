@@ -19,7 +19,8 @@ static void skip_all(draw *d) {
   for (;; d->at++) {
     if (*d->at == '#')
       while (d->at[1] && d->at[1] != '\n') d->at++;
-    else if (!isspace((unsigned char)*d->at) && *d->at != ';') return;
+    else if (!isspace((unsigned char)*d->at) && *d->at != ';')
+      return;
   }
 }
 
@@ -86,13 +87,13 @@ static long long integer(draw *d) {
 }
 
 /* protobuf-c lists: n and pointers, grown one by one */
-#define APPEND(d, list, count, item)                                              \
-  do {                                                                            \
-    void **fresh = mp_alloc_array((d)->a, (count) + 1, sizeof(void *));           \
-    if (count) memcpy(fresh, (void *)(list), (count) * sizeof(void *));           \
-    fresh[count] = (void *)(item);                                                \
-    (list) = (void *)fresh;                                                       \
-    (count)++;                                                                    \
+#define APPEND(d, list, count, item)                                    \
+  do {                                                                  \
+    void **fresh = mp_alloc_array((d)->a, (count) + 1, sizeof(void *)); \
+    if (count) memcpy(fresh, (void *)(list), (count) * sizeof(void *)); \
+    fresh[count] = (void *)(item);                                      \
+    (list) = (void *)fresh;                                             \
+    (count)++;                                                          \
   } while (0)
 #define MAKE(d, T, init) ((T *)memcpy(mp_alloc((d)->a, sizeof(T)), &(T)init, sizeof(T)))
 
@@ -189,12 +190,21 @@ static Onnx__ValueInfoProto *value_info(draw *d, char *name, bool typed) {
 
 static void put_number(Onnx__TensorProto *t, double x) { /* the lists have room */
   switch (t->data_type) {
-    case MP_FLOAT: t->float_data[t->n_float_data++] = (float)x; break;
-    case MP_DOUBLE: t->double_data[t->n_double_data++] = x; break;
-    case MP_INT64: t->int64_data[t->n_int64_data++] = (int64_t)x; break;
+    case MP_FLOAT:
+      t->float_data[t->n_float_data++] = (float)x;
+      break;
+    case MP_DOUBLE:
+      t->double_data[t->n_double_data++] = x;
+      break;
+    case MP_INT64:
+      t->int64_data[t->n_int64_data++] = (int64_t)x;
+      break;
     case MP_UINT32:
-    case MP_UINT64: t->uint64_data[t->n_uint64_data++] = (uint64_t)x; break;
-    default: t->int32_data[t->n_int32_data++] = (int32_t)x;
+    case MP_UINT64:
+      t->uint64_data[t->n_uint64_data++] = (uint64_t)x;
+      break;
+    default:
+      t->int32_data[t->n_int32_data++] = (int32_t)x;
   }
 }
 
@@ -203,9 +213,12 @@ static void put_raw(Onnx__TensorProto *t, double x) {
   uint8_t *to = t->raw_data.data + t->raw_data.len;
   float f = (float)x;
   int64_t i = (int64_t)x;
-  if (t->data_type == MP_FLOAT) memcpy(to, &f, n);
-  else if (t->data_type == MP_DOUBLE) memcpy(to, &x, n);
-  else memcpy(to, &i, n);
+  if (t->data_type == MP_FLOAT)
+    memcpy(to, &f, n);
+  else if (t->data_type == MP_DOUBLE)
+    memcpy(to, &x, n);
+  else
+    memcpy(to, &i, n);
   t->raw_data.len += n;
 }
 
@@ -228,7 +241,8 @@ static void payload(draw *d, Onnx__TensorProto *t, bool raw) {
   }
 }
 
-static Onnx__TensorProto *tensor(draw *d, char *name) { /* float[3,4], int64[2]{1, 2}, int64[2]raw{1, 2}, float[2]external{location, offset, length} */
+static Onnx__TensorProto *tensor(draw *d,
+                                 char *name) { /* float[3,4], int64[2]{1, 2}, int64[2]raw{1, 2}, float[2]external{location, offset, length} */
   Onnx__TensorProto *t = MAKE(d, Onnx__TensorProto, ONNX__TENSOR_PROTO__INIT);
   t->name = name;
   t->has_data_type = 1;
@@ -283,11 +297,13 @@ static Onnx__AttributeProto *attribute(draw *d, char *name) {
     x->g = graph(d, "}", NULL);
   } else if (starts_type(d)) {
     x->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR;
-    x->t = tensor(d, (char *)(uintptr_t)"");
+    x->t = tensor(d, (char *)(uintptr_t) "");
   } else if (eat(d, "[")) {
     bool real = false, text = *d->at == '"';
     for (const char *p = d->at; *p && *p != ']'; p++) real |= *p == '.';
-    x->type = text ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRINGS : real ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS : ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS;
+    x->type = text   ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRINGS
+              : real ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS
+                     : ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS;
     x->ints = mp_alloc_array(d->a, 256, sizeof *x->ints);
     x->floats = mp_alloc_array(d->a, 256, sizeof *x->floats);
     x->strings = mp_alloc_array(d->a, 256, sizeof *x->strings);
@@ -319,7 +335,7 @@ static Onnx__AttributeProto *attribute(draw *d, char *name) {
 
 static char *name_or_none(draw *d) {
   char *w = word(d);
-  return strcmp(w, "_") ? w : (char *)(uintptr_t)"";
+  return strcmp(w, "_") ? w : (char *)(uintptr_t) "";
 }
 
 static void node_extras(draw *d, Onnx__NodeProto *n) {
@@ -328,10 +344,14 @@ static void node_extras(draw *d, Onnx__NodeProto *n) {
     if (!is_word(*d->at)) return;
     char *key = word(d);
     need(d, "=");
-    if (!strncmp(key, "meta.", 5)) APPEND(d, n->metadata_props, n->n_metadata_props, entry(d, key + 5, quoted(d)));
-    else if (!strcmp(key, "name")) n->name = quoted(d);
-    else if (!strcmp(key, "doc")) n->doc_string = quoted(d);
-    else APPEND(d, n->attribute, n->n_attribute, attribute(d, key));
+    if (!strncmp(key, "meta.", 5))
+      APPEND(d, n->metadata_props, n->n_metadata_props, entry(d, key + 5, quoted(d)));
+    else if (!strcmp(key, "name"))
+      n->name = quoted(d);
+    else if (!strcmp(key, "doc"))
+      n->doc_string = quoted(d);
+    else
+      APPEND(d, n->attribute, n->n_attribute, attribute(d, key));
   }
 }
 
@@ -369,7 +389,7 @@ static void function(draw *d, Onnx__ModelProto *m) {
   char *name = word(d), *dot = strrchr(name, '.');
   if (dot) *dot = 0;
   f->name = dot ? dot + 1 : name;
-  f->domain = dot ? name : (char *)(uintptr_t)"";
+  f->domain = dot ? name : (char *)(uintptr_t) "";
   if (eat(d, ":")) f->overload = word(d);
   need(d, "(");
   while (!eat(d, ")")) {
@@ -378,8 +398,10 @@ static void function(draw *d, Onnx__ModelProto *m) {
   }
   while (!eat(d, "{")) {
     char *attr = word(d);
-    if (eat(d, "=")) APPEND(d, f->attribute_proto, f->n_attribute_proto, attribute(d, attr));
-    else APPEND(d, f->attribute, f->n_attribute, attr);
+    if (eat(d, "="))
+      APPEND(d, f->attribute_proto, f->n_attribute_proto, attribute(d, attr));
+    else
+      APPEND(d, f->attribute, f->n_attribute, attr);
   }
   Onnx__ModelProto inner = ONNX__MODEL_PROTO__INIT;
   Onnx__GraphProto *body = graph(d, "}", &inner);
@@ -410,13 +432,15 @@ static void defined(draw *d, Onnx__GraphProto *g) { /* x: type | w = tensor | a,
   }
   need(d, "=");
   blanks(d);
-  if (starts_type(d)) APPEND(d, g->initializer, g->n_initializer, tensor(d, names[0]));
-  else APPEND(d, g->node, g->n_node, node(d, names, n));
+  if (starts_type(d))
+    APPEND(d, g->initializer, g->n_initializer, tensor(d, names[0]));
+  else
+    APPEND(d, g->node, g->n_node, node(d, names, n));
 }
 
 static Onnx__GraphProto *graph(draw *d, const char *end, Onnx__ModelProto *m) {
   Onnx__GraphProto *g = MAKE(d, Onnx__GraphProto, ONNX__GRAPH_PROTO__INIT);
-  g->name = (char *)(uintptr_t)"drawing";
+  g->name = (char *)(uintptr_t) "drawing";
   for (skip_all(d); *end ? !eat(d, end) : *d->at; skip_all(d)) {
     if (!*d->at) wrong(d, end);
     if (eat(d, "->")) {
@@ -426,8 +450,10 @@ static Onnx__GraphProto *graph(draw *d, const char *end, Onnx__ModelProto *m) {
       need(d, ":");
       APPEND(d, g->value_info, g->n_value_info, value_info(d, name, true));
     } else if (m && eat_word(d, "opset")) {
-      if (eat_word(d, "none")) m->model_version = -1;
-      else APPEND(d, m->opset_import, m->n_opset_import, opset(d));
+      if (eat_word(d, "none"))
+        m->model_version = -1;
+      else
+        APPEND(d, m->opset_import, m->n_opset_import, opset(d));
     } else if (m && eat_word(d, "ir")) {
       m->ir_version = integer(d);
     } else if (m && eat_word(d, "fun")) {
@@ -500,7 +526,11 @@ const mp_node *test_node(const mp_graph *g, const char *output) {
 }
 
 const char *test_shown(mp_arena *a, const mp_graph *g, const char *name) {
-  static const char *const forms[] = {[MP_FORM_TENSOR] = "", [MP_FORM_SEQUENCE] = "sequence ", [MP_FORM_OPTIONAL] = "optional ", [MP_FORM_MAP] = "map ", [MP_FORM_SPARSE] = "sparse "};
+  static const char *const forms[] = {[MP_FORM_TENSOR] = "",
+                                      [MP_FORM_SEQUENCE] = "sequence ",
+                                      [MP_FORM_OPTIONAL] = "optional ",
+                                      [MP_FORM_MAP] = "map ",
+                                      [MP_FORM_SPARSE] = "sparse "};
   const mp_value *v = test_value(g, name);
   mp_text t = {0};
   mp_text_add(a, &t, "%s%s", forms[v->form], mp_dtype_name(v->dtype));
@@ -510,8 +540,10 @@ const char *test_shown(mp_arena *a, const mp_graph *g, const char *name) {
   if (!v->ints && !v->floats) return t.at;
   mp_text_add(a, &t, "{");
   for (uint32_t i = 0; i < v->contents; i++) {
-    if (v->ints) mp_text_add(a, &t, "%s%s", i ? ", " : "", mp_int_text(a, v->ints[i]));
-    else mp_text_add(a, &t, "%s%g", i ? ", " : "", v->floats[i]);
+    if (v->ints)
+      mp_text_add(a, &t, "%s%s", i ? ", " : "", mp_int_text(a, v->ints[i]));
+    else
+      mp_text_add(a, &t, "%s%g", i ? ", " : "", v->floats[i]);
   }
   mp_text_add(a, &t, "}");
   return t.at;

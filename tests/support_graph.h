@@ -4,16 +4,19 @@
  *
  * Statements are separated by ';' or a new line; '#' starts a comment.
  *
- *     x: float[batch,3]                 a graph input; other types: seq(float[2]), optional(int64[]), map(int64, float[2]), sparse(float[2]); float (no brackets): rank unknown; ? an unknown dim
- *     w = float[3,4]                    an initializer without payload;  k = int64[2]{1, -1}  with payload (typed fields);  k = int64[2]raw{1, -1}  in raw_data
- *     w = float[3,4]external{weights.bin, 0, 48}   location, offset, length
- *     y, z = Op(x, _, w) axis=1 to=[1,2] mode="edge" alpha=1.5 value=int64[2]{1,2} body={ ... -> c } other=@ref     a node; _ is a name left out; com.microsoft.Op picks a domain, Op:o an overload
- *       name="n" doc="text" meta.key="value"       (after the node's attributes; name, doc and meta.* are the node's own fields)
- *     info y: float[2,3]                a value_info;  info y: float[2] meta.key="value"
- *     -> y, z: float[2]                 graph outputs, with or without a type
- *     opset 13, opset com.microsoft 1   (17 where none is given; "opset none": no import);  ir 8
- *     graphmeta key="value";  modelmeta key="value"
- *     fun dom.Name(a, b) attr1 attr2=3 { opset 13; c = Add(a, b) -> c }     a model-local function */
+ *   graph inputs    x: float[batch,3]     one dim may be ?; float without brackets: rank unknown
+ *                   also seq(float[2]), optional(int64[]), map(int64, float[2]), sparse(float[2])
+ *   initializers    w = float[3,4]                               without payload
+ *                   k = int64[2]{1, -1}                          payload in the typed field; int64[2]raw{1, -1}: in raw_data
+ *                   w = float[3,4]external{weights.bin, 0, 48}   location, offset, length
+ *   nodes           y, z = Op(x, _, w) axis=1 to=[1,2] mode="edge" alpha=1.5 value=int64[2]{1,2} body={ ... -> c } other=@ref
+ *                   _ is a name left out; com.microsoft.Op picks a domain, Op:o an overload; @ref refers to a function's attribute
+ *                   name="n" doc="text" meta.key="value" are the node's own fields
+ *   value_info      info y: float[2,3]     meta.key="value" may follow, as behind a graph input
+ *   outputs         -> y, z: float[2]      with or without a type
+ *   imports         opset 13, opset com.microsoft 1   (17 where none is given; opset none: no import);  ir 8
+ *   metadata        graphmeta key="value";  modelmeta key="value"
+ *   functions       fun dom.Name(a, b) attr1 attr2=3 { opset 13; c = Add(a, b) -> c }     attr2 has a default */
 #ifndef MP_TEST_GRAPH_H
 #define MP_TEST_GRAPH_H
 #include "support_base.h"

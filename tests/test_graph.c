@@ -1,8 +1,8 @@
 /* Model -> graph: names, functions, subgraphs, order, contents, bindings, and what is refused. */
-#include "support_graph.h"
-
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "support_graph.h"
 
 /* ---- names and rows ---- */
 
@@ -44,7 +44,8 @@ static void attributes_of_every_kind(void **state) {
   mp_arena *a = *state;
   const mp_graph *g = test_graph(a,
                                  "x: float[2]\n"
-                                 "y = dom.Op(x) i=-3 f=1.5 s=\"edge\" is=[1,-2,300] fs=[0.5,2.0] ss=[\"a\",\"\",\"bc\"] t=int64[2]{7,8} e=[] name=\"n\" doc=\"d\" meta.k=\"v\"; -> y\n"
+                                 "y = dom.Op(x) i=-3 f=1.5 s=\"edge\" is=[1,-2,300] fs=[0.5,2.0] ss=[\"a\",\"\",\"bc\"] t=int64[2]{7,8} e=[] "
+                                 "name=\"n\" doc=\"d\" meta.k=\"v\"; -> y\n"
                                  "opset 17; opset dom 3");
   const mp_node *n = test_node(g, "y");
   assert_string_equal(n->type, "Op");
@@ -78,7 +79,8 @@ static void attributes_of_every_kind(void **state) {
 
 static void metadata_is_kept(void **state) {
   mp_arena *a = *state;
-  const mp_graph *g = test_graph(a, "x: float[2] meta.kind=\"input\"; y = Relu(x); -> y; info y: float[2] meta.m=\"n\"; graphmeta sig=\"s\"; modelmeta author=\"me\"");
+  const mp_graph *g = test_graph(
+      a, "x: float[2] meta.kind=\"input\"; y = Relu(x); -> y; info y: float[2] meta.m=\"n\"; graphmeta sig=\"s\"; modelmeta author=\"me\"");
   assert_string_equal(mp_graph_meta(g, "sig"), "s");
   assert_string_equal(mp_graph_meta(g, "author"), "me");
   assert_int_equal(test_value(g, "x")->metas, 1);
@@ -125,14 +127,16 @@ static void declared_shapes_fill_what_inference_leaves_open(void **state) {
 
 static void small_contents_are_read(void **state) {
   mp_arena *a = *state;
-  const mp_graph *g = test_graph(a,
-                                 "a = int64[2]{1, -2}; b = int64[2]raw{3, -4}; c = int32[]{5}; d = int32[1]raw{-6}; e = bool[2]{1, 0}; f = bool[2]raw{0, 1}\n"
-                                 "g = float[2]{0.5, -1}; h = float[1]raw{2}; i = double[1]{0.25}; j = double[1]raw{0.125}; k = uint8[1]raw{255}; l = int8[1]raw{-1}\n"
-                                 "m = uint64[1]{9}; n = int16[1]raw{-7}; o = int64[0]{}; p = int64[3]{1, 2}; q = float[2]; r = int64[2]raw{1}; x: float[]; y = Relu(x); -> y");
-  const char *const want[][2] = {{"a", "int64[2]{1, -2}"}, {"b", "int64[2]{3, -4}"}, {"c", "int32[]{5}"},      {"d", "int32[1]{-6}"},    {"e", "bool[2]{1, 0}"},
-                                 {"f", "bool[2]{0, 1}"},   {"g", "float32[2]{0.5, -1}"}, {"h", "float32[1]{2}"}, {"i", "float64[1]{0.25}"}, {"j", "float64[1]{0.125}"},
-                                 {"k", "uint8[1]{255}"},   {"l", "int8[1]{-1}"},     {"m", "uint64[1]{9}"},    {"n", "int16[1]{-7}"},    {"o", "int64[0]{}"},
-                                 {"p", "int64[3]"} /* too few */, {"q", "float32[2]"}, {"r", "int64[2]"}};
+  const mp_graph *g = test_graph(
+      a,
+      "a = int64[2]{1, -2}; b = int64[2]raw{3, -4}; c = int32[]{5}; d = int32[1]raw{-6}; e = bool[2]{1, 0}; f = bool[2]raw{0, 1}\n"
+      "g = float[2]{0.5, -1}; h = float[1]raw{2}; i = double[1]{0.25}; j = double[1]raw{0.125}; k = uint8[1]raw{255}; l = int8[1]raw{-1}\n"
+      "m = uint64[1]{9}; n = int16[1]raw{-7}; o = int64[0]{}; p = int64[3]{1, 2}; q = float[2]; r = int64[2]raw{1}; x: float[]; y = Relu(x); -> y");
+  const char *const want[][2] = {{"a", "int64[2]{1, -2}"},  {"b", "int64[2]{3, -4}"},   {"c", "int32[]{5}"},          {"d", "int32[1]{-6}"},
+                                 {"e", "bool[2]{1, 0}"},    {"f", "bool[2]{0, 1}"},     {"g", "float32[2]{0.5, -1}"}, {"h", "float32[1]{2}"},
+                                 {"i", "float64[1]{0.25}"}, {"j", "float64[1]{0.125}"}, {"k", "uint8[1]{255}"},       {"l", "int8[1]{-1}"},
+                                 {"m", "uint64[1]{9}"},     {"n", "int16[1]{-7}"},      {"o", "int64[0]{}"},          {"p", "int64[3]"} /* too few */,
+                                 {"q", "float32[2]"},       {"r", "int64[2]"}};
   for (size_t i = 0; i < sizeof want / sizeof *want; i++) assert_value(a, g, want[i][0], want[i][1]);
   assert_true(test_warned(g, "tensor 'r' holds 8 bytes, its dimensions say 16"));
 }
@@ -148,9 +152,10 @@ static void half_precision_contents(void **state) {
 
 static void constants_of_every_form(void **state) {
   mp_arena *a = *state;
-  const mp_graph *g = test_graph(a,
-                                 "a = Constant() value=int64[2]{1,2}; b = Constant() value_int=7; c = Constant() value_ints=[3,4]; d = Constant() value_float=1.5\n"
-                                 "e = Constant() value_floats=[1.5,2.5]; f = Constant() value_string=\"s\"; -> a, b, c, d, e, f");
+  const mp_graph *g =
+      test_graph(a,
+                 "a = Constant() value=int64[2]{1,2}; b = Constant() value_int=7; c = Constant() value_ints=[3,4]; d = Constant() value_float=1.5\n"
+                 "e = Constant() value_floats=[1.5,2.5]; f = Constant() value_string=\"s\"; -> a, b, c, d, e, f");
   assert_value(a, g, "a", "int64[2]{1, 2}");
   assert_value(a, g, "b", "int64[]{7}");
   assert_value(a, g, "c", "int64[2]{3, 4}");
@@ -173,10 +178,11 @@ static void nodes_are_sorted(void **state) {
 
 static void what_a_subgraph_reads_comes_first(void **state) {
   mp_arena *a = *state;
-  const mp_graph *g = test_graph(a,
-                                 "c: bool[]; x: float[5]\n"
-                                 "r = If(c) then_branch={ s = If(c) then_branch={ p = Neg(y); -> p } else_branch={ p = Exp(y); -> p }; -> s } else_branch={ q = Abs(x); -> q }\n"
-                                 "y = Relu(x); -> r");
+  const mp_graph *g = test_graph(
+      a,
+      "c: bool[]; x: float[5]\n"
+      "r = If(c) then_branch={ s = If(c) then_branch={ p = Neg(y); -> p } else_branch={ p = Exp(y); -> p }; -> s } else_branch={ q = Abs(x); -> q }\n"
+      "y = Relu(x); -> r");
   assert_string_equal(g->nodes[0].type, "Relu");
   assert_value(a, g, "r", "float32[5]");
 }
@@ -186,7 +192,8 @@ static void cycles_are_refused(void **state) {
   assert_string_equal(test_graph_error(a, "x: float[2]; y = Add(x, z); z = Relu(y) name=\"round\"; -> z", NULL),
                       "drawing: node '' (Add) needs its own result: the graph has a cycle; the file is damaged, export it again");
   assert_non_null(strstr(test_graph_error(a, "y = Relu(y); -> y", NULL), "cycle"));
-  assert_non_null(strstr(test_graph_error(a, "c: bool[]; r = If(c) then_branch={ p = Neg(r); -> p } else_branch={ q = Neg(c); -> q }; -> r", NULL), "cycle"));
+  assert_non_null(
+      strstr(test_graph_error(a, "c: bool[]; r = If(c) then_branch={ p = Neg(r); -> p } else_branch={ q = Neg(c); -> q }; -> r", NULL), "cycle"));
 }
 
 /* ---- subgraphs ---- */
@@ -211,9 +218,10 @@ static void subgraphs_capture(void **state) {
 
 static void captures_pass_through_the_graphs_between(void **state) {
   mp_arena *a = *state;
-  const mp_graph *g = test_graph(a,
-                                 "c: bool[]; x: float[5]\n"
-                                 "r = If(c) then_branch={ s = If(c) then_branch={ p = Neg(x); -> p } else_branch={ -> x }; -> s } else_branch={ -> x }; -> r");
+  const mp_graph *g =
+      test_graph(a,
+                 "c: bool[]; x: float[5]\n"
+                 "r = If(c) then_branch={ s = If(c) then_branch={ p = Neg(x); -> p } else_branch={ -> x }; -> s } else_branch={ -> x }; -> r");
   const mp_graph *then = mp_node_attr(&g->nodes[0], "then_branch")->as.graph;
   const mp_graph *inner = mp_node_attr(&then->nodes[0], "then_branch")->as.graph;
   assert_int_equal(inner->capture_count, 1);
@@ -226,9 +234,10 @@ static void captures_pass_through_the_graphs_between(void **state) {
 
 static void functions_are_inlined(void **state) {
   mp_arena *a = *state;
-  const mp_graph *g = test_graph(a,
-                                 "opset 17; opset my 1; x: float[2,3]; w = float[3,4]; y = my.Dense(x, w) name=\"fc\" meta.k=\"v\"; z = my.Dense(x, w); -> y, z\n"
-                                 "fun my.Dense(a, b) { opset 13; h = MatMul(a, b); c = Relu(h) name=\"act\"; -> c }");
+  const mp_graph *g =
+      test_graph(a,
+                 "opset 17; opset my 1; x: float[2,3]; w = float[3,4]; y = my.Dense(x, w) name=\"fc\" meta.k=\"v\"; z = my.Dense(x, w); -> y, z\n"
+                 "fun my.Dense(a, b) { opset 13; h = MatMul(a, b); c = Relu(h) name=\"act\"; -> c }");
   assert_int_equal(g->node_count, 4);
   assert_value(a, g, "y", "float32[2, 4]");
   assert_string_equal(g->nodes[0].name, "fc/MatMul");
@@ -264,7 +273,8 @@ static void functions_call_functions(void **state) {
 static void attributes_reach_the_functions_nodes(void **state) {
   mp_arena *a = *state;
   const char *fun = "fun my.Soft(a) axis other=5 { opset 17; c = Softmax(a) axis=@axis k=@other gone=@nobody; -> c }";
-  const mp_graph *g = test_graph(a, mp_format(a, "opset 17; opset my 1; x: float[2,3]; y = my.Soft(x) axis=1; z = my.Soft(x) other=6; -> y, z\n%s", fun));
+  const mp_graph *g =
+      test_graph(a, mp_format(a, "opset 17; opset my 1; x: float[2,3]; y = my.Soft(x) axis=1; z = my.Soft(x) other=6; -> y, z\n%s", fun));
   assert_int_equal(mp_node_int(&g->nodes[0], "axis", -9), 1);
   assert_int_equal(mp_node_int(&g->nodes[0], "k", -9), 5); /* the default */
   assert_null(mp_node_attr(&g->nodes[0], "gone"));
@@ -314,9 +324,10 @@ static void a_function_wins_over_an_operator(void **state) {
 
 static void subgraphs_in_functions_see_the_functions_names(void **state) {
   mp_arena *a = *state;
-  const mp_graph *g = test_graph(a,
-                                 "opset 17; opset my 1; c: bool[]; x: float[4]; y = my.F(c, x) axis=0; -> y\n"
-                                 "fun my.F(k, v) axis { opset 17; h = Neg(v); r = If(k) then_branch={ p = Softmax(h) axis=@axis; -> p } else_branch={ -> v }; -> r }");
+  const mp_graph *g = test_graph(
+      a,
+      "opset 17; opset my 1; c: bool[]; x: float[4]; y = my.F(c, x) axis=0; -> y\n"
+      "fun my.F(k, v) axis { opset 17; h = Neg(v); r = If(k) then_branch={ p = Softmax(h) axis=@axis; -> p } else_branch={ -> v }; -> r }");
   assert_value(a, g, "y", "float32[4]");
   const mp_graph *then = mp_node_attr(test_node(g, "y"), "then_branch")->as.graph;
   assert_int_equal(mp_node_int(&then->nodes[0], "axis", 9), 0);
@@ -350,6 +361,20 @@ static void functions_that_explode_are_refused(void **state) {
   for (int i = 0; i < 24; i++) mp_text_add(a, &t, "fun my.F%d(a) { opset my 1; b = my.F%d(a); c = my.F%d(b); -> c }\n", i, i + 1, i + 1);
   mp_text_add(a, &t, "fun my.F24(a) { opset 17; c = Neg(a); -> c }");
   assert_non_null(strstr(test_graph_error(a, t.at, NULL), "stand for more than"));
+}
+
+static const char *chain_of_functions(mp_arena *a, int n) { /* each calls the next; the last one does the work */
+  mp_text t = {0};
+  mp_text_add(a, &t, "opset 17; opset my 1; x: float[4]; y = my.F0(x); -> y\n");
+  for (int i = 0; i < n; i++) mp_text_add(a, &t, "fun my.F%d(a) { opset my 1; b = my.F%d(a); -> b }\n", i, i + 1);
+  mp_text_add(a, &t, "fun my.F%d(a) { opset 17; c = Neg(a); -> c }", n);
+  return t.at;
+}
+
+static void functions_nest_to_a_limit(void **state) {
+  mp_arena *a = *state;
+  assert_int_equal(test_graph(a, chain_of_functions(a, 60))->node_count, 1);
+  assert_non_null(strstr(test_graph_error(a, chain_of_functions(a, 5000), NULL), "nested more than 100 deep"));
 }
 
 /* ---- opsets ---- */
@@ -457,7 +482,8 @@ static void of_two_nodes_that_define_a_name_the_last_counts(void **state) {
 static void bad_graphs_are_refused(void **state) {
   mp_arena *a = *state;
   const char *const cases[][2] = {
-      {"x: float[2]; y = Add(x, missing) name=\"add\"; -> y", "drawing: node 'add' (Add) reads 'missing', which no node, input or initializer makes; the file is incomplete: export it again"},
+      {"x: float[2]; y = Add(x, missing) name=\"add\"; -> y",
+       "drawing: node 'add' (Add) reads 'missing', which no node, input or initializer makes; the file is incomplete: export it again"},
       {"x: float[2]; y = Relu(x); -> z", "output 'z' of graph 'drawing' is made by no node"},
       {"x: float[2]; y = Relu(x); z = Neg(y); y = Exp(z); -> y", "cycle"},
       {"x: float[2]; x = Relu(x); -> x", "'x' is defined twice"},
@@ -509,8 +535,13 @@ static void external_data_is_looked_at_from_outside(void **state) {
     const char *location;
     int offset;
     const char *warning;
-  } cases[] = {{"w.bin", 4, NULL},           {"absent.bin", 4, NULL},         {"w.bin", 5, "cut short or of another model"}, {"/etc/passwd", 0, "outside the model's folder"},
-               {"../w.bin", 0, "outside the model's folder"}, {"a/../w.bin", 0, "outside"}, {"link.bin", 0, "a symbolic link"}};
+  } cases[] = {{"w.bin", 4, NULL},
+               {"absent.bin", 4, NULL},
+               {"w.bin", 5, "cut short or of another model"},
+               {"/etc/passwd", 0, "outside the model's folder"},
+               {"../w.bin", 0, "outside the model's folder"},
+               {"a/../w.bin", 0, "outside"},
+               {"link.bin", 0, "a symbolic link"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     const mp_graph *g = from_file(a, model, mp_format(a, drawing, cases[i].location, cases[i].offset));
     assert_value(a, g, "y", "float32[4]"); /* sizes come from dims alone */
@@ -528,12 +559,14 @@ static void external_data_is_looked_at_from_outside(void **state) {
 static void every_request_may_fail(void **state) {
   mp_arena *a = *state;
   size_t n;
-  const uint8_t *bytes = test_model(a,
-                                    "opset 17; opset my 1; c: bool[]; x: float[b,3] meta.k=\"v\"; w = float[3,4]; k = int64[2]{1, 2}; z = Neg(y) name=\"n\" doc=\"d\" meta.k=\"v\"\n"
-                                    "y = my.F(x, w) axis=1; r = If(c) then_branch={ p = Neg(z); -> p } else_branch={ -> z }; s = Constant() value=int64[2]{3, 4}; -> r, s\n"
-                                    "w2 = float[4]external{../w.bin, 0, 16}; graphmeta a=\"b\"; info y: float[b,4]\n"
-                                    "fun my.F(a, b) axis { opset 17; m = MatMul(a, b); c = Softmax(m) axis=@axis; -> c }",
-                                    &n);
+  const uint8_t *bytes = test_model(
+      a,
+      "opset 17; opset my 1; c: bool[]; x: float[b,3] meta.k=\"v\"; w = float[3,4]; k = int64[2]{1, 2}; z = Neg(y) name=\"n\" doc=\"d\" "
+      "meta.k=\"v\"\n"
+      "y = my.F(x, w) axis=1; r = If(c) then_branch={ p = Neg(z); -> p } else_branch={ -> z }; s = Constant() value=int64[2]{3, 4}; -> r, s\n"
+      "w2 = float[4]external{../w.bin, 0, 16}; graphmeta a=\"b\"; info y: float[b,4]\n"
+      "fun my.F(a, b) axis { opset 17; m = MatMul(a, b); c = Softmax(m) axis=@axis; -> c }",
+      &n);
   const mp_binding bind = {"b", -1, 2};
   const mp_graph_options o = {.bindings = &bind, .binding_count = 1};
   uint64_t requests = 0;
@@ -607,12 +640,14 @@ int main(void) {
       TEST(subgraphs_in_functions_see_the_functions_names),
       TEST(bad_functions_are_refused),
       TEST(functions_that_explode_are_refused),
+      TEST(functions_nest_to_a_limit),
       TEST(opset_imports),
       TEST(dims_are_bound),
       TEST(a_colon_may_be_part_of_a_name),
       TEST(a_rank_may_come_from_bindings),
       TEST(bindings_that_do_not_fit_are_refused),
-      TEST(of_two_nodes_that_define_a_name_the_last_counts), TEST(bad_graphs_are_refused),
+      TEST(of_two_nodes_that_define_a_name_the_last_counts),
+      TEST(bad_graphs_are_refused),
       TEST(external_data_is_looked_at_from_outside),
       TEST(every_request_may_fail),
       TEST(memory_stays_small),

@@ -1,10 +1,10 @@
 /* Files that are cut short, damaged or made to hurt: always an error or a graph, never a crash, a hang or a flood of memory. */
-#include "support_graph.h"
-
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "support_graph.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SLOWER 20
@@ -13,7 +13,8 @@
 #endif
 
 static const char rich[] =
-    "opset 17; opset my 1; ir 8; c: bool[]; x: float[b,3] meta.k=\"v\"; s: seq(float[2]); o: optional(map(int64, float[2])); w = float[3,4]; k = int64[2]{1, 2}; h = int64[1]raw{5}\n"
+    "opset 17; opset my 1; ir 8; c: bool[]; x: float[b,3] meta.k=\"v\"; s: seq(float[2]); o: optional(map(int64, float[2])); w = float[3,4]; k = "
+    "int64[2]{1, 2}; h = int64[1]raw{5}\n"
     "z = Neg(y) name=\"n\" doc=\"d\" meta.k=\"v\"; y = my.F(x, w) axis=1; r = If(c) then_branch={ p = Neg(z); -> p } else_branch={ -> z }\n"
     "q = Constant() value=int64[2]{3, 4}; u = Reshape(x, q) i=1 f=1.5 is=[1,2] fs=[1.5] ss=[\"a\"]; -> r, q\n"
     "w2 = float[4]external{../w.bin, 0, 16}; graphmeta a=\"b\"; modelmeta c=\"d\"; info y: float[b,4]\n"
@@ -109,7 +110,10 @@ static void subgraphs_8000_deep(void **state) {
   bytes g = {0};
   for (int i = 0; i < LEVELS; i++) {
     bytes attr = {0}, node = {0};
-    put(&attr, "\x0a\x01" "b", 3);
+    put(&attr,
+        "\x0a\x01"
+        "b",
+        3);
     put_message(&attr, 6, &g);
     put(&attr, "\xa0\x01\x05", 3);
     put(&node, "\x22\x02If", 4);
@@ -159,14 +163,29 @@ static void floods_of_small_things(void **state) {
   (void)state;
 #define FLOOD(label, field, piece, numbered) flood(label, field, piece, sizeof(piece) - 1, numbered)
   FLOOD("empty nodes", 1, "", false);
-  FLOOD("nodes with an operator", 1, "\x22\x01" "A", false);
-  FLOOD("nodes with an output each", 1, "\x22\x01" "A\x12\x04", true);
+  FLOOD("nodes with an operator", 1,
+        "\x22\x01"
+        "A",
+        false);
+  FLOOD("nodes with an output each", 1,
+        "\x22\x01"
+        "A\x12\x04",
+        true);
   FLOOD("nodes of many types", 1, "\x22\x04", true);
-  FLOOD("nodes of many domains", 1, "\x22\x01" "A\x3a\x04", true);
-  FLOOD("known operators", 1, "\x22\x03" "Add\x12\x04", true);
+  FLOOD("nodes of many domains", 1,
+        "\x22\x01"
+        "A\x3a\x04",
+        true);
+  FLOOD("known operators", 1,
+        "\x22\x03"
+        "Add\x12\x04",
+        true);
   FLOOD("inputs", 11, "\x0a\x04", true);
   FLOOD("typed inputs", 11, "\x12\x06\x0a\x04\x08\x01\x12\x00\x0a\x04", true);
-  FLOOD("inputs of named dims", 11, "\x12\x0b\x0a\x09\x08\x01\x12\x05\x0a\x03\x12\x01" "b\x0a\x04", true);
+  FLOOD("inputs of named dims", 11,
+        "\x12\x0b\x0a\x09\x08\x01\x12\x05\x0a\x03\x12\x01"
+        "b\x0a\x04",
+        true);
   FLOOD("initializers", 5, "\x08\x01\x10\x01\x42\x04", true);
   FLOOD("initializers without a name", 5, "\x08\x01\x10\x01", false);
   FLOOD("value_infos", 13, "\x0a\x04", true);
@@ -178,7 +197,10 @@ static void floods_of_small_things(void **state) {
 
 static void flood_node(const char *label, const char *piece, size_t n) {
   bytes node = {0};
-  put(&node, "\x22\x01" "A", 3);
+  put(&node,
+      "\x22\x01"
+      "A",
+      3);
   while (node.n < (1 << 20)) put(&node, piece, n);
   bytes model = wrap(7, wrap(1, node));
   survives(label, model.at, model.n);
@@ -187,10 +209,16 @@ static void flood_node(const char *label, const char *piece, size_t n) {
 
 static void flood_attr(const char *label, const char *piece, size_t n, char type) {
   bytes attr = {0}, node = {0};
-  put(&attr, "\x0a\x01" "a\xa0\x01", 5);
+  put(&attr,
+      "\x0a\x01"
+      "a\xa0\x01",
+      5);
   put(&attr, &type, 1);
   while (attr.n < (1 << 20)) put(&attr, piece, n);
-  put(&node, "\x22\x01" "A", 3);
+  put(&node,
+      "\x22\x01"
+      "A",
+      3);
   put_message(&node, 5, &attr);
   free(attr.at);
   bytes model = wrap(7, wrap(1, node));
@@ -205,12 +233,17 @@ static void floods_inside_a_node(void **state) {
   FLOOD_NODE("empty inputs", "\x0a\x00");
   FLOOD_NODE("empty outputs", "\x12\x00");
   FLOOD_NODE("empty attributes", "\x2a\x00");
-  FLOOD_NODE("named attributes", "\x2a\x03\x0a\x01" "a");
+  FLOOD_NODE("named attributes",
+             "\x2a\x03\x0a\x01"
+             "a");
   FLOOD_NODE("empty metadata", "\x4a\x00");
   FLOOD_ATTR("single ints", "\x40\x01", 7);
   FLOOD_ATTR("packed ints", "\x42\x04\x01\x01\x01\x01", 7);
   FLOOD_ATTR("empty strings", "\x4a\x00", 8);
-  FLOOD_ATTR("short strings", "\x4a\x01" "a", 8);
+  FLOOD_ATTR("short strings",
+             "\x4a\x01"
+             "a",
+             8);
   FLOOD_ATTR("empty tensors", "\x52\x00", 9);
   FLOOD_ATTR("tensors over and over", "\x2a\x00", 4);
   FLOOD_ATTR("graphs over and over", "\x32\x00", 5);
@@ -254,8 +287,7 @@ static void loops_in_loops(void **state) {
   mp_arena *a = *state;
   mp_text open = {0};
   mp_text_add(a, &open, "n: int64[]; c: bool[]; x: float[2]\n");
-  for (int i = 0; i < 24; i++)
-    mp_text_add(a, &open, "y%d = Loop(n, c, x) body={ i%d: int64[]; k%d: bool[]; v%d: float[?]; ", i, i, i, i);
+  for (int i = 0; i < 24; i++) mp_text_add(a, &open, "y%d = Loop(n, c, x) body={ i%d: int64[]; k%d: bool[]; v%d: float[?]; ", i, i, i, i);
   mp_text_add(a, &open, "z = Concat(x, x) axis=0; kk = Identity(c); -> kk, z");
   for (int i = 24; i-- > 0;) {
     mp_text_add(a, &open, " }\n");
@@ -361,10 +393,18 @@ static int free_arena(void **state) { return mp_arena_free(*state), 0; }
 #define TEST(f) cmocka_unit_test_setup_teardown(f, new_arena, free_arena)
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(cut_at_every_byte),       TEST(every_byte_changed),    TEST(subgraphs_8000_deep),
-      TEST(types_8000_deep),         TEST(floods_of_small_things), TEST(floods_inside_a_node),
-      TEST(contents_that_swell),     TEST(expressions_that_grow), TEST(loops_in_loops),
-      TEST(what_is_no_file),         TEST(weights_over_4_gib_cost_nothing), TEST(old_crashes),
+      TEST(cut_at_every_byte),
+      TEST(every_byte_changed),
+      TEST(subgraphs_8000_deep),
+      TEST(types_8000_deep),
+      TEST(floods_of_small_things),
+      TEST(floods_inside_a_node),
+      TEST(contents_that_swell),
+      TEST(expressions_that_grow),
+      TEST(loops_in_loops),
+      TEST(what_is_no_file),
+      TEST(weights_over_4_gib_cost_nothing),
+      TEST(old_crashes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -83,7 +83,9 @@ static void open_dims_stay_symbolic(void **state) {
 }
 
 static void what_is_unknown_is_null(void **state) {
-  write_model(*state, "opset 17; opset dom 1; x: float[2]; y = dom.Odd(x); z = dom.Odd(y); s = SequenceConstruct(x, x); n = NonZero(x); -> y, s, n; info z: float[?,3]");
+  write_model(*state,
+              "opset 17; opset dom 1; x: float[2]; y = dom.Odd(x); z = dom.Odd(y); s = SequenceConstruct(x, x); n = NonZero(x); -> y, s, n; info z: "
+              "float[?,3]");
   json_t *j = inspect_json("");
   const json_t *values = json_object_get(j, "values"), *ops = json_object_get(j, "unknown_ops");
   assert_true(json_is_null(json_object_get(json_array_get(values, 0), "dims")));
@@ -99,7 +101,9 @@ static void what_is_unknown_is_null(void **state) {
 }
 
 static void statistics_are_no_parameters(void **state) {
-  write_model(*state, "x: float[1,3,4,4]; s = float[3]; b = float[3]; m = float[3]; v = float[3]; k = int64[1]{5}; y = BatchNormalization(x, s, b, m, v); -> y");
+  write_model(
+      *state,
+      "x: float[1,3,4,4]; s = float[3]; b = float[3]; m = float[3]; v = float[3]; k = int64[1]{5}; y = BatchNormalization(x, s, b, m, v); -> y");
   json_t *j = inspect_json("");
   assert_int_equal(number(j, "parameters"), 6);
   json_decref(j);
@@ -129,8 +133,9 @@ static void the_table_by_operator(void **state) {
   holds(text, "parameters 209, 836 B\n");
   holds(text, "forward    384 MACs, 832 FLOPs\n");
   holds(text, "known      5 of 5 shapes\n");
-  holds(text, "operator  nodes  parameters  MACs  FLOPs  output bytes\n"
-              "MatMul        2         192   384    768         160 B\n");
+  holds(text,
+        "operator  nodes  parameters  MACs  FLOPs  output bytes\n"
+        "MatMul        2         192   384    768         160 B\n");
   free(text);
 }
 
@@ -148,7 +153,8 @@ static void the_tree_by_module(void **state) {
 
 static void the_tree_by_name_scopes(void **state) {
   write_model(*state,
-              "x: float[2]; a = Relu(x) meta.pkg.torch.onnx.name_scopes=\"['', 'net', 'net.act', 'relu']\"; b = Neg(a) meta.pkg.torch.onnx.name_scopes=\"['', 'neg']\"; -> b");
+              "x: float[2]; a = Relu(x) meta.pkg.torch.onnx.name_scopes=\"['', 'net', 'net.act', 'relu']\"; b = Neg(a) "
+              "meta.pkg.torch.onnx.name_scopes=\"['', 'neg']\"; -> b");
   int code;
   char *text = inspect("--tree", &code, NULL, 0);
   holds(text, "\n    act      1");
@@ -289,7 +295,8 @@ static void what_is_refused_is_refused_for_its_reason(void **state) {
   if (!shared) skip();
   char dir[] = "/tmp/memplan-test-XXXXXX", line[4096];
   assert_non_null(mkdtemp(dir));
-  snprintf(line, sizeof line, "tail -n +3 '%s/tests/refused.csv' | cut -d, -f1 | sed 's#^#models/#' | tar -xJf '%s/corpus/models.tar.xz' -C %s -T -", MEMPLAN_SOURCE, shared, dir);
+  snprintf(line, sizeof line, "tail -n +3 '%s/tests/refused.csv' | cut -d, -f1 | sed 's#^#models/#' | tar -xJf '%s/corpus/models.tar.xz' -C %s -T -",
+           MEMPLAN_SOURCE, shared, dir);
   assert_int_equal(system(line), 0);
   for (int i = 0; i < n; i++) {
     size_t at = (size_t)snprintf(line, sizeof line, "inspect --from-scratch '%s/models/%s'", dir, list[i].file);

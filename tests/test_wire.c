@@ -1,7 +1,6 @@
 /* The walk over the encoding, byte by byte: every case is written out by hand. Tags: number << 3 | type. */
-#include "onnx/wire.h"
-
 #include "onnx-ml.pb-c.h"
+#include "onnx/wire.h"
 #include "support_base.h"
 
 typedef struct sum { /* what a walk over a NodeProto saw */
@@ -27,9 +26,11 @@ static const void *walk_all(mp_arena *a, void *arg) {
     if (d->type == PROTOBUF_C_TYPE_STRING || d->type == PROTOBUF_C_TYPE_BYTES)
       at += (size_t)snprintf(in->to->text + at, sizeof in->to->text - at, "=%.*s", (int)f.span.n, f.span.n ? (const char *)f.span.at : "");
     else if (d->type == PROTOBUF_C_TYPE_FLOAT)
-      for (uint64_t bits; mp_field_take(&w, &f, &bits);) at += (size_t)snprintf(in->to->text + at, sizeof in->to->text - at, "=%g", mp_bits_float(bits));
+      for (uint64_t bits; mp_field_take(&w, &f, &bits);)
+        at += (size_t)snprintf(in->to->text + at, sizeof in->to->text - at, "=%g", mp_bits_float(bits));
     else if (d->type != PROTOBUF_C_TYPE_MESSAGE)
-      for (uint64_t bits; mp_field_take(&w, &f, &bits);) at += (size_t)snprintf(in->to->text + at, sizeof in->to->text - at, "=%lld", (long long)bits);
+      for (uint64_t bits; mp_field_take(&w, &f, &bits);)
+        at += (size_t)snprintf(in->to->text + at, sizeof in->to->text - at, "=%lld", (long long)bits);
     at += (size_t)snprintf(in->to->text + at, sizeof in->to->text - at, ";");
   }
   return in->to;
@@ -66,15 +67,27 @@ static void known_fields_come_out_in_order(void **state) {
   (void)state;
   assert_walk(NODE, "", "");
   assert_walk(NODE, "\x0a\x01x\x0a\x00\x12\x01y\x22\x04Relu", "input=x;input=;output=y;op_type=Relu;");
-  assert_walk(NODE, "\x22\x03" "Add\x0a\x01x", "op_type=Add;input=x;");
+  assert_walk(NODE,
+              "\x22\x03"
+              "Add\x0a\x01x",
+              "op_type=Add;input=x;");
 }
 
 static void unknown_fields_are_skipped(void **state) {
   (void)state;
-  assert_walk(NODE, "\xf8\x07\x01\x0a\x01x", "input=x;");                     /* field 127, varint */
-  assert_walk(NODE, "\xf9\x07" "12345678\x0a\x01x", "input=x;");              /* 8 bytes */
-  assert_walk(NODE, "\xfd\x07" "1234\x0a\x01x", "input=x;");                  /* 4 bytes */
-  assert_walk(NODE, "\xfa\x07\x03" "abc\x0a\x01x", "input=x;");               /* length 3 */
+  assert_walk(NODE, "\xf8\x07\x01\x0a\x01x", "input=x;"); /* field 127, varint */
+  assert_walk(NODE,
+              "\xf9\x07"
+              "12345678\x0a\x01x",
+              "input=x;"); /* 8 bytes */
+  assert_walk(NODE,
+              "\xfd\x07"
+              "1234\x0a\x01x",
+              "input=x;"); /* 4 bytes */
+  assert_walk(NODE,
+              "\xfa\x07\x03"
+              "abc\x0a\x01x",
+              "input=x;");                                                            /* length 3 */
   assert_walk(NODE, "\xfb\x07\x08\x01\xfb\x07\xfc\x07\xfc\x07\x0a\x01x", "input=x;"); /* a group with a field and a group in it */
 }
 
@@ -82,7 +95,10 @@ static void a_known_field_of_another_wire_type_is_unknown(void **state) {
   (void)state;
   assert_walk(NODE, "\x08\x05\x0a\x01x", "input=x;"); /* input as a varint */
   assert_walk(ATTR, "\x1a\x01z\x18\x07", "i=7;");     /* i as bytes, then as it should be */
-  assert_walk(ATTR, "\x1d" "abcd\x18\x07", "i=7;");   /* i as 4 bytes */
+  assert_walk(ATTR,
+              "\x1d"
+              "abcd\x18\x07",
+              "i=7;"); /* i as 4 bytes */
 }
 
 static void repeated_numbers_come_packed_and_single(void **state) {
@@ -108,7 +124,7 @@ static void damage_is_told_with_its_place(void **state) {
   assert_bad(NODE, "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "a number has more than 10 bytes");
   assert_bad(NODE, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00", "a field number that does not exist");
   assert_bad(NODE, "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01x", "a length reaches past the end");
-  assert_bad(TENSOR, "\x0a\x01\x80", "a number runs past the end");     /* the last packed number is cut short */
+  assert_bad(TENSOR, "\x0a\x01\x80", "a number runs past the end"); /* the last packed number is cut short */
   assert_bad(TENSOR, "\x22\x06\x00\x00\x80\x3f\x00\x00", "a number runs past the end");
 }
 
