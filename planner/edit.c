@@ -1,7 +1,8 @@
 /* program -> program: the loss, the dropout and the LoRA adapters that the run asks for and the file lacks.
  *
- * An inference export ends in logits and has no dropout. A loss is put behind them, its labels become one more input. Dropout goes where a transformer block has it: after
- * the embeddings' sum, on attention probabilities, and on what a projection adds to the residual stream. Everything that is assumed is a warning. */
+ * An inference export ends in logits and has no dropout. A loss is put behind them, its labels become one more input. Dropout goes where a
+ * transformer block has it: after the embeddings' sum, on attention probabilities, and on what a projection adds to the residual stream. Everything
+ * that is assumed is a warning. */
 #include <string.h>
 
 #include "planner/inside.h"
@@ -11,12 +12,12 @@ typedef struct edit {
   const mp_program *p;
   const mp_run *run;
   mp_builder *b;
-  uint32_t *reads;  /* of each old variable */
-  bool *drop;       /* old variables that dropout follows */
-  int32_t *now;     /* what readers of an old variable read */
-  int32_t module;   /* old instance that calls go to now */
+  uint32_t *reads; /* of each old variable */
+  bool *drop;      /* old variables that dropout follows */
+  int32_t *now;    /* what readers of an old variable read */
+  int32_t module;  /* old instance that calls go to now */
   uint32_t dropped;
-  bool copies;      /* the file shows where dropout was */
+  bool copies; /* the file shows where dropout was */
   MP_VEC(int32_t) inputs;
   MP_VEC(int32_t) outputs;
 } edit;
@@ -32,7 +33,8 @@ static int32_t operand(const mp_call *c, uint32_t i) { return c && i < c->arg_co
 static const mp_call *maker(const edit *e, int32_t v) { return v < 0 || var_at(e, v)->call < 0 ? NULL : &e->p->calls[var_at(e, v)->call]; }
 
 static bool view(const mp_call *c) {
-  return is(c, "aten::reshape") || is(c, "aten::view") || is(c, "aten::_unsafe_view") || is(c, "aten::transpose") || is(c, "aten::contiguous") || is(c, "aten::clone");
+  return is(c, "aten::reshape") || is(c, "aten::view") || is(c, "aten::_unsafe_view") || is(c, "aten::transpose") || is(c, "aten::contiguous") ||
+         is(c, "aten::clone");
 }
 
 static void count_reads(edit *e) {
@@ -80,10 +82,21 @@ static bool embedded(const edit *e, int32_t v) {
   return b < 0 || var_at(e, b)->role != MP_ROLE_RESULT || (e->reads[b] == 1 && embedded(e, b)) || var_at(e, b)->rank < 3;
 }
 
-/* The dynamo exporter writes a dropout in inference mode as a copy. A copy of what is contiguous already is none that a program asks for: it is a dropout. */
+/* The dynamo exporter writes a dropout in inference mode as a copy. A copy of what is contiguous already is none that a program asks for: it is a
+ * dropout. */
 static bool inert_copy(const edit *e, const mp_call *c) {
-  static const char *const strided[] = {"aten::transpose", "aten::permute", "aten::t", "aten::expand", "aten::slice", "aten::select", "aten::split", "aten::split_with_sizes",
-                                        "aten::chunk", "aten::unbind", "aten::scaled_dot_product_attention", "aten::unfold"};
+  static const char *const strided[] = {"aten::transpose",
+                                        "aten::permute",
+                                        "aten::t",
+                                        "aten::expand",
+                                        "aten::slice",
+                                        "aten::select",
+                                        "aten::split",
+                                        "aten::split_with_sizes",
+                                        "aten::chunk",
+                                        "aten::unbind",
+                                        "aten::scaled_dot_product_attention",
+                                        "aten::unfold"};
   if (strcmp(e->p->exporter, "dynamo") != 0 || (!is(c, "aten::contiguous") && !is(c, "aten::clone"))) return false;
   const mp_call *m = maker(e, operand(c, 0));
   while (is(m, "aten::view") || is(m, "aten::unsqueeze") || is(m, "aten::squeeze")) m = maker(e, operand(m, 0));
@@ -124,7 +137,8 @@ static bool has_dropout(const mp_program *p) {
   for (uint32_t c = 0; c < p->call_count; c++) {
     const mp_call *call = &p->calls[c];
     if (is(call, "aten::dropout") || is(call, "aten::native_dropout")) return true;
-    if (is(call, "aten::scaled_dot_product_attention") && call->arg_count > 4 && call->args[4].kind == MP_ARG_FLOAT && call->args[4].as.f > 0) return true;
+    if (is(call, "aten::scaled_dot_product_attention") && call->arg_count > 4 && call->args[4].kind == MP_ARG_FLOAT && call->args[4].as.f > 0)
+      return true;
   }
   return false;
 }
@@ -230,10 +244,12 @@ static void copy_calls(edit *e) {
     mp_arg *args = mp_alloc_array(e->a, old->arg_count, sizeof *args);
     for (uint32_t i = 0; i < old->arg_count; i++) args[i] = renamed(e, old->args[i]);
     if (e->run->dropout >= 0 && old->arg_count > 4 && is(old, "aten::scaled_dot_product_attention")) args[4] = mp_arg_float(e->run->dropout);
-    if (e->run->dropout >= 0 && old->arg_count > 1 && (is(old, "aten::dropout") || is(old, "aten::native_dropout"))) args[1] = mp_arg_float(e->run->dropout);
+    if (e->run->dropout >= 0 && old->arg_count > 1 && (is(old, "aten::dropout") || is(old, "aten::native_dropout")))
+      args[1] = mp_arg_float(e->run->dropout);
     int32_t *outs = mp_alloc_array(e->a, old->out_count, sizeof *outs);
     for (uint32_t i = 0; i < old->out_count; i++) outs[i] = old->outs[i];
-    mp_call *copy = mp_builder_call_at(e->b, mp_builder_call(e->b, old->row->name, args, old->arg_count, outs, old->out_count, module, old->nodes, old->node_count));
+    mp_call *copy = mp_builder_call_at(
+        e->b, mp_builder_call(e->b, old->row->name, args, old->arg_count, outs, old->out_count, module, old->nodes, old->node_count));
     copy->in_place = old->in_place;
     copy->no_grad = old->no_grad;
     copy->source = old->source;
@@ -246,7 +262,8 @@ static void copy_calls(edit *e) {
     for (uint32_t i = 0; i < old->out_count; i++)
       if (old->outs[i] >= 0 && e->drop[old->outs[i]]) add_dropout(e, old->outs[i], old->module);
   }
-  if (e->run->lora_rank && !adapters) mp_fail(e->a, MP_BAD_INPUT, "%s: --lora '%s' matches no linear layer", p->path, e->run->lora_glob ? e->run->lora_glob : "*");
+  if (e->run->lora_rank && !adapters)
+    mp_fail(e->a, MP_BAD_INPUT, "%s: --lora '%s' matches no linear layer", p->path, e->run->lora_glob ? e->run->lora_glob : "*");
 }
 
 static void copy_vars(edit *e) {
@@ -265,8 +282,8 @@ static bool scalar_loss(const mp_program *p) {
   return p->output_count == 1 && p->vars[p->outputs[0]].rank == 0 && mp_dtype_is_float(p->vars[p->outputs[0]].dtype);
 }
 
-/* Does the model predict the next token: its attention is causal (a flag, or a mask made by comparing positions), and it reads one sequence only. An encoder and a decoder
- * read two; the decoder's labels are its own, not shifted. */
+/* Does the model predict the next token: its attention is causal (a flag, or a mask made by comparing positions), and it reads one sequence only. An
+ * encoder and a decoder read two; the decoder's labels are its own, not shifted. */
 static bool causal(const mp_program *p) {
   bool masked = false;
   int32_t sequence = -1;
@@ -311,7 +328,8 @@ static int32_t cross_entropy(edit *e, int32_t logits) {
   int rank = 0;
   for (int i = 0; i < x.rank; i++)
     if (i != (x.rank == 3 ? 2 : 1)) dims[rank++] = x.dims[i];
-  int32_t labels = mp_builder_var(e->b, MP_ROLE_INPUT, mp_format(e->a, "labels%s%s", e->outputs.n > 1 ? "." : "", e->outputs.n > 1 ? x.name : ""), MP_INT64, rank, dims, -1);
+  int32_t labels = mp_builder_var(e->b, MP_ROLE_INPUT, mp_format(e->a, "labels%s%s", e->outputs.n > 1 ? "." : "", e->outputs.n > 1 ? x.name : ""),
+                                  MP_INT64, rank, dims, -1);
   *mp_push(e->a, &e->inputs) = labels;
   if (x.rank == 3) {
     int64_t rows = x.dims[0] * x.dims[1], flat[2] = {rows, x.dims[2]};
@@ -361,10 +379,12 @@ static void add_loss(edit *e) {
     mp_loss now = kind;
     if (kind == MP_LOSS_AUTO) {
       now = v.rank >= 2 && v.dims[v.rank == 3 ? 2 : 1] >= 2 ? MP_LOSS_CROSS_ENTROPY : MP_LOSS_MSE;
-      mp_builder_warn(e->b, "the file has no loss: %s of output '%s' is assumed (--loss says another)", now == MP_LOSS_MSE ? "the mean squared error" : "the cross entropy", v.name);
+      mp_builder_warn(e->b, "the file has no loss: %s of output '%s' is assumed (--loss says another)",
+                      now == MP_LOSS_MSE ? "the mean squared error" : "the cross entropy", v.name);
     }
     if (now == MP_LOSS_CROSS_ENTROPY && v.rank < 2)
-      mp_fail(e->a, MP_BAD_INPUT, "%s: --loss cross-entropy needs an output with classes, and '%s' has rank %d; use --loss mse or sum", p->path, v.name, v.rank);
+      mp_fail(e->a, MP_BAD_INPUT, "%s: --loss cross-entropy needs an output with classes, and '%s' has rank %d; use --loss mse or sum", p->path,
+              v.name, v.rank);
     int32_t loss = now == MP_LOSS_CROSS_ENTROPY ? cross_entropy(e, heads.at[i]) : other_loss(e, heads.at[i], now);
     mp_arg sum[] = {mp_arg_var(total), mp_arg_var(loss)};
     total = total < 0 ? loss : call(e, 0, "aten::add", sum, 2, like(e, loss, "loss"));

@@ -1,8 +1,9 @@
-/* What no file says about a program that was traced: which calls wrote into their operand, which ran without gradients. Habits of the framework's users, as structure.
+/* What no file says about a program that was traced: which calls wrote into their operand, which ran without gradients. Habits of the framework's
+ * users, as structure.
  *
- * In place. An image network writes nn.ReLU(inplace=True) and `out += identity`. So in a network of mostly convolutions: an activation module whose operand is read by nobody
- * else and not kept by the call that made it writes in place; so does the addition of a shortcut, where its first operand is such a fresh result. A network in which a
- * shortcut is ever the first operand (x + f(x)) adds out of place throughout.
+ * In place. An image network writes nn.ReLU(inplace=True) and `out += identity`. So in a network of mostly convolutions: an activation module whose
+ * operand is read by nobody else and not kept by the call that made it writes in place; so does the addition of a shortcut, where its first operand
+ * is such a fresh result. A network in which a shortcut is ever the first operand (x + f(x)) adds out of place throughout.
  *
  * No gradient. The target of a regression loss is a constant to it: calls that only lead there ran under torch.no_grad. */
 #include <string.h>
@@ -41,8 +42,8 @@ static uint32_t *readers(mp_rec *r) {
 static bool fresh(mp_rec *r, const uint32_t *reads, int32_t var) {
   const mp_call *m = maker(r, var);
   if (!m || reads[var] != 1) return false;
-  return starts(m, "aten::conv") || is(m, "aten::batch_norm") || starts(m, "aten::_native_batch_norm") || is(m, "aten::add") || is(m, "aten::mul") || is(m, "aten::linear") ||
-         starts(m, "aten::max_pool") || starts(m, "aten::avg_pool");
+  return starts(m, "aten::conv") || is(m, "aten::batch_norm") || starts(m, "aten::_native_batch_norm") || is(m, "aten::add") || is(m, "aten::mul") ||
+         is(m, "aten::linear") || starts(m, "aten::max_pool") || starts(m, "aten::avg_pool");
 }
 
 /* -> convolutions; *linears: products with a weight */
@@ -94,7 +95,8 @@ static void find_in_place(mp_rec *r, const uint32_t *reads) {
     call->in_place = true;
     count++;
   }
-  if (count) mp_builder_warn(r->b, "in-place calls leave no trace: %u activations and additions of shortcuts are taken to write into their operand", count);
+  if (count)
+    mp_builder_warn(r->b, "in-place calls leave no trace: %u activations and additions of shortcuts are taken to write into their operand", count);
 }
 
 /* marks what leads to a loss's target alone */

@@ -8,10 +8,12 @@
  *   Op[perm=1 0, k](x)    with this attribute; `k=-`: the attribute is absent
  *   Op(x):1               its second output
  *
- * Operands match in order: the order is part of what tells a call from another. Casts to the same type are looked through unless the text asks for a Cast. All nodes of a match but the last must be
- * read by the match alone (readers of their shape do not count), unless they follow from parameters and constants only.
+ * Operands match in order: the order is part of what tells a call from another. Casts to the same type are looked through unless the text asks for a
+ * Cast. All nodes of a match but the last must be read by the match alone (readers of their shape do not count), unless they follow from parameters
+ * and constants only.
  *
- * A call's text: "aten::gelu($0, 'none')". $n a tensor or a number, %n a tensor, #a a number bound above, none, true, false, integers, reals (with a dot), 'strings', [1, 2] integers. */
+ * A call's text: "aten::gelu($0, 'none')". $n a tensor or a number, %n a tensor, #a a number bound above, none, true, false, integers, reals (with a
+ * dot), 'strings', [1, 2] integers. */
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -152,11 +154,20 @@ static bool match_expr(text *t, int32_t consumer, int input) {
   int32_t raw = input < n->ins ? n->in[input] : -1;
   int32_t value = mp_r_in(t->r, consumer, input);
   switch (*t->p) {
-    case '_': t->p++; return true;
-    case '~': t->p++; return value >= 0 && t->r->fixed[value];
-    case '$': t->p++; return match_value(t, value);
-    case '#': t->p++; return match_number(t, value);
-    default: break;
+    case '_':
+      t->p++;
+      return true;
+    case '~':
+      t->p++;
+      return value >= 0 && t->r->fixed[value];
+    case '$':
+      t->p++;
+      return match_value(t, value);
+    case '#':
+      t->p++;
+      return match_number(t, value);
+    default:
+      break;
   }
   bool cast = !strncmp(t->p, "Cast", 4) && !isalnum((unsigned char)t->p[4]);
   int32_t from = cast ? raw : value;

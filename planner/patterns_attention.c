@@ -1,4 +1,5 @@
-/* Rows of the table: attention. The exporter writes scaled_dot_product_attention out, with the root of the scale on both operands; written-out attention scales the product. */
+/* Rows of the table: attention. The exporter writes scaled_dot_product_attention out, with the root of the scale on both operands; written-out
+ * attention scales the product. */
 #include <math.h>
 #include <string.h>
 
@@ -27,7 +28,8 @@ static int32_t transposed(const mp_rec *r, int32_t x, const int64_t *perm, int r
   int64_t other[MP_RANK];
   uint32_t n = mp_r_users(r, x, users, 32);
   for (uint32_t i = 0; i < n; i++)
-    if (!strcmp(mp_r_node(r, users[i])->type, "Transpose") && permutation(r, users[i], other) == rank && !memcmp(perm, other, (size_t)rank * sizeof *perm))
+    if (!strcmp(mp_r_node(r, users[i])->type, "Transpose") && mp_r_node(r, users[i])->outs && permutation(r, users[i], other) == rank &&
+        !memcmp(perm, other, (size_t)rank * sizeof *perm))
       return mp_r_node(r, users[i])->out[0];
   return -1;
 }
@@ -116,12 +118,19 @@ MP_ROW_EMIT(mp_row_sdpa) {
     mp_r_call(r, h, heads ? "aten::transpose" : "aten::permute", heads ? swap : any, heads ? 3 : 2, &out, 1);
     k = mp_arg_var(out);
   }
-  mp_arg args[] = {mp_r_tensor(r, h->values[Q]), k, mp_r_tensor(r, h->values[V]), mp_r_tensor(r, h->values[MASK]), mp_arg_float(h->numbers[0]),
-                   mp_arg_bool(h->numbers[1] != 0), mp_arg_none(), mp_arg_bool(false)};
+  mp_arg args[] = {mp_r_tensor(r, h->values[Q]),
+                   k,
+                   mp_r_tensor(r, h->values[V]),
+                   mp_r_tensor(r, h->values[MASK]),
+                   mp_arg_float(h->numbers[0]),
+                   mp_arg_bool(h->numbers[1] != 0),
+                   mp_arg_none(),
+                   mp_arg_bool(false)};
   mp_r_last(r, h, "aten::scaled_dot_product_attention", args, 8);
 }
 
-/* softmax(dtype=float32).to(q.dtype), softmax().type(v.dtype): casts that do something only in half precision. The type is that of the product's other operand. */
+/* softmax(dtype=float32).to(q.dtype), softmax().type(v.dtype): casts that do something only in half precision. The type is that of the product's
+ * other operand. */
 MP_ROW_CHECK(mp_row_is_softmax_cast) {
   int32_t users[8], value = mp_r_node(r, h->root)->out[0];
   if (r->cast[h->root] != MP_CAST_BACK || r->g->values[value].dtype != r->g->values[h->values[0]].dtype) return false;
@@ -135,7 +144,7 @@ MP_ROW_CHECK(mp_row_is_softmax_cast) {
         return true;
       }
     }
-    if (n != 1 || strcmp(mp_r_node(r, users[0])->type, "Dropout") != 0) return true;
+    if (n != 1 || strcmp(mp_r_node(r, users[0])->type, "Dropout") != 0 || !mp_r_node(r, users[0])->outs) return true;
     value = mp_r_node(r, users[0])->out[0];
   }
   return true;
@@ -146,8 +155,10 @@ MP_ROW_EMIT(mp_row_softmax_cast) {
   uint32_t casts = 0;
   for (uint32_t i = 0; i < h->node_count; i++) {
     const mp_node *n = mp_r_node(r, h->nodes[i]);
-    if (!strcmp(n->type, "Softmax")) softmax = n;
-    else casts++;
+    if (!strcmp(n->type, "Softmax"))
+      softmax = n;
+    else
+      casts++;
   }
   mp_arg x = mp_r_tensor(r, h->values[0]);
   mp_arg args[] = {x, mp_arg_int(mp_node_int(softmax, "axis", -1)), casts > 1 ? mp_arg_dtype(MP_FLOAT) : mp_arg_none()};

@@ -10,7 +10,7 @@ static bool is_tensor(mp_arg a) { return a.kind == MP_ARG_VAR; }
 static bool squared_norm(mp_rec *r, const mp_hit *h) {
   const mp_node *n = mp_r_node(r, h->root);
   int32_t m = mp_r_is_parameter(r, n->in[0]) ? mp_r_maker(r, n->in[1], "Mul") : -1;
-  int32_t c = m < 0 ? -1 : mp_r_maker(r, mp_r_node(r, m)->in[0], "Cast");
+  int32_t c = m < 0 ? -1 : mp_r_maker(r, mp_r_raw(r, m, 0), "Cast");
   return c >= 0 && r->cast[c] == MP_CAST_SQUARE && mp_r_same_scope(r, c, h->root);
 }
 
@@ -23,8 +23,14 @@ static mp_arg typed_like(mp_rec *r, const mp_hit *h, mp_arg x, mp_arg like) {
 
 /* Two operands, either of them a number: Python's `2 * x` is mul(x, 2), `2 > x` is lt(x, 2). */
 MP_ROW_EMIT(mp_row_operands) {
-  static const char *const turned[][2] = {{"aten::add", "aten::add"}, {"aten::mul", "aten::mul"}, {"aten::eq", "aten::eq"}, {"aten::gt", "aten::lt"}, {"aten::ge", "aten::le"},
-                                          {"aten::lt", "aten::gt"},   {"aten::le", "aten::ge"},   {"aten::bitwise_and", "aten::bitwise_and"},
+  static const char *const turned[][2] = {{"aten::add", "aten::add"},
+                                          {"aten::mul", "aten::mul"},
+                                          {"aten::eq", "aten::eq"},
+                                          {"aten::gt", "aten::lt"},
+                                          {"aten::ge", "aten::le"},
+                                          {"aten::lt", "aten::gt"},
+                                          {"aten::le", "aten::ge"},
+                                          {"aten::bitwise_and", "aten::bitwise_and"},
                                           {"aten::bitwise_or", "aten::bitwise_or"}};
   const mp_node *n = mp_r_node(r, h->root);
   const char *name = name_of(r, h);
@@ -73,7 +79,7 @@ MP_ROW_EMIT(mp_row_cast) {
   if (r->cast[h->root] == MP_CAST_BACK) { /* to the type of what came into the norm */
     int32_t mul = mp_r_maker(r, mp_r_in(r, h->root, 0), "Mul");
     for (int k = 0; mul >= 0 && k < 2; k++) {
-      int32_t c = mp_r_maker(r, mp_r_node(r, mul)->in[k], "Cast");
+      int32_t c = mp_r_maker(r, mp_r_raw(r, mul, k), "Cast");
       if (c >= 0 && r->cast[c] == MP_CAST_SCOPED) args[1] = mp_r_tensor(r, mp_r_in(r, c, 0));
     }
     if (args[1].kind == MP_ARG_DTYPE) args[1] = mp_r_model_type(r, args[1].as.dtype); /* sines */
@@ -103,7 +109,8 @@ MP_ROW_EMIT(mp_row_alpha) {
   mp_r_last(r, h, name_of(r, h), args, 2);
 }
 
-/* A module's own call and the same nodes written out in a forward look alike: in the scope of a module of which they are all there is, they are the module's call. */
+/* A module's own call and the same nodes written out in a forward look alike: in the scope of a module of which they are all there is, they are the
+ * module's call. */
 MP_ROW_CHECK(mp_row_in_module) {
   int32_t first = h->nodes[h->node_count - 1];
   if (!mp_r_same_scope(r, h->root, first)) return false;
@@ -149,7 +156,8 @@ static mp_arg axes_of(mp_rec *r, const mp_hit *h) {
   return n ? mp_arg_ints(r->a, axes, n) : mp_arg_none();
 }
 
-/* sum(), mean(), max(): of everything; with dims: sum(dims, keepdim). max(dim) and amax(dim) are the same node: max is the more usual, and keeps its indices. */
+/* sum(), mean(), max(): of everything; with dims: sum(dims, keepdim). max(dim) and amax(dim) are the same node: max is the more usual, and keeps its
+ * indices. */
 MP_ROW_EMIT(mp_row_reduce) {
   const mp_node *n = mp_r_node(r, h->root);
   const char *name = name_of(r, h);
@@ -175,7 +183,8 @@ MP_ROW_EMIT(mp_row_reduce) {
 
 MP_ROW_EMIT(mp_row_norm) {
   const mp_node *n = mp_r_node(r, h->root);
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_float(n->type[7] == '2' ? 2 : 1), axes_of(r, h), mp_arg_bool(mp_node_int(n, "keepdims", 1) != 0)};
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_float(n->type[7] == '2' ? 2 : 1), axes_of(r, h),
+                   mp_arg_bool(mp_node_int(n, "keepdims", 1) != 0)};
   mp_r_last(r, h, "aten::linalg_vector_norm", args, 4);
 }
 
@@ -197,8 +206,10 @@ MP_ROW_EMIT(mp_row_sort) {
   int32_t outs[2] = {mp_r_result(r, h, 0), mp_r_result(r, h, 1)};
   mp_arg x = mp_r_tensor(r, h->values[0]), dim = mp_arg_int(axis), largest = mp_arg_bool(mp_node_int(n, "largest", 1) != 0);
   mp_arg sorting[] = {x, dim, largest}, picking[] = {x, mp_arg_int(k), dim, largest};
-  if (sort) mp_r_call(r, h, "aten::sort", sorting, 3, outs, 2);
-  else mp_r_call(r, h, "aten::topk", picking, 4, outs, 2);
+  if (sort)
+    mp_r_call(r, h, "aten::sort", sorting, 3, outs, 2);
+  else
+    mp_r_call(r, h, "aten::topk", picking, 4, outs, 2);
 }
 
 /* ---- losses ---- */
@@ -211,13 +222,18 @@ static mp_arg reduction_of(const mp_node *n) {
 
 MP_ROW_EMIT(mp_row_cross_entropy) {
   const mp_node *n = mp_r_node(r, h->root);
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_r_tensor(r, h->values[1]), mp_r_tensor(r, h->values[2]), reduction_of(n),
-                   mp_arg_int(mp_node_int(n, "ignore_index", -100)), mp_arg_float(0)};
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]),
+                   mp_r_tensor(r, h->values[1]),
+                   mp_r_tensor(r, h->values[2]),
+                   reduction_of(n),
+                   mp_arg_int(mp_node_int(n, "ignore_index", -100)),
+                   mp_arg_float(0)};
   mp_r_last(r, h, "aten::cross_entropy_loss", args, 6);
 }
 
 MP_ROW_EMIT(mp_row_loss) {
   const mp_node *n = mp_r_node(r, h->root);
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_r_tensor(r, h->values[1]), mp_r_tensor(r, h->values[2]), reduction_of(n), mp_arg_int(mp_node_int(n, "ignore_index", -100))};
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_r_tensor(r, h->values[1]), mp_r_tensor(r, h->values[2]), reduction_of(n),
+                   mp_arg_int(mp_node_int(n, "ignore_index", -100))};
   mp_r_last(r, h, "aten::nll_loss", args, 5);
 }

@@ -12,7 +12,8 @@ static void spatial_ints(const mp_node *n, const char *name, int spatial, int64_
 /* spatial dimensions of a value; fails where its rank is not known or too high */
 static int spatial_of(mp_rec *r, int32_t value) {
   int rank = mp_r_rank(r, value);
-  if (rank < 2 || rank > MP_RANK) mp_fail(r->a, MP_BAD_INPUT, "%s: '%s' has rank %d; a convolution or pooling takes 3 to %d", r->g->path, r->g->values[value].name, rank, MP_RANK);
+  if (rank < 2 || rank > MP_RANK)
+    mp_fail(r->a, MP_BAD_INPUT, "%s: '%s' has rank %d; a convolution or pooling takes 3 to %d", r->g->path, r->g->values[value].name, rank, MP_RANK);
   return rank - 2;
 }
 
@@ -69,8 +70,13 @@ MP_ROW_EMIT(mp_row_conv) {
   padding(r, n, spatial, kernel, stride, before, after);
   mp_arg x = pad_first(r, h, mp_r_tensor(r, h->values[0]), spatial, before, after);
   uint32_t s = (uint32_t)spatial;
-  mp_arg args[] = {x, mp_r_tensor(r, h->values[1]), mp_r_tensor(r, h->values[2]), mp_arg_ints(r->a, stride, s), mp_arg_ints(r->a, before, s),
-                   mp_arg_ints(r->a, dilation, s), mp_arg_int(mp_node_int(n, "group", 1))};
+  mp_arg args[] = {x,
+                   mp_r_tensor(r, h->values[1]),
+                   mp_r_tensor(r, h->values[2]),
+                   mp_arg_ints(r->a, stride, s),
+                   mp_arg_ints(r->a, before, s),
+                   mp_arg_ints(r->a, dilation, s),
+                   mp_arg_int(mp_node_int(n, "group", 1))};
   mp_r_last(r, h, by_rank(r, "aten::conv", spatial), args, 7);
 }
 
@@ -83,8 +89,9 @@ MP_ROW_EMIT(mp_row_conv_transpose) {
   spatial_ints(n, "dilations", spatial, 1, dilation);
   spatial_ints(n, "pads", spatial, 0, pads);
   spatial_ints(n, "output_padding", spatial, 0, more);
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_r_tensor(r, h->values[1]), mp_r_tensor(r, h->values[2]), mp_arg_ints(r->a, stride, s), mp_arg_ints(r->a, pads, s),
-                   mp_arg_ints(r->a, more, s), mp_arg_int(mp_node_int(n, "group", 1)), mp_arg_ints(r->a, dilation, s)};
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]),           mp_r_tensor(r, h->values[1]),  mp_r_tensor(r, h->values[2]),
+                   mp_arg_ints(r->a, stride, s),           mp_arg_ints(r->a, pads, s),    mp_arg_ints(r->a, more, s),
+                   mp_arg_int(mp_node_int(n, "group", 1)), mp_arg_ints(r->a, dilation, s)};
   mp_r_last(r, h, by_rank(r, "aten::conv_transpose", spatial), args, 8);
 }
 
@@ -97,8 +104,8 @@ MP_ROW_EMIT(mp_row_max_pool) {
   spatial_ints(n, "strides", spatial, 1, stride);
   spatial_ints(n, "dilations", spatial, 1, dilation);
   padding(r, n, spatial, kernel, stride, before, after);
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_ints(r->a, kernel, s), mp_arg_ints(r->a, stride, s), mp_arg_ints(r->a, before, s),
-                   mp_arg_ints(r->a, dilation, s), mp_arg_bool(mp_node_int(n, "ceil_mode", 0) != 0)};
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_ints(r->a, kernel, s),   mp_arg_ints(r->a, stride, s),
+                   mp_arg_ints(r->a, before, s), mp_arg_ints(r->a, dilation, s), mp_arg_bool(mp_node_int(n, "ceil_mode", 0) != 0)};
   mp_r_last(r, h, by_rank(r, "aten::max_pool", spatial), args, 6);
 }
 
@@ -110,8 +117,12 @@ MP_ROW_EMIT(mp_row_avg_pool) {
   spatial_ints(n, "kernel_shape", spatial, 1, kernel);
   spatial_ints(n, "strides", spatial, 1, stride);
   padding(r, n, spatial, kernel, stride, before, after);
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_ints(r->a, kernel, s), mp_arg_ints(r->a, stride, s), mp_arg_ints(r->a, before, s),
-                   mp_arg_bool(mp_node_int(n, "ceil_mode", 0) != 0), mp_arg_bool(mp_node_int(n, "count_include_pad", 0) != 0)};
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]),
+                   mp_arg_ints(r->a, kernel, s),
+                   mp_arg_ints(r->a, stride, s),
+                   mp_arg_ints(r->a, before, s),
+                   mp_arg_bool(mp_node_int(n, "ceil_mode", 0) != 0),
+                   mp_arg_bool(mp_node_int(n, "count_include_pad", 0) != 0)};
   mp_r_last(r, h, by_rank(r, "aten::avg_pool", spatial), args, 6);
 }
 
@@ -127,7 +138,8 @@ MP_ROW_EMIT(mp_row_resize) {
   const mp_node *n = mp_r_node(r, h->root);
   int spatial = spatial_of(r, h->values[0]);
   const mp_attr *mode = mp_node_attr(n, "mode"), *how = mp_node_attr(n, "coordinate_transformation_mode");
-  bool linear = mode && mode->kind == MP_ATTR_STRING && !strcmp(mode->as.string, "linear"), cubic = mode && mode->kind == MP_ATTR_STRING && !strcmp(mode->as.string, "cubic");
+  bool linear = mode && mode->kind == MP_ATTR_STRING && !strcmp(mode->as.string, "linear"),
+       cubic = mode && mode->kind == MP_ATTR_STRING && !strcmp(mode->as.string, "cubic");
   bool corners = how && how->kind == MP_ATTR_STRING && !strcmp(how->as.string, "align_corners");
   int64_t size[MP_RANK];
   for (int i = 0; i < spatial && i < MP_RANK; i++) size[i] = mp_r_dim(r, n->out[0], 2 + i);
@@ -153,8 +165,14 @@ static mp_arg weight_or_none(mp_rec *r, int32_t value, double neutral) {
 MP_ROW_EMIT(mp_row_batch_norm) {
   const mp_node *n = mp_r_node(r, h->root);
   bool train = mp_node_int(n, "training_mode", 0) != 0 || !r->training;
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), weight_or_none(r, h->values[1], 1), weight_or_none(r, h->values[2], 0), mp_r_tensor(r, h->values[3]),
-                   mp_r_tensor(r, h->values[4]), mp_arg_bool(train), mp_arg_float(1 - mp_node_float(n, "momentum", 0.9)), mp_arg_float(mp_node_float(n, "epsilon", 1e-5)),
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]),
+                   weight_or_none(r, h->values[1], 1),
+                   weight_or_none(r, h->values[2], 0),
+                   mp_r_tensor(r, h->values[3]),
+                   mp_r_tensor(r, h->values[4]),
+                   mp_arg_bool(train),
+                   mp_arg_float(1 - mp_node_float(n, "momentum", 0.9)),
+                   mp_arg_float(mp_node_float(n, "epsilon", 1e-5)),
                    mp_arg_bool(true)};
   mp_r_last(r, h, "aten::batch_norm", args, 9);
 }
@@ -164,8 +182,8 @@ static void emit_layer_norm(mp_rec *r, const mp_hit *h, int first_axis, double e
   int64_t shape[MP_RANK];
   uint32_t n = 0;
   for (int i = first_axis; i < rank; i++) shape[n++] = mp_r_dim(r, h->values[0], i);
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_ints(r->a, shape, n), weight_or_none(r, h->values[1], 1), weight_or_none(r, h->values[2], 0), mp_arg_float(eps),
-                   mp_arg_bool(true)};
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]),       mp_arg_ints(r->a, shape, n), weight_or_none(r, h->values[1], 1),
+                   weight_or_none(r, h->values[2], 0), mp_arg_float(eps),           mp_arg_bool(true)};
   mp_r_last(r, h, "aten::layer_norm", args, 6);
 }
 
@@ -197,14 +215,25 @@ static int32_t inner(mp_rec *r, const mp_hit *h, const char *type) {
 /* Reshape to (N, groups, -1), InstanceNormalization, Reshape back, weight and bias */
 MP_ROW_EMIT(mp_row_group_norm) {
   const mp_node *n = mp_r_node(r, inner(r, h, "InstanceNormalization"));
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_int(mp_r_dim(r, n->in[0], 1)), mp_r_tensor(r, h->values[1]), mp_r_tensor(r, h->values[2]),
-                   mp_arg_float(mp_node_float(n, "epsilon", 1e-5)), mp_arg_bool(true)};
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]),
+                   mp_arg_int(mp_r_dim(r, n->in[0], 1)),
+                   mp_r_tensor(r, h->values[1]),
+                   mp_r_tensor(r, h->values[2]),
+                   mp_arg_float(mp_node_float(n, "epsilon", 1e-5)),
+                   mp_arg_bool(true)};
   mp_r_last(r, h, "aten::group_norm", args, 6);
 }
 
 MP_ROW_EMIT(mp_row_instance_norm) {
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), weight_or_none(r, h->values[1], 1), weight_or_none(r, h->values[2], 0), mp_arg_none(), mp_arg_none(), mp_arg_bool(true),
-                   mp_arg_float(0.1), mp_arg_float(mp_node_float(mp_r_node(r, h->root), "epsilon", 1e-5)), mp_arg_bool(true)};
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]),
+                   weight_or_none(r, h->values[1], 1),
+                   weight_or_none(r, h->values[2], 0),
+                   mp_arg_none(),
+                   mp_arg_none(),
+                   mp_arg_bool(true),
+                   mp_arg_float(0.1),
+                   mp_arg_float(mp_node_float(mp_r_node(r, h->root), "epsilon", 1e-5)),
+                   mp_arg_bool(true)};
   mp_r_last(r, h, "aten::instance_norm", args, 9);
 }
 
@@ -235,9 +264,12 @@ MP_ROW_EMIT(mp_row_folded_linear) {
     v->dims[1] = in;
     const char *bias = h->values[2] >= 0 ? r->g->values[h->values[2]].name : NULL;
     size_t n = bias ? strlen(bias) : 0;
-    if (strncmp(v->name, "onnx::", 6) != 0) n = 0;
-    else if (n > 4 && !strcmp(bias + n - 4, "bias")) v->name = mp_format(r->a, "%.*sweight", (int)(n - 4), bias);
-    else v->name = mp_format(r->a, "%s.weight", mp_r_module_path(r, h->root));
+    if (strncmp(v->name, "onnx::", 6) != 0)
+      n = 0;
+    else if (n > 4 && !strcmp(bias + n - 4, "bias"))
+      v->name = mp_format(r->a, "%.*sweight", (int)(n - 4), bias);
+    else
+      v->name = mp_format(r->a, "%s.weight", mp_r_module_path(r, h->root));
   }
   mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_var(w), mp_r_tensor(r, h->values[2])};
   mp_r_last(r, h, "aten::linear", args, h->values[2] < 0 ? 2 : 3);
@@ -286,7 +318,8 @@ MP_ROW_CHECK(mp_row_is_lstm) {
   return true;
 }
 
-/* Y is (S, directions, B, H) in the file, (S, B, directions * H) in the framework: the call makes the framework's, the Squeeze that follows is a view of it. */
+/* Y is (S, directions, B, H) in the file, (S, B, directions * H) in the framework: the call makes the framework's, the Squeeze that follows is a view
+ * of it. */
 MP_ROW_EMIT(mp_row_lstm) {
   const mp_node *n = mp_r_node(r, h->root);
   bool lstm = n->type[0] == 'L';
@@ -305,7 +338,14 @@ MP_ROW_EMIT(mp_row_lstm) {
     mp_r_call(r, h, "aten::zeros", zeros, 2, &states[i], 1);
   }
   mp_arg hx = lstm ? mp_arg_vars(r->a, states, 2) : mp_arg_var(states[0]);
-  mp_arg args[] = {mp_r_tensor(r, x),   hx, mp_arg_vars(r->a, weights, count), mp_arg_bool(count > 2), mp_arg_int(1), mp_arg_float(0), mp_arg_bool(true), mp_arg_bool(both),
+  mp_arg args[] = {mp_r_tensor(r, x),
+                   hx,
+                   mp_arg_vars(r->a, weights, count),
+                   mp_arg_bool(count > 2),
+                   mp_arg_int(1),
+                   mp_arg_float(0),
+                   mp_arg_bool(true),
+                   mp_arg_bool(both),
                    mp_arg_bool(false)};
   int32_t outs[3];
   for (int i = 0; i < 3; i++) outs[i] = mp_r_result(r, h, i);

@@ -32,7 +32,8 @@ static int32_t swapped(mp_rec *r, int32_t from, int64_t a, int64_t b) {
   return mp_r_new(r, v.name, v.dtype, v.rank, v.dims);
 }
 
-/* How many transpositions make this permutation; the pairs in the order of their calls. Two at most are looked for: exporters merge x.transpose(1, 2).transpose(2, 3). */
+/* How many transpositions make this permutation; the pairs in the order of their calls. Two at most are looked for: exporters merge x.transpose(1,
+ * 2).transpose(2, 3). */
 static int transpositions(const int64_t *perm, int rank, int64_t pair[2][2]) {
   int64_t moved[MP_RANK];
   int n = 0;
@@ -68,7 +69,8 @@ MP_ROW_EMIT(mp_row_transpose) {
   mp_arg x = mp_r_tensor(r, h->values[0]);
   int n = transpositions(perm, rank, pair);
   int32_t user;
-  if (n == 2 && (mp_r_users(r, mp_r_node(r, h->root)->out[0], &user, 1) != 1 || strcmp(mp_r_node(r, user)->type, "MatMul") != 0)) n = 0; /* a permute */
+  if (n == 2 && (mp_r_users(r, mp_r_node(r, h->root)->out[0], &user, 1) != 1 || strcmp(mp_r_node(r, user)->type, "MatMul") != 0))
+    n = 0; /* a permute */
   if (!n) {
     mp_arg args[] = {x, mp_arg_ints(r->a, perm, (uint32_t)rank)};
     mp_r_last(r, h, "aten::permute", args, 2);
@@ -119,7 +121,7 @@ MP_ROW_CHECK(mp_row_is_squeeze) {
   if (!a || a->kind != MP_ATTR_GRAPH) return false;
   const mp_graph *g = a->as.graph;
   for (uint32_t i = 0; i < g->node_count; i++)
-    if (!strcmp(g->nodes[i].type, "Squeeze"))
+    if (!strcmp(g->nodes[i].type, "Squeeze") && g->nodes[i].ins)
       for (uint32_t k = 0; k < g->capture_count; k++)
         if (g->captures[k].inner == g->nodes[i].in[0]) h->values[0] = g->captures[k].outer;
   return h->values[0] >= 0;
@@ -212,7 +214,8 @@ MP_ROW_EMIT(mp_row_split) {
 /* ---- Gather ---- */
 
 MP_ROW_CHECK(mp_row_is_select) {
-  return mp_r_rank(r, h->values[1]) == 0 && (r->host[h->values[1]] || mp_r_rank(r, h->values[0]) > 1) && r->g->values[h->values[1]].kind != MP_VALUE_INPUT;
+  return mp_r_rank(r, h->values[1]) == 0 && (r->host[h->values[1]] || mp_r_rank(r, h->values[0]) > 1) &&
+         r->g->values[h->values[1]].kind != MP_VALUE_INPUT;
 }
 
 MP_ROW_EMIT(mp_row_select) {
@@ -227,7 +230,8 @@ MP_ROW_EMIT(mp_row_select) {
 MP_ROW_CHECK(mp_row_is_embedding) {
   const mp_node *n = mp_r_node(r, h->root);
   bool scalar = r->host[h->values[1]] && mp_r_rank(r, h->values[1]) == 0;
-  return mp_r_rank(r, h->values[0]) == 2 && !scalar && !mp_node_int(n, "axis", 0) && (r->scoped ? !mp_node_attr(n, "axis") : mp_r_is_parameter(r, h->values[0]));
+  return mp_r_rank(r, h->values[0]) == 2 && !scalar && !mp_node_int(n, "axis", 0) &&
+         (r->scoped ? !mp_node_attr(n, "axis") : mp_r_is_parameter(r, h->values[0]));
 }
 
 MP_ROW_EMIT(mp_row_gather) {
@@ -392,7 +396,8 @@ MP_ROW_EMIT(mp_row_pad) {
     torch[k + 1] = more - torch[k];
     if (more || torch[k]) used = (uint32_t)k + 2;
   }
-  mp_arg args[] = {mp_r_tensor(r, from), mp_arg_ints(r->a, torch, used), mp_arg_str(mode && mode->kind == MP_ATTR_STRING ? mode->as.string : "constant"), mp_arg_none()};
+  mp_arg args[] = {mp_r_tensor(r, from), mp_arg_ints(r->a, torch, used),
+                   mp_arg_str(mode && mode->kind == MP_ATTR_STRING ? mode->as.string : "constant"), mp_arg_none()};
   mp_r_last(r, h, "aten::pad", args, 4);
 }
 
@@ -433,7 +438,8 @@ MP_ROW_EMIT(mp_row_im2col) {
     stride[i] = out > 1 ? room / (out - 1) : 1;
   }
   (void)to;
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_ints(r->a, kernel, 2), mp_arg_ints(r->a, one, 2), mp_arg_ints(r->a, padding, 2), mp_arg_ints(r->a, stride, 2)};
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_ints(r->a, kernel, 2), mp_arg_ints(r->a, one, 2), mp_arg_ints(r->a, padding, 2),
+                   mp_arg_ints(r->a, stride, 2)};
   mp_r_last(r, h, "aten::im2col", args, 5);
 }
 
@@ -448,7 +454,8 @@ MP_ROW_EMIT(mp_row_full) {
     return;
   }
   int32_t user, x = -1;
-  if (!mp_r_rank(r, n->out[0]) && mp_r_users(r, n->out[0], &user, 1) == 1) x = mp_r_in(r, user, 0); /* torch.full([], v, dtype=x.dtype), to divide x by */
+  if (!mp_r_rank(r, n->out[0]) && mp_r_users(r, n->out[0], &user, 1) == 1)
+    x = mp_r_in(r, user, 0); /* torch.full([], v, dtype=x.dtype), to divide x by */
   if (x >= 0 && x != n->out[0] && r->var[x] >= 0 && mp_dtype_is_float(t)) {
     mp_arg args[] = {mp_r_tensor(r, x), result_dims(r, h), mp_arg_int(0)};
     mp_r_last(r, h, "aten::new_full", args, 3);

@@ -1,0 +1,491 @@
+/* Programs recovered from scopes and patterns: nodes as the TorchScript exporter writes them, and the calls that wrote them. */
+#include "planner/inside.h"
+#include "support_base.h"
+#include "support_draw.h"
+#include "support_graph.h"
+
+/* ---- a program as text: "linear(x,fn.weight) gelu(%) ..." with % for a computed value ---- */
+
+static void show_var(mp_arena *a, mp_text *t, const mp_program *p, int32_t v) {
+  if (v < 0)
+    mp_text_add(a, t, "-");
+  else if (p->vars[v].role == MP_ROLE_RESULT)
+    mp_text_add(a, t, "%%");
+  else
+    mp_text_add(a, t, "%s", p->vars[v].name);
+}
+
+static void show_arg(mp_arena *a, mp_text *t, const mp_program *p, const mp_arg *g) {
+  switch (g->kind) {
+    case MP_ARG_VAR:
+      show_var(a, t, p, g->as.var);
+      break;
+    case MP_ARG_VARS:
+      for (uint32_t i = 0; i < g->n; i++) {
+        mp_text_add(a, t, i ? "+" : "");
+        show_var(a, t, p, g->as.vars[i]);
+      }
+      break;
+    case MP_ARG_INT:
+      mp_text_add(a, t, "%lld", (long long)g->as.i);
+      break;
+    case MP_ARG_FLOAT:
+      mp_text_add(a, t, "%g", g->as.f);
+      break;
+    case MP_ARG_BOOL:
+      mp_text_add(a, t, g->as.b ? "T" : "F");
+      break;
+    case MP_ARG_INTS:
+      for (uint32_t i = 0; i < g->n; i++) mp_text_add(a, t, i ? "x%lld" : "%lld", (long long)g->as.ints[i]);
+      break;
+    case MP_ARG_DTYPE:
+      mp_text_add(a, t, "%s", mp_dtype_name(g->as.dtype));
+      break;
+    case MP_ARG_STR:
+      mp_text_add(a, t, "'%s'", g->as.s);
+      break;
+    default:
+      mp_text_add(a, t, "none");
+      break;
+  }
+}
+
+static const char *shown(mp_arena *a, const mp_program *p) {
+  mp_text t = {0};
+  mp_text_add(a, &t, "%s", "");
+  for (uint32_t c = 0; c < p->call_count; c++) {
+    const mp_call *call = &p->calls[c];
+    const char *name = call->row->name;
+    mp_text_add(a, &t, "%s%s%s%s(", c ? " " : "", strncmp(name, "aten::", 6) ? name : name + 6, call->in_place ? "_" : "", call->no_grad ? "'" : "");
+    for (uint32_t i = 0; i < call->arg_count; i++) {
+      mp_text_add(a, &t, i ? "," : "");
+      show_arg(a, &t, p, &call->args[i]);
+    }
+    mp_text_add(a, &t, ")");
+  }
+  return t.at;
+}
+
+static const mp_program *recovered(mp_arena *a, const char *drawing) {
+  mp_err err;
+  const mp_program *p = mp_program_recover(a, test_graph(a, drawing), &err);
+  if (!p) fail_msg("%s", err.text);
+  return p;
+}
+
+static void expect(const char *drawing, const char *calls) {
+  mp_arena *a = mp_arena_new(0);
+  assert_string_equal(shown(a, recovered(a, drawing)), calls);
+  mp_arena_free(a);
+}
+
+static bool warned(const mp_program *p, const char *part) {
+  for (uint32_t i = 0; i < p->warning_count; i++)
+    if (strstr(p->warnings[i], part)) return true;
+  return false;
+}
+
+static const mp_var *named(const mp_program *p, const char *name) {
+  for (uint32_t i = 0; i < p->var_count; i++)
+    if (!strcmp(p->vars[i].name, name)) return &p->vars[i];
+  fail_msg("no variable '%s'", name);
+  return NULL;
+}
+
+/* ---- matrices and activations ---- */
+
+static void a_linear_layer_is_three_nodes_and_its_bias_comes_first(void **state) {
+  (void)state;
+  expect(
+      "x: float[2,3,4]; fn.weight = float[5,4]; fn.bias = float[5]; t = Transpose(fn.weight) perm=[1,0] name=\"/fn/Transpose\";"
+      "m = MatMul(x, t) name=\"/fn/MatMul\"; y = Add(fn.bias, m) name=\"/fn/Add\"; -> y",
+      "linear(x,fn.weight,fn.bias)");
+  expect("x: float[2,4]; w = float[5,4]; b = float[5]; y = Gemm(x, w, b) transB=1 name=\"/fn/Gemm\"; -> y", "linear(x,w,b)");
+  expect("x: float[2,4]; w = float[4,5]; b = float[5]; y = Gemm(x, w, b) name=\"/fn/Gemm\"; -> y", "addmm(b,x,w)");
+  expect("x: float[2,3,4]; y: float[2,4,5]; z = MatMul(x, y) name=\"/MatMul\"; -> z", "matmul(x,y)");
+}
+
+/* the order of the last two products tells F.gelu from the same function written out */
+static void gelu_is_one_call_and_its_parts_are_five(void **state) {
+  (void)state;
+  const char *head =
+      "x: float[2,4]; c = Constant() value=float[]{1.4142135}; one = Constant() value=float[]{1}; h = Constant() value=float[]{0.5};"
+      "d = Div(x, c) name=\"/act/Div\"; e = Erf(d) name=\"/act/Erf\"; s = Add(e, one) name=\"/act/Add\";";
+  char text[1024];
+  snprintf(text, sizeof text, "%s m = Mul(x, s) name=\"/act/Mul\"; y = Mul(m, h) name=\"/act/Mul_1\"; -> y", head);
+  expect(text, "gelu(x,'none')");
+  snprintf(text, sizeof text, "%s m = Mul(x, h) name=\"/act/Mul\"; y = Mul(m, s) name=\"/act/Mul_1\"; -> y", head);
+  expect(text, "div(x,1.41421) erf(%) add(%,1) mul(x,0.5) mul(%,%)");
+}
+
+/* a value that others read too exists: the pattern does not hold */
+static void a_pattern_does_not_swallow_what_others_read(void **state) {
+  (void)state;
+  expect("x: float[2,4]; s = Sigmoid(x) name=\"/act/Sigmoid\"; y = Mul(x, s) name=\"/act/Mul\"; -> y", "silu(x)");
+  expect("x: float[2,4]; s = Sigmoid(x) name=\"/act/Sigmoid\"; y = Mul(x, s) name=\"/act/Mul\"; z = Exp(s) name=\"/Exp\"; -> y, z",
+         "sigmoid(x) mul(x,%) exp(%)");
+}
+
+static void silu_is_a_module_or_two_calls(void **state) {
+  (void)state;
+  expect("x: float[2,4]; p = float[4]; a = Add(x, p) name=\"/Add\"; s = Sigmoid(a) name=\"/Sigmoid\"; y = Mul(a, s) name=\"/Mul\"; -> y",
+         "add(x,p) sigmoid(%) mul(%,%)");
+}
+
+static void rsqrt_is_a_quotient_with_a_root(void **state) {
+  (void)state;
+  expect("x: float[2,4]; one = Constant() value=float[]{1}; s = Sqrt(x) name=\"/Sqrt\"; y = Div(one, s) name=\"/Div\"; -> y", "rsqrt(x)");
+  expect("x: float[2,4]; two = Constant() value=float[]{2}; y = Sub(two, x) name=\"/Sub\"; -> y", "rsub(x,2)");
+}
+
+/* ---- norms ---- */
+
+#define NINE_NODES(keep)                                                                                                        \
+  "opset 14; x: float[2,4]; w = float[4]; b = float[4]; e = Constant() value=float[]{1e-5}; two = Constant() value=float[]{2};" \
+  "m = ReduceMean(x) axes=[-1]" keep                                                                                            \
+  " name=\"/ln/ReduceMean\"; d = Sub(x, m) name=\"/ln/Sub\"; q = Pow(d, two) name=\"/ln/Pow\";"                                 \
+  "v = ReduceMean(q) axes=[-1]" keep                                                                                            \
+  " name=\"/ln/ReduceMean_1\"; a = Add(v, e) name=\"/ln/Add\"; s = Sqrt(a) name=\"/ln/Sqrt\";"                                  \
+  "n = Div(d, s) name=\"/ln/Div\"; g = Mul(n, w) name=\"/ln/Mul\"; y = Add(g, b) name=\"/ln/Add_1\"; -> y"
+
+static void layer_norm_before_opset_17_leaves_keepdims_out(void **state) {
+  (void)state;
+  expect(NINE_NODES(""), "layer_norm(x,4,w,b,1e-05,T)");
+  expect(NINE_NODES(" keepdims=1"), "mean(x,-1,T) sub(x,%) pow(%,2) mean(%,-1,T) add(%,1e-05) sqrt(%) div(%,%) mul(%,w) add(%,b)");
+}
+
+static void batch_norm_has_buffers_and_a_counter(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p =
+      recovered(a,
+                "x: float[2,3,8,8]; bn.weight = float[3]; bn.bias = float[3]; bn.running_mean = float[3]; bn.running_var = float[3];"
+                "y, m, v = BatchNormalization(x, bn.weight, bn.bias, bn.running_mean, bn.running_var) training_mode=1 epsilon=0.001 momentum=0.9"
+                " name=\"/bn/BatchNormalization\"; -> y");
+  assert_string_equal(shown(a, p), "batch_norm(x,bn.weight,bn.bias,bn.running_mean,bn.running_var,T,0.1,0.001,T)");
+  assert_int_equal(named(p, "bn.weight")->role, MP_ROLE_PARAMETER);
+  assert_int_equal(named(p, "bn.running_var")->role, MP_ROLE_BUFFER);
+  assert_int_equal(named(p, "bn.num_batches_tracked")->dtype, MP_INT64);
+  assert_true(p->training);
+  mp_arena_free(a);
+}
+
+static void an_inference_export_trains_its_batch_norms(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a,
+                                  "x: float[2,3,8,8]; w = float[3]; b = float[3]; m = float[3]; v = float[3];"
+                                  "y = BatchNormalization(x, w, b, m, v) epsilon=0.001 name=\"/bn/BatchNormalization\"; -> y");
+  assert_string_equal(shown(a, p), "batch_norm(x,w,b,m,v,T,0.1,0.001,T)");
+  assert_false(p->training);
+  assert_true(warned(p, "inference export"));
+  mp_arena_free(a);
+}
+
+static void group_norm_is_an_instance_norm_between_reshapes(void **state) {
+  (void)state;
+  expect(
+      "x: float[2,6,4,4]; w = float[6]; b = float[6]; to = Constant() value=int64[3]{0,3,-1}; back = Constant() value=int64[4]{2,6,4,4};"
+      "one = Constant() value=float[3]{1,1,1}; zero = Constant() value=float[3]{0,0,0}; ax = Constant() value=int64[2]{1,2};"
+      "r = Reshape(x, to) name=\"/gn/Reshape\"; i = InstanceNormalization(r, one, zero) epsilon=0.01 name=\"/gn/InstanceNormalization\";"
+      "s = Reshape(i, back) name=\"/gn/Reshape_1\"; wu = Unsqueeze(w, ax) name=\"/gn/Unsqueeze\"; m = Mul(s, wu) name=\"/gn/Mul\";"
+      "bu = Unsqueeze(b, ax) name=\"/gn/Unsqueeze_1\"; y = Add(m, bu) name=\"/gn/Add\"; -> y",
+      "group_norm(x,3,w,b,0.01,T)");
+}
+
+/* ---- attention ---- */
+
+#define SDPA_HEAD                                                                                                                   \
+  "q: float[2,4,8,16]; k: float[2,4,8,16]; v: float[2,4,8,16]; s = Constant() value=float[]{0.5}; t = Transpose(k) perm=[0,1,3,2] " \
+  "name=\"/Transpose\";"                                                                                                            \
+  "a = Mul(q, s) name=\"/Mul\"; b = Mul(t, s) name=\"/Mul_1\"; m = MatMul(a, b) name=\"/MatMul\";"
+
+static void sdpa_scales_both_operands(void **state) {
+  (void)state;
+  expect(SDPA_HEAD "p = Softmax(m) axis=-1 name=\"/Softmax\"; y = MatMul(p, v) name=\"/MatMul_1\"; -> y",
+         "scaled_dot_product_attention(q,k,v,none,0,F,none,F)");
+  expect(SDPA_HEAD
+         "mask: float[2,1,8,8]; n = Add(m, mask) name=\"/Add\"; p = Softmax(n) axis=-1 name=\"/Softmax\"; r = Constant() value=float[]{0.25};"
+         "d = Dropout(p, r) name=\"/Dropout\"; y = MatMul(d, v) name=\"/MatMul_1\"; -> y",
+         "scaled_dot_product_attention(q,k,v,mask,0.25,F,none,F)");
+  expect(SDPA_HEAD
+         "mask: bool[2,1,8,8]; zero = Constant() value=float[1]{0}; no = Constant() value=float[1]{-inf}; w = Where(mask, zero, no) name=\"/Where\";"
+         "n = Add(m, w) name=\"/Add\"; p = Softmax(n) axis=-1 name=\"/Softmax\"; y = MatMul(p, v) name=\"/MatMul_1\"; -> y",
+         "scaled_dot_product_attention(q,k,v,mask,0,F,none,F)");
+}
+
+static void a_constant_triangle_is_the_causal_flag(void **state) {
+  (void)state;
+  expect(SDPA_HEAD
+         "one = Constant() value=float[1]{1}; zero = Constant() value=float[1]{0}; no = Constant() value=float[1]{-inf}; to = Constant() "
+         "value=int64[2]{8,8};"
+         "e = Expand(one, to) name=\"/Expand\"; l = Trilu(e) upper=0 name=\"/Trilu\"; c = Equal(l, zero) name=\"/Equal\"; w = Where(c, no, zero) "
+         "name=\"/Where\";"
+         "n = Add(m, w) name=\"/Add\"; p = Softmax(n) axis=-1 name=\"/Softmax\"; y = MatMul(p, v) name=\"/MatMul_1\"; -> y",
+         "scaled_dot_product_attention(q,k,v,none,0,T,none,F)");
+}
+
+/* k.view(...).transpose(1, 2).transpose(-1, -2) is one Transpose in the file */
+static void written_out_attention_stays_written_out(void **state) {
+  (void)state;
+  expect(
+      "q: float[2,4,8,16]; k: float[2,8,4,16]; v: float[2,4,8,16]; s = Constant() value=float[]{0.25}; t = Transpose(k) perm=[0,2,3,1] "
+      "name=\"/Transpose\";"
+      "m = MatMul(q, t) name=\"/MatMul\"; a = Mul(m, s) name=\"/Mul\"; p = Softmax(a) axis=-1 name=\"/Softmax\"; c = Cast(p) to=1 name=\"/Cast\";"
+      "d = Cast(c) to=1 name=\"/Cast_1\"; r = Constant() value=float[]{0.1}; on = Constant() value=bool[]{1}; o, mk = Dropout(d, r, on) "
+      "name=\"/Dropout\";"
+      "y = MatMul(o, v) name=\"/MatMul_1\"; -> y",
+      "transpose(k,1,2) transpose(%,2,3) matmul(q,%) mul(%,0.25) softmax(%,-1,float32) type_as(%,v) dropout(%,0.1,T) matmul(%,v)");
+}
+
+/* ---- what Python did ---- */
+
+static void shapes_and_numbers_are_no_calls(void **state) {
+  (void)state;
+  expect(
+      "x: float[2,3,8]; s = Shape(x) name=\"/Shape\"; i = Constant() value=int64[]{0}; g = Gather(s, i) axis=0 name=\"/Gather\"; ax = Constant() "
+      "value=int64[1]{0};"
+      "u = Unsqueeze(g, ax) name=\"/Unsqueeze\"; r = Constant() value=int64[1]{-1}; c = Concat(u, r) axis=0 name=\"/Concat\"; y = Reshape(x, c) "
+      "name=\"/Reshape\"; -> y",
+      "reshape(x,2x24)");
+}
+
+static void an_arange_is_made_on_the_device(void **state) {
+  (void)state;
+  expect(
+      "ids: int64[2,6]; e = float[10,4]; s = Shape(ids) name=\"/Shape\"; i = Constant() value=int64[]{1}; n = Gather(s, i) axis=0 name=\"/Gather\";"
+      "z = Constant() value=int64[]{0}; one = Constant() value=int64[]{1}; r = Range(z, n, one) name=\"/Range\"; y = Gather(e, r) "
+      "name=\"/pos/Gather\"; -> y",
+      "arange(6,int64) embedding(e,%)");
+  expect(
+      "x: float[2,3]; e = float[10,4]; r = Constant() value=int64[5]{0,1,2,3,4}; y = Gather(e, r) name=\"/pos/Gather\"; z = Exp(x) name=\"/Exp\"; -> "
+      "y, z",
+      "arange(5,int64) embedding(e,%) exp(x)");
+}
+
+static void slices_by_axis(void **state) {
+  (void)state;
+  expect(
+      "x: float[2,6,8]; s = Constant() value=int64[2]{0,1}; e = Constant() value=int64[2]{99,5}; ax = Constant() value=int64[2]{0,1};"
+      "y = Slice(x, s, e, ax) name=\"/Slice\"; -> y",
+      "slice(x,1,1,5,1)");
+  expect(
+      "x: float[2,6]; s = Constant() value=int64[1]{-1}; e = Constant() value=int64[1]{-99}; ax = Constant() value=int64[1]{1}; st = Constant() "
+      "value=int64[1]{-1};"
+      "y = Slice(x, s, e, ax, st) name=\"/Slice\"; -> y",
+      "flip(x,1)");
+}
+
+static void same_padding_of_an_even_kernel_pads_first(void **state) {
+  (void)state;
+  expect("x: float[2,3,8,8]; w = float[5,3,4,4]; y = Conv(x, w) auto_pad=\"SAME_UPPER\" kernel_shape=[4,4] name=\"/c/Conv\"; -> y",
+         "constant_pad_nd(x,0x1x0x1,0) conv2d(%,w,none,1x1,1x1,1x1,1)");
+}
+
+/* ---- modules ---- */
+
+static void scopes_become_modules(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a,
+                                  "x: float[2,4]; a = Relu(x) name=\"/net/net.0/relu/Relu\"; b = Tanh(a) name=\"/net/net.0/Tanh\"; y = Relu(b) "
+                                  "name=\"/net/net.0/relu_1/Relu\"; -> y");
+  assert_string_equal(p->instances[p->calls[0].module].path, "net.0.relu");
+  assert_string_equal(p->instances[p->calls[1].module].path, "net.0");
+  assert_string_equal(p->instances[p->calls[2].module].path, "net.0.relu");
+  assert_int_equal(p->instances[p->calls[2].module].turn, 1);
+  assert_string_equal(p->instances[1].path, "net");
+  mp_arena_free(a);
+}
+
+static void a_module_may_be_named_with_a_number(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p =
+      recovered(a,
+                "x: float[2,4]; fc.weight = float[4,4]; fc.bias = float[4]; fc_1.weight = float[4,4]; fc_1.bias = float[4];"
+                "a = Gemm(x, fc.weight, fc.bias) transB=1 name=\"/fc/Gemm\"; y = Gemm(a, fc_1.weight, fc_1.bias) transB=1 name=\"/fc_1/Gemm\"; -> y");
+  assert_string_equal(p->instances[p->calls[1].module].path, "fc_1");
+  mp_arena_free(a);
+}
+
+/* ---- habits ---- */
+
+static void image_networks_write_in_place(void **state) {
+  (void)state;
+  const char *conv =
+      "x: float[2,3,8,8]; w = float[3,3,3,3]; c = Conv(x, w) pads=[1,1,1,1] name=\"/c/Conv\"; r = Relu(c) name=\"/r/Relu\";"
+      "d = Conv(r, w) pads=[1,1,1,1] name=\"/d/Conv\";";
+  char text[1024];
+  snprintf(text, sizeof text, "%s a = Add(d, r) name=\"/Add\"; y = Relu(a) name=\"/s/Relu\"; -> y", conv);
+  expect(text, "conv2d(x,w,none,1x1,1x1,1x1,1) relu_(%) conv2d(%,w,none,1x1,1x1,1x1,1) add_(%,%) relu_(%)");
+  snprintf(text, sizeof text, "%s a = Add(r, d) name=\"/Add\"; y = Relu(a) name=\"/s/Relu\"; -> y", conv);
+  expect(text, "conv2d(x,w,none,1x1,1x1,1x1,1) relu_(%) conv2d(%,w,none,1x1,1x1,1x1,1) add(%,%) relu_(%)");
+}
+
+static void a_target_has_no_gradient(void **state) {
+  (void)state;
+  expect(
+      "x: float[2,4]; w = float[4,4]; p = Gemm(x, w) transB=1 name=\"/a/Gemm\"; t = Gemm(p, w) transB=1 name=\"/b/Gemm\"; s = Shape(p) "
+      "name=\"/Shape\";"
+      "e = Expand(p, s) name=\"/Expand\"; f = Expand(t, s) name=\"/Expand_1\"; d = Sub(e, f) name=\"/Sub\"; g = Sub(e, f) name=\"/Sub_1\"; m = "
+      "Mul(d, g) name=\"/Mul\";"
+      "y = ReduceMean(m) keepdims=0 name=\"/ReduceMean\"; -> y",
+      "linear(x,w) linear'(%,w) mse_loss(%,%,1)");
+}
+
+/* ---- parameters ---- */
+
+static void a_folded_head_is_tied_to_its_embedding(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  size_t n;
+  uint8_t *bytes = test_draw(
+      "in ids int64 2 3\nw wte.weight float 50 8\nw onnx::MatMul_9 float 8 50\nw onnx::MatMul_7 float 8 4\nw fc.bias float 4\n"
+      "node Gather wte.weight ids -> e name=/wte/Gather\nnode MatMul e onnx::MatMul_7 -> m name=/fc/MatMul\nnode Add fc.bias m -> f name=/fc/Add\n"
+      "node MatMul e onnx::MatMul_9 -> y name=/lm_head/MatMul\nout y float\nout f float\n",
+      &n);
+  mp_err err;
+  mp_graph_options o = {0};
+  const mp_model *m = mp_model_read_memory(a, "drawn", bytes, n, &err);
+  const mp_program *p = mp_program_recover(a, mp_graph_build(a, m, &o, &err), &err);
+  if (!p) fail_msg("%s", err.text);
+  assert_string_equal(shown(a, p), "embedding(wte.weight,ids) linear(%,fc.weight,fc.bias) linear(%,wte.weight)");
+  assert_int_equal(named(p, "fc.weight")->dims[0], 4);
+  assert_int_equal(named(p, "fc.weight")->dims[1], 8);
+  assert_true(warned(p, "tied"));
+  mp_arena_free(a);
+  free(bytes);
+}
+
+static void modules_alike_have_a_buffer_each(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p =
+      recovered(a, "x: float[2,2]; m = Constant() value=float[2,2]{1,0,1,1}; a = Mul(x, m) name=\"/h.0/Mul\"; y = Mul(a, m) name=\"/h.1/Mul\"; -> y");
+  uint32_t buffers = 0;
+  for (uint32_t i = 0; i < p->var_count; i++) buffers += p->vars[i].role == MP_ROLE_BUFFER;
+  assert_int_equal(buffers, 2);
+  mp_arena_free(a);
+}
+
+static void an_unknown_operator_is_one_warning(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "x: float[2,2]; y = Det(x) name=\"/Det\"; -> y");
+  assert_string_equal(shown(a, p), "onnx::Det(x)");
+  assert_true(warned(p, "onnx::Det"));
+  mp_arena_free(a);
+}
+
+static void an_open_dimension_says_how_to_close_it(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_err err;
+  assert_null(mp_program_recover(a, test_graph(a, "x: float[batch,2]; y = Relu(x); -> y"), &err));
+  assert_int_equal(err.code, MP_BAD_INPUT);
+  assert_non_null(strstr(err.text, "--dim batch="));
+  mp_arena_free(a);
+}
+
+/* ---- edits ---- */
+
+static const mp_program *edited(mp_arena *a, const char *drawing, const mp_run *run) {
+  mp_err err;
+  const mp_program *p = mp_program_edit(a, recovered(a, drawing), run, &err);
+  if (!p) fail_msg("%s", err.text);
+  return p;
+}
+
+static const char logits[] = "x: float[2,4]; fc.weight = float[3,4]; y = Gemm(x, fc.weight) transB=1 name=\"/fc/Gemm\"; -> y";
+
+static void a_loss_is_put_behind_logits(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_run run = mp_run_default();
+  const mp_program *p = edited(a, logits, &run);
+  assert_string_equal(shown(a, p), "linear(x,fc.weight) cross_entropy_loss(%,labels,none,1,-100,0)");
+  assert_true(warned(p, "no loss"));
+  assert_int_equal(p->input_count, 2);
+  assert_int_equal(p->vars[p->inputs[1]].rank, 1);
+  assert_int_equal(p->vars[p->outputs[0]].rank, 0);
+  run.loss = MP_LOSS_SUM;
+  assert_string_equal(shown(a, edited(a, logits, &run)), "linear(x,fc.weight) sum(%)");
+  run.loss = MP_LOSS_MSE;
+  assert_string_equal(shown(a, edited(a, logits, &run)), "linear(x,fc.weight) mse_loss(%,target,1)");
+  run.loss = MP_LOSS_NONE;
+  assert_string_equal(shown(a, edited(a, logits, &run)), "linear(x,fc.weight)");
+  mp_arena_free(a);
+}
+
+/* after the embedding, on probabilities, on what is added to the residual stream */
+static void dropout_goes_where_a_block_has_it(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_run run = mp_run_default();
+  run.dropout = 0.1;
+  run.loss = MP_LOSS_SUM;
+  const char *block =
+      "ids: int64[2,3]; e = float[10,8]; o.weight = float[8,8]; t = Transpose(o.weight) perm=[1,0] name=\"/h.0/o/Transpose\";"
+      "x = Gather(e, ids) name=\"/wte/Gather\"; k = Transpose(x) perm=[0,2,1] name=\"/h.0/Transpose\"; s = MatMul(x, k) name=\"/h.0/MatMul\";"
+      "p = Softmax(s) axis=-1 name=\"/h.0/Softmax\"; v = MatMul(p, x) name=\"/h.0/MatMul_1\"; m = MatMul(v, t) name=\"/h.0/o/MatMul\";"
+      "y = Add(m, x) name=\"/h.0/Add\"; -> y";
+  const mp_program *p = edited(a, block, &run);
+  assert_string_equal(shown(a, p),
+                      "embedding(e,ids) dropout(%,0.1,T) transpose(%,1,2) matmul(%,%) softmax(%,-1,none) dropout(%,0.1,T) matmul(%,%) "
+                      "linear(%,o.weight) dropout(%,0.1,T) add(%,%) sum(%)");
+  assert_true(warned(p, "3 places"));
+  assert_string_equal(p->instances[p->calls[8].module].path, "h.0");
+  mp_arena_free(a);
+}
+
+static void lora_adds_two_products(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_run run = mp_run_default();
+  run.lora_rank = 2;
+  run.loss = MP_LOSS_SUM;
+  const mp_program *p = edited(a, logits, &run);
+  assert_string_equal(shown(a, p),
+                      "linear(x,fc.weight) linear(x,fc.lora_A.default.weight) linear(%,fc.lora_B.default.weight) mul(%,2) add(%,%) sum(%)");
+  assert_int_equal(named(p, "fc.lora_A.default.weight")->dims[0], 2);
+  assert_int_equal(named(p, "fc.lora_B.default.weight")->dims[0], 3);
+  run.lora_glob = "attn*";
+  mp_err err;
+  assert_null(mp_program_edit(a, recovered(a, logits), &run, &err));
+  assert_int_equal(err.code, MP_BAD_INPUT);
+  mp_arena_free(a);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_linear_layer_is_three_nodes_and_its_bias_comes_first),
+      cmocka_unit_test(gelu_is_one_call_and_its_parts_are_five),
+      cmocka_unit_test(a_pattern_does_not_swallow_what_others_read),
+      cmocka_unit_test(silu_is_a_module_or_two_calls),
+      cmocka_unit_test(rsqrt_is_a_quotient_with_a_root),
+      cmocka_unit_test(layer_norm_before_opset_17_leaves_keepdims_out),
+      cmocka_unit_test(batch_norm_has_buffers_and_a_counter),
+      cmocka_unit_test(an_inference_export_trains_its_batch_norms),
+      cmocka_unit_test(group_norm_is_an_instance_norm_between_reshapes),
+      cmocka_unit_test(sdpa_scales_both_operands),
+      cmocka_unit_test(a_constant_triangle_is_the_causal_flag),
+      cmocka_unit_test(written_out_attention_stays_written_out),
+      cmocka_unit_test(shapes_and_numbers_are_no_calls),
+      cmocka_unit_test(an_arange_is_made_on_the_device),
+      cmocka_unit_test(slices_by_axis),
+      cmocka_unit_test(same_padding_of_an_even_kernel_pads_first),
+      cmocka_unit_test(scopes_become_modules),
+      cmocka_unit_test(a_module_may_be_named_with_a_number),
+      cmocka_unit_test(image_networks_write_in_place),
+      cmocka_unit_test(a_target_has_no_gradient),
+      cmocka_unit_test(a_folded_head_is_tied_to_its_embedding),
+      cmocka_unit_test(modules_alike_have_a_buffer_each),
+      cmocka_unit_test(an_unknown_operator_is_one_warning),
+      cmocka_unit_test(an_open_dimension_says_how_to_close_it),
+      cmocka_unit_test(a_loss_is_put_behind_logits),
+      cmocka_unit_test(dropout_goes_where_a_block_has_it),
+      cmocka_unit_test(lora_adds_two_products),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
