@@ -105,8 +105,10 @@ static void find_no_grad(mp_rec *r) {
   int32_t vars = mp_builder_var_count(r->b);
   bool *wanted = mp_alloc_array(r->a, (size_t)vars, sizeof *wanted); /* a gradient may flow to it */
   bool any = false;
-  for (uint32_t i = 0; i < r->g->output_count; i++)
-    if (r->var[r->g->outputs[i]] >= 0) wanted[r->var[r->g->outputs[i]]] = true;
+  for (uint32_t i = 0; i < r->g->output_count; i++) { /* an output may be a cast that changes nothing */
+    int32_t v = mp_r_var(r, r->g->outputs[i]);
+    if (v >= 0) wanted[v] = true;
+  }
   for (uint32_t c = calls; c-- > 0;) {
     mp_call *call = mp_builder_call_at(r->b, c);
     bool reached = false, loss = is(call, "aten::mse_loss") || is(call, "aten::binary_cross_entropy_with_logits");
