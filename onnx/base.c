@@ -13,6 +13,7 @@
 
 typedef struct chunk {
   struct chunk *prev;
+  uint64_t serial;   /* counts up with every chunk of the arena */
   size_t size, used; /* of the bytes behind this header */
 } chunk;
 #define HEAD ((sizeof(chunk) + ALIGN - 1) / ALIGN * ALIGN)
@@ -25,8 +26,9 @@ typedef struct guard {
 
 struct mp_arena {
   chunk *last;
+  chunk *spare; /* one piece kept from the last rewind: searches mark and rewind all the time */
   guard *inner;
-  uint64_t limit, used, requests, fail_at;
+  uint64_t limit, used, requests, fail_at, serial;
 };
 
 mp_arena *mp_arena_new(uint64_t limit) {
@@ -42,6 +44,7 @@ void mp_arena_free(mp_arena *a) {
     free(c);
     c = prev;
   }
+  free(a->spare);
   free(a);
 }
 
@@ -106,19 +109,30 @@ static void *obtain(size_t size) {
   return p;
 }
 
+static chunk *new_chunk(mp_arena *a, size_t n) {
+  chunk *c = a->spare;
+  size_t size = n > CHUNK / 4 ? n : chunk_size(a->used);
+  if (c && n <= CHUNK / 4) {
+    a->spare = NULL;
+    size = c->size;
+  } else {
+    if (a->limit && (size > a->limit || a->used > a->limit - size))
+      mp_fail(a, MP_BAD_INPUT, "the model needs more than %llu MiB of working memory; raise the limit or give a smaller file",
+              (unsigned long long)(a->limit >> 20));
+    c = obtain(HEAD + size);
+    if (!c) mp_fail(a, MP_INTERNAL, "out of memory after %llu MiB", (unsigned long long)(a->used >> 20));
+    a->used += size + HEAD;
+  }
+  *c = (chunk){.size = size, .serial = ++a->serial};
+  return c;
+}
+
 static void *take(mp_arena *a, size_t n) {
   if (n > SIZE_MAX / 2 - HEAD - ALIGN) mp_fail(a, MP_INTERNAL, "out of memory: one object of %zu bytes", n);
   n = (n + ALIGN - 1) / ALIGN * ALIGN;
   chunk *c = a->last;
   if (!c || c->size - c->used < n) {
-    size_t size = n > CHUNK / 4 ? n : chunk_size(a->used);
-    if (a->limit && (size > a->limit || a->used > a->limit - size))
-      mp_fail(a, MP_BAD_INPUT, "the model needs more than %llu MiB of working memory; raise the limit or give a smaller file",
-              (unsigned long long)(a->limit >> 20));
-    chunk *fresh = obtain(HEAD + size);
-    if (!fresh) mp_fail(a, MP_INTERNAL, "out of memory after %llu MiB", (unsigned long long)(a->used >> 20));
-    *fresh = (chunk){.size = size};
-    a->used += size + HEAD;
+    chunk *fresh = new_chunk(a, n);
     /* a large object goes behind the current chunk, whose room stays in use */
     if (c && n > CHUNK / 4 && c->size - c->used > ALIGN) {
       fresh->prev = c->prev;
@@ -150,17 +164,30 @@ void *mp_alloc_array(mp_arena *a, size_t count, size_t size) {
   return mp_alloc(a, (size_t)n);
 }
 
-/* A mark holds one chunk: large objects may sit behind it, so rewinding keeps those (they go with the arena). */
-mp_mark mp_arena_mark(const mp_arena *a) { return (mp_mark){a->last, a->last ? a->last->used : 0}; }
+mp_mark mp_arena_mark(const mp_arena *a) { return (mp_mark){a->last, a->last ? a->last->used : 0, a->serial}; }
+
+static void release(mp_arena *a, chunk *c) {
+  if (!a->spare && c->size >= CHUNK && c->size < HUGE_PAGE) {
+    a->spare = c;
+    return;
+  }
+  a->used -= c->size + HEAD;
+  free(c);
+}
 
 void mp_arena_rewind(mp_arena *a, mp_mark m) {
   while (a->last && a->last != m.chunk) {
     chunk *c = a->last;
     a->last = c->prev;
-    a->used -= c->size + HEAD;
-    free(c);
+    release(a, c);
   }
-  if (a->last) a->last->used = m.used;
+  if (!a->last) return;
+  a->last->used = m.used;
+  while (a->last->prev && a->last->prev->serial > m.serial) { /* large objects that went behind the marked chunk */
+    chunk *c = a->last->prev;
+    a->last->prev = c->prev;
+    release(a, c);
+  }
 }
 
 char *mp_strndup(mp_arena *a, const char *s, size_t n) {

@@ -47,6 +47,7 @@ char *mp_format(mp_arena *a, const char *fmt, ...) __attribute__((format(printf,
 typedef struct mp_mark {
   void *chunk;
   size_t used;
+  uint64_t serial;
 } mp_mark;
 mp_mark mp_arena_mark(const mp_arena *a);
 void mp_arena_rewind(mp_arena *a, mp_mark m); /* what was allocated since the mark is gone */

@@ -69,6 +69,33 @@ static void rewinding_keeps_what_was_before(void **state) {
   mp_arena_free(a);
 }
 
+static const void *body_searches(mp_arena *a, void *arg) { /* small and large objects, over and over: what a search does */
+  uint64_t *most = arg;
+  mp_strdup(a, "kept");
+  for (int i = 0; i < 200; i++) {
+    mp_mark m = mp_arena_mark(a);
+    for (int k = 0; k < 10; k++) memset(mp_alloc(a, 100000), 1, 100000);
+    mp_mark inner = mp_arena_mark(a);
+    for (int k = 0; k < 300; k++) memset(mp_alloc(a, 1000), 1, 1000);
+    memset(mp_alloc(a, 1000000), 1, 1000000);
+    mp_arena_rewind(a, inner);
+    memset(mp_alloc(a, 1000), 1, 1000);
+    mp_arena_rewind(a, m);
+    if (mp_arena_used(a) > *most) *most = mp_arena_used(a);
+  }
+  return most;
+}
+
+static void rewinding_gives_everything_back(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_err err;
+  uint64_t most = 0;
+  assert_non_null(mp_protect(a, &err, body_searches, &most));
+  assert_true(most < 400000); /* two chunks and what is kept for the next round */
+  mp_arena_free(a);
+}
+
 static const void *body_names(mp_arena *a, void *arg) {
   (void)arg;
   mp_names *t = mp_names_new(a, 1);
@@ -104,7 +131,7 @@ static void globs(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_failure_comes_back_as_one_line), cmocka_unit_test(every_request_may_fail), cmocka_unit_test(the_limit_holds),
-      cmocka_unit_test(rewinding_keeps_what_was_before),  cmocka_unit_test(names_keep_their_numbers), cmocka_unit_test(globs),
+      cmocka_unit_test(rewinding_keeps_what_was_before), cmocka_unit_test(rewinding_gives_everything_back),  cmocka_unit_test(names_keep_their_numbers), cmocka_unit_test(globs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
