@@ -82,7 +82,9 @@ static bool embedded(const edit *e, int32_t v) {
   return b < 0 || var_at(e, b)->role != MP_ROLE_RESULT || (e->reads[b] == 1 && embedded(e, b)) || var_at(e, b)->rank < 3;
 }
 
-/* The dynamo exporter writes a dropout in inference mode as a copy. A copy of what is contiguous already is none that a program asks for: it is a
+static bool acts(const mp_call *c) { return c->arg_count < 3 || c->args[2].kind != MP_ARG_BOOL || c->args[2].as.b; }
+
+/* A dropout that does not act is one of an inference export. The dynamo exporter writes it as a copy. A copy of what is contiguous already is none that a program asks for: it is a
  * dropout. */
 static bool inert_copy(const edit *e, const mp_call *c) {
   static const char *const strided[] = {"aten::transpose",
@@ -97,6 +99,7 @@ static bool inert_copy(const edit *e, const mp_call *c) {
                                         "aten::unbind",
                                         "aten::scaled_dot_product_attention",
                                         "aten::unfold"};
+  if (is(c, "aten::dropout")) return !acts(c);
   if (strcmp(e->p->exporter, "dynamo") != 0 || (!is(c, "aten::contiguous") && !is(c, "aten::clone"))) return false;
   const mp_call *m = maker(e, operand(c, 0));
   while (is(m, "aten::view") || is(m, "aten::unsqueeze") || is(m, "aten::squeeze")) m = maker(e, operand(m, 0));
@@ -136,7 +139,7 @@ static void place_dropout(edit *e) {
 static bool has_dropout(const mp_program *p) {
   for (uint32_t c = 0; c < p->call_count; c++) {
     const mp_call *call = &p->calls[c];
-    if (is(call, "aten::dropout") || is(call, "aten::native_dropout")) return true;
+    if ((is(call, "aten::dropout") || is(call, "aten::native_dropout")) && acts(call)) return true;
     if (is(call, "aten::scaled_dot_product_attention") && call->arg_count > 4 && call->args[4].kind == MP_ARG_FLOAT && call->args[4].as.f > 0)
       return true;
   }

@@ -452,12 +452,15 @@ static int32_t twin(fx_rec *r, const fx_group *g, const char *name, const char *
 
 static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t x, uint32_t arg) {
   mp_var v = *mp_builder_at(r->b, x);
-  mp_arg args[2] = {mp_arg_var(x), mp_arg_none()};
+  mp_arg args[3] = {mp_arg_var(x), mp_arg_none(), mp_arg_bool(false)};
   if (FX_ONE_OF(stem, "alias", "type_as", "_to_copy", "lift_fresh_copy", "convert_element_type_default", "convert_element_type", "getitem", "copy", "expand", "dropout"))
     return x; /* they changed nothing, and PyTorch returns the operand itself or a view of all of it */
   if (!strcmp(stem, "detach")) return emit_unary(r, g, "aten::detach", name, args, 1, x);
-  if (!strcmp(stem, "clone")) { /* dropout(p=0) leaves one too, and returns its operand; what reads it tells them apart */
-    if (FX_ONE_OF(g->call->op, "aten::add", "aten::layer_norm", "aten::linear", "aten::native_layer_norm")) return x;
+  if (!strcmp(stem, "clone")) { /* a dropout that does not act (p = 0, inference) leaves one too, and returns its operand; what is around it tells them apart */
+    const mp_call *made = v.call < 0 ? NULL : mp_builder_call_at(r->b, (uint32_t)v.call);
+    args[1] = mp_arg_float(0);
+    if (FX_ONE_OF(g->call->op, "aten::add", "aten::layer_norm", "aten::linear", "aten::native_layer_norm") || (made && !strcmp(made->row->name, "aten::softmax")))
+      return emit_unary(r, g, "aten::dropout", name, args, 3, x);
     return emit_unary(r, g, "aten::contiguous", name, args, 1, x);
   }
   int32_t same = twin(r, g, name, mp_format(r->a, "aten::%s", stem), x);
