@@ -152,7 +152,7 @@ static void names_of_dimensions_may_be_expressions(void **state) {
       {"n", "n"},           {"n+m", "n+m"},     {"m + n", "n+m"},     {"2*(n//8)", "2*(n//8)"},     {"n - 1", "n-1"}, {"n-1", "n-1"},     {"n * four", "4*n"}, {"max(n, m + 1)", "max(n,m+1)"},
       {"Min(n, 3)", "min(n,3)"}, {"batch-size", "batch-size"}, {"n/m", "n/m"}, {"12", "12"}, {"n +", "n +"}, {"(n", "(n"}, {"n%3", "n-3*(n//3)"}, {"x:0+m", "m+x:0"}, {"2d", "2d"}, {"n+2d", "n+2d"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) IS(mp_syms_parse(f->a, mp_infer_syms(f->c), cases[i][0], named, f), cases[i][1]);
-  char deep[400] = "";
+  char deep[512] = "";
   for (int i = 0; i < 100; i++) strcat(deep, "(n+");
   strcat(deep, "1");
   for (int i = 0; i < 100; i++) strcat(deep, ")");
