@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-  DIM = 0x200, DEVICE, OPTIMIZER, PRECISION, ACCUMULATE, ZERO_GRAD, DEVICES, CHECKPOINT, LOSS, DROPOUT, ATTENTION, FREEZE, LORA, WORKSPACE, INFER, SCALER, CLIP, EMA, EXPANDABLE, JSON, QUIET
+  DIM = 0x200, DEVICE, OPTIMIZER, PRECISION, ACCUMULATE, ZERO_GRAD, DEVICES, CHECKPOINT, LOSS, DROPOUT, ATTENTION, FREEZE, LORA, WORKSPACE, INFER, SCALER, CLIP, EMA, HOLD, EXPANDABLE, JSON, QUIET
 };
 
 static const struct argp_option options[] = {
@@ -23,6 +23,7 @@ static const struct argp_option options[] = {
     {"infer", INFER, 0, 0, "one forward pass under no_grad; its outputs stay", 2},
     {"grad-scaler", SCALER, 0, 0, "a GradScaler, as fp16 autocast wants", 2},
     {"clip-grad", CLIP, 0, 0, "clip_grad_norm_ before each optimizer step", 2},
+    {"hold-outputs", HOLD, 0, 0, "the loop keeps the model's outputs (out = model(...)): the logits live through backward", 2},
     {"ema", EMA, 0, 0, "an exponential moving average of the parameters", 2},
     {"expandable-segments", EXPANDABLE, 0, 0, "the caching allocator runs with expandable_segments:True", 2},
     {"checkpoint", CHECKPOINT, "WHAT", 0, "recompute: none (default), blocks, module paths, globs, PATH.FIRST..PATH.LAST, or plan.json", 3},
@@ -126,6 +127,7 @@ static error_t parse_run(int key, char *arg, struct argp_state *state, mp_option
     case SCALER: r->grad_scaler = true; break;
     case CLIP: r->clip_grad = true; break;
     case EMA: r->ema = true; break;
+    case HOLD: r->hold_outputs = true; break;
     case EXPANDABLE: r->expandable_segments = true; break;
     default: return ARGP_ERR_UNKNOWN;
   }

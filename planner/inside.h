@@ -210,6 +210,7 @@ struct mp_trace {
   uint32_t setup_events;     /* events before this one make parameters and buffers */
   uint32_t input_events;     /* events before this one (after setup) make one batch */
   mp_ten loss;               /* -1: nothing to differentiate */
+  mp_ten held;               /* the logits, where the run holds the model's outputs; -1 */
   const mp_ten *roots;       /* what backward starts from: the loss, or a stage's outputs, whose gradients the next stage sends */
   uint32_t root_count;
   bool train;                /* loss exists and something requires grad */

@@ -45,6 +45,7 @@ typedef struct mp_run {
   const char *lora_glob;         /* NULL: every linear layer */
   bool infer;                    /* one forward under no_grad */
   bool grad_scaler, clip_grad, ema;
+  bool hold_outputs;             /* `out = model(**batch); out.loss.backward()`: the logits live until the next forward pass returns */
   bool expandable_segments;      /* the caching allocator runs with expandable_segments:True; only reserved bytes change */
 } mp_run;
 mp_run mp_run_default(void);

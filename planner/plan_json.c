@@ -43,7 +43,7 @@ static uint64_t program_print(const mp_program *p) {
 static uint64_t run_print(const mp_run *r) {
   uint64_t h = mix_text(FNV, r->optimizer ? r->optimizer->name : "none");
   uint32_t words[] = {(uint32_t)r->precision, (uint32_t)r->attention, (uint32_t)r->loss, (uint32_t)r->zero_grad, r->accumulate, r->lora_rank,
-                      (uint32_t)r->grad_scaler | (uint32_t)r->clip_grad << 1 | (uint32_t)r->ema << 2 | (uint32_t)r->infer << 3};
+                      (uint32_t)r->grad_scaler | (uint32_t)r->clip_grad << 1 | (uint32_t)r->ema << 2 | (uint32_t)r->infer << 3 | (uint32_t)r->hold_outputs << 4};
   h = mix(h, words, sizeof words);
   double dropout = r->dropout < 0 ? -1 : r->dropout;
   h = mix(h, &dropout, sizeof dropout);
