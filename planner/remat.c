@@ -220,7 +220,10 @@ static const void *solve(mp_arena *a, void *arg) {
     clock.over = false;
     clock.limit += 0.2;
     if (b.nodes && !c->exact && b.cost > g->base_cost + c->lower) mp_cover_solve(c, b.cost - g->base_cost, 20000, &clock);
-    r->bound = g->base_cost + c->lower;
+    double more = 0;
+    if (b.nodes && !j->opt.no_closure && b.cost > (g->base_cost + c->lower) * (1 + 1e-9))
+      more = mp_cover_round(c, mp_tail_bound(a, g, c, budget, b.cost - g->base_cost, 400, &clock));
+    r->bound = g->base_cost + fmax(c->lower, more);
   }
   if (!b.nodes) {
     r->why = r->impossible ? "no schedule exists: some node cannot be computed within the budget, whatever is freed"

@@ -138,7 +138,7 @@ cover *mp_cover_make(mp_arena *a, const rgraph *g, int64_t budget, const mp_rema
   find_gaps(g, c->gaps);
   double *need = find_needs(a, g, budget, c->gaps, all);
   uint32_t *starts = mp_alloc_array(a, n, sizeof *starts), *ends = mp_alloc_array(a, n, sizeof *ends);
-  uint32_t *row_of = mp_alloc_array(a, (size_t)n + 1, sizeof *row_of);
+  uint32_t *row_of = c->row_of = mp_alloc_array(a, (size_t)n + 1, sizeof *row_of);
   for (uint32_t k = 0; k < all; k++) starts[c->gaps[k].from + 1]++, ends[c->gaps[k].to - 1]++;
   c->n_rows = keep_rows(a, starts, ends, need, n, opt->no_rows, row_of);
   c->need = mp_alloc_array(a, (size_t)c->n_rows + 1, sizeof *c->need);
@@ -191,14 +191,14 @@ static double evaluate(cover *c, const double *lambda) {
   return value;
 }
 
-static double round_up(const cover *c, double bound) {
+double mp_cover_round(const cover *c, double bound) {
   if (bound <= 0) return 0;
   if (c->unit <= 0) return bound;
   return ceil((bound - c->tol) / c->unit - 1e-6) * c->unit;
 }
 
 /* no cover cheaper than target has a cost of value or more */
-static bool beats(const cover *c, double value, double target) { return round_up(c, value) >= target - c->tol; }
+static bool beats(const cover *c, double value, double target) { return mp_cover_round(c, value) >= target - c->tol; }
 
 /* Polyak steps towards target; the best multipliers stay in c->lambda. Returns the best L. */
 static double ascend(cover *c, double target, uint32_t rounds) {
@@ -387,7 +387,7 @@ leave:
 void mp_cover_relax(cover *c, double target, uint32_t rounds) {
   if (c->impossible || !c->n_rows) return;
   settle(c);
-  double value = round_up(c, ascend(c, target, rounds));
+  double value = mp_cover_round(c, ascend(c, target, rounds));
   if (value > c->lower) c->lower = value;
   evaluate(c, c->lambda);
   for (uint32_t k = 0; k < c->n_gaps; k++) {

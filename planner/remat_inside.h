@@ -106,6 +106,7 @@ typedef struct cover {
   const mp_remat_options *opt;
   uint32_t n_gaps, n_rows;
   gap *gaps;
+  uint32_t *row_of; /* by node: rows before it; one more for the end */
   double *need;   /* by row: bytes that broken gaps must save */
   double *lambda; /* by row: best multipliers so far */
   double unit, tol;
@@ -117,6 +118,10 @@ typedef struct cover {
 
 cover *mp_cover_make(mp_arena *a, const rgraph *g, int64_t budget, const mp_remat_options *opt);
 void mp_cover_relax(cover *c, double target, uint32_t rounds);
+/* value, rounded up to what a schedule's extra cost can be */
+double mp_cover_round(const cover *c, double value);
+/* A bound from the inputs of recomputations: see remat_tail.c. target: a schedule's extra cost. For some thousand nodes; else 0. */
+double mp_tail_bound(mp_arena *a, const rgraph *g, const cover *c, int64_t budget, double target, uint32_t rounds, rclock *clock);
 /* Least cover, unless it costs target or more (then lower >= target). */
 void mp_cover_solve(cover *c, double target, uint64_t nodes, rclock *clock);
 
