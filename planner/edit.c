@@ -51,18 +51,6 @@ static void count_reads(edit *e) {
 
 /* ---- where dropout goes ---- */
 
-/* a projection's result, through views that nobody else reads */
-static bool projected(const edit *e, int32_t v) {
-  for (int step = 0; step < 6; step++) {
-    const mp_call *m = maker(e, v);
-    if (!m || e->reads[v] != 1) return false;
-    if (is(m, "aten::linear") || is(m, "aten::addmm")) return true;
-    if (!view(m)) return false;
-    v = operand(m, 0);
-  }
-  return false;
-}
-
 static bool same_dims(const edit *e, int32_t a, int32_t b) {
   const mp_var *x = var_at(e, a), *y = var_at(e, b);
   if (x->rank != y->rank) return false;
@@ -108,6 +96,18 @@ static bool inert_copy(const edit *e, const mp_call *c) {
   return m && mp_dtype_is_float(var_at(e, c->outs[0])->dtype);
 }
 
+/* a projection's result, through views that nobody else reads; not where its dropout shows */
+static bool projected(const edit *e, int32_t v) {
+  for (int step = 0; step < 6; step++) {
+    const mp_call *m = maker(e, v);
+    if (!m || e->reads[v] != 1 || inert_copy(e, m)) return false;
+    if (is(m, "aten::linear") || is(m, "aten::addmm")) return true;
+    if (!view(m)) return false;
+    v = operand(m, 0);
+  }
+  return false;
+}
+
 /* -> how many; their calls are copied as dropouts */
 static uint32_t find_inert_copies(edit *e) {
   uint32_t n = 0;
@@ -119,7 +119,6 @@ static void place_dropout(edit *e) {
   const mp_program *p = e->p;
   e->dropped = find_inert_copies(e);
   e->copies = e->dropped > 0;
-  if (e->copies) return;
   for (uint32_t c = 0; c < p->call_count; c++) {
     const mp_call *call = &p->calls[c];
     int32_t a = operand(call, 0), b = operand(call, 1), out = call->out_count ? call->outs[0] : -1;
