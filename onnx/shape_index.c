@@ -44,6 +44,7 @@ static cut cut_axis(mp_infer *c, mp_int dim, mp_int start, mp_int end, mp_int st
     step.n = step.n == INT64_MIN ? INT64_MAX : -step.n;
   }
   r.size = mp_sym_max(c, mp_sym_ceil_div(c, r.size, step), zero);
+  if (r.step < 0) r.size = mp_sym_min(c, r.size, dim); /* backwards, the start is inside: of an axis that may be empty nothing is taken all the same */
   return r;
 }
 
