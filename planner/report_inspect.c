@@ -13,8 +13,8 @@ bool mp_inspect_known(const mp_value *v) {
   return known;
 }
 
-static const char *kind_of(
-    const mp_value *v) { /* what the dynamo exporter says of an initializer: PARAMETER, BUFFER, CONSTANT_TENSOR; NULL: nothing */
+/* What the dynamo exporter says of an initializer: PARAMETER, BUFFER, CONSTANT_TENSOR; NULL: nothing. */
+static const char *kind_of(const mp_value *v) {
   for (uint32_t i = 0; i < v->metas; i++)
     if (!strcmp(v->meta[i].key, "pkg.torch.export.graph_signature.InputSpec.kind")) return v->meta[i].value;
   return NULL;
@@ -28,9 +28,8 @@ const bool *mp_inspect_parameters(mp_arena *a, const mp_graph *g) {
   for (uint32_t i = 0; i < g->value_count; i++) {
     const mp_value *v = &g->values[i];
     is[i] = v->kind == MP_VALUE_INITIALIZER && mp_dtype_is_float(v->dtype);
-    if (is[i] && told)
-      is[i] = kind_of(v) ? !strcmp(kind_of(v), "PARAMETER")
-                         : v->rank > 0; /* transposed weights have lost their kind; numbers of the code never had one */
+    /* transposed weights have lost their kind; numbers of the code never had one */
+    if (is[i] && told) is[i] = kind_of(v) ? !strcmp(kind_of(v), "PARAMETER") : v->rank > 0;
   }
   for (uint32_t i = 0; i < g->node_count; i++) {
     const mp_node *n = &g->nodes[i];
@@ -39,6 +38,10 @@ const bool *mp_inspect_parameters(mp_arena *a, const mp_graph *g) {
       if (n->in[k] >= 0) is[n->in[k]] = false;
   }
   return is;
+}
+
+static void add(uint64_t *sum, uint64_t n) { /* JSON's integers are signed: a sum that no machine could hold stays at the largest */
+  if (!mp_add_u64(*sum, n, sum) || *sum > INT64_MAX) *sum = INT64_MAX;
 }
 
 /* A file of the dynamo exporter lists its parameters, also those that were folded away; the program has their sizes once no dimension is open. */
@@ -51,33 +54,40 @@ static bool from_signature(mp_arena *a, const mp_graph *g, mp_inspect_totals *t)
     uint64_t n = 1, bytes;
     if (v->role != MP_ROLE_PARAMETER || v->tied >= 0) continue;
     for (int k = 0; k < v->rank; k++) n *= (uint64_t)v->dims[k];
-    t->parameters += n;
-    if (mp_dtype_bytes(v->dtype, n, &bytes)) t->parameter_bytes += bytes;
+    add(&t->parameters, n);
+    if (mp_dtype_bytes(v->dtype, n, &bytes)) add(&t->parameter_bytes, bytes);
   }
   return true;
 }
 
-mp_inspect_totals mp_inspect_sum(mp_arena *a, const mp_graph *g) {
-  mp_inspect_totals t = {0};
+static void add_parameters(mp_arena *a, const mp_graph *g, mp_inspect_totals *t) { /* with those of subgraphs */
   const bool *parameter = mp_inspect_parameters(a, g);
-  bool listed = from_signature(a, g, &t);
-  for (uint32_t i = 0; i < g->value_count && !listed; i++) {
+  for (uint32_t i = 0; i < g->value_count; i++) {
     uint64_t n, bytes;
     if (!parameter[i] || !mp_value_elements(&g->values[i], &n) || !mp_dtype_bytes(g->values[i].dtype, n, &bytes)) continue;
-    t.parameters += n;
-    t.parameter_bytes += bytes;
+    add(&t->parameters, n);
+    add(&t->parameter_bytes, bytes);
   }
+  for (uint32_t i = 0; i < g->node_count; i++)
+    for (int k = 0; k < g->nodes[i].attrs; k++)
+      if (g->nodes[i].attr[k].kind == MP_ATTR_GRAPH) add_parameters(a, g->nodes[i].attr[k].as.graph, t);
+}
+
+mp_inspect_totals mp_inspect_sum(mp_arena *a, const mp_graph *g) {
+  mp_inspect_totals t = {0};
+  if (!from_signature(a, g, &t)) add_parameters(a, g, &t);
   for (uint32_t i = 0; i < g->node_count; i++) {
     const mp_node *n = &g->nodes[i];
-    t.macs += n->macs;
-    t.flops += n->flops;
-    for (int k = 0; k < n->outs; k++)
-      if (n->out[k] >= 0) {
-        t.values++;
-        t.known += mp_inspect_known(&g->values[n->out[k]]);
-        uint64_t elements;
-        t.numeric += mp_inspect_known(&g->values[n->out[k]]) && mp_value_elements(&g->values[n->out[k]], &elements);
-      }
+    add(&t.macs, n->macs);
+    add(&t.flops, n->flops);
+    for (int k = 0; k < n->outs; k++) {
+      if (n->out[k] < 0) continue;
+      const mp_value *v = &g->values[n->out[k]];
+      uint64_t elements;
+      t.values++;
+      t.known += mp_inspect_known(v);
+      t.numeric += mp_inspect_known(v) && mp_value_elements(v, &elements);
+    }
   }
   return t;
 }

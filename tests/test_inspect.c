@@ -109,6 +109,25 @@ static void statistics_are_no_parameters(void **state) {
   json_decref(j);
 }
 
+static void parameters_of_subgraphs_count(void **state) {
+  write_model(*state, "c: bool[]; x: float[4]; w = float[4]; r = If(c) then_branch={ v = float[4]; p = Mul(x, v); -> p } else_branch={ q = Mul(x, w); -> q }; -> r");
+  json_t *j = inspect_json("");
+  assert_int_equal(number(j, "parameters"), 8);
+  json_decref(j);
+}
+
+static void sums_do_not_wrap(void **state) { /* nine products of 2^60 multiply-adds each */
+  mp_arena *a = *state;
+  mp_text t = {0};
+  mp_text_add(a, &t, "v0: float[1048576,1048576]\n");
+  for (int i = 1; i <= 9; i++) mp_text_add(a, &t, "v%d = MatMul(v%d, v0)\n", i, i - 1);
+  mp_text_add(a, &t, "-> v9");
+  write_model(a, t.at);
+  json_t *j = inspect_json("");
+  assert_true(number(j, "macs") == INT64_MAX && number(j, "flops") == INT64_MAX);
+  json_decref(j);
+}
+
 static void strange_names_stay_json(void **state) {
   write_model(*state, "x: float[2]; y = Relu(x) name=\"\xff\xfe\" doc=\"a\"; -> y");
   json_t *j = inspect_json("");
@@ -331,6 +350,8 @@ int main(void) {
       TEST(open_dims_stay_symbolic),
       TEST(what_is_unknown_is_null),
       TEST(statistics_are_no_parameters),
+      TEST(parameters_of_subgraphs_count),
+      TEST(sums_do_not_wrap),
       TEST(strange_names_stay_json),
       TEST(the_table_by_operator),
       TEST(the_tree_by_module),
