@@ -1,4 +1,4 @@
-/* memplan inspect MODEL [--dim ...] [--from-scratch] [--json] [--tree] [--node NAME] [--unknown] [--quiet] */
+/* memplan inspect MODEL [--dim ...] [--from-scratch] [--json] [--tree] [--node NAME] [--unknown] [--program] [--quiet] */
 #include <argp.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,13 +9,13 @@
 
 #define MAX_DIMS 1024
 
-enum { KEY_DIM = 256, KEY_SCRATCH, KEY_JSON, KEY_TREE, KEY_NODE, KEY_UNKNOWN };
+enum { KEY_DIM = 256, KEY_SCRATCH, KEY_JSON, KEY_TREE, KEY_NODE, KEY_UNKNOWN, KEY_PROGRAM };
 
 typedef struct options {
   const char *path;
   const char *dims[MAX_DIMS];
   uint32_t dim_count;
-  bool from_scratch, quiet;
+  bool from_scratch, quiet, program;
   mp_inspect_options report;
 } options;
 
@@ -38,6 +38,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case KEY_NODE:
       o->report.node = arg;
       break;
+    case KEY_PROGRAM:
+      o->program = true;
+      break;
     case KEY_UNKNOWN:
       o->report.unknown = true;
       break;
@@ -50,6 +53,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
       break;
     case ARGP_KEY_END:
       if (!o->path) argp_error(state, "which model? give the path of an ONNX file");
+      if (o->program && o->report.json) argp_error(state, "--program is text; --json is for what the file holds");
       break;
     default:
       return ARGP_ERR_UNKNOWN;
@@ -63,13 +67,15 @@ static const char *inspect(mp_arena *a, const mp_model *m, const options *o, con
     if (!mp_binding_parse(a, o->dims[i], &dims[i], err)) return NULL;
   const mp_graph_options build = {.bindings = dims, .binding_count = o->dim_count, .from_scratch = o->from_scratch};
   *g = mp_graph_build(a, m, &build, err);
+  if (o->program) return mp_report_program(a, mp_program_recover(a, *g, err), err);
   return *g ? mp_report_inspect(a, *g, &o->report, err) : NULL;
 }
 
 /* Working memory that no honest model of this size needs: a hostile file must not take the machine. */
-static uint64_t limit_for(const char *path) {
+static uint64_t limit_for(const options *o) {
   struct stat st;
-  return ((uint64_t)48 << 20) + (stat(path, &st) == 0 && st.st_size > 0 ? (uint64_t)st.st_size * 32 : 0);
+  uint64_t nodes = ((uint64_t)48 << 20) + (stat(o->path, &st) == 0 && st.st_size > 0 ? (uint64_t)st.st_size * 32 : 0);
+  return o->program ? 4 * nodes : nodes;
 }
 
 int mp_cmd_inspect(int argc, char **argv) {
@@ -80,6 +86,7 @@ int mp_cmd_inspect(int argc, char **argv) {
       {"tree", KEY_TREE, NULL, 0, "by module path", 0},
       {"node", KEY_NODE, "NAME", 0, "one node, by its name or that of an output", 0},
       {"unknown", KEY_UNKNOWN, NULL, 0, "what is not known, and why", 0},
+      {"program", KEY_PROGRAM, NULL, 0, "the framework's calls that the nodes came from, instead of the nodes", 0},
       {"quiet", 'q', NULL, 0, "no warnings on stderr", 0},
       {0}};
   static const struct argp argp = {
@@ -89,7 +96,7 @@ int mp_cmd_inspect(int argc, char **argv) {
   argp_parse(&argp, argc, argv, 0, NULL, &o);
 
   mp_err err = {0};
-  mp_arena *a = mp_arena_new(limit_for(o.path));
+  mp_arena *a = mp_arena_new(limit_for(&o));
   if (!a) {
     fputs("memplan inspect: out of memory\n", stderr);
     return MP_INTERNAL;
