@@ -12,6 +12,7 @@ static const mp_command commands[] = {
     {"check", "replay a plan and name the rule that it breaks", mp_cmd_check},
     {"export", "hand a plan to PyTorch and others", mp_cmd_export},
     {"max-batch", "the largest batch that fits a device", mp_cmd_max_batch},
+    {"diff", "set what was measured beside what is predicted", mp_cmd_diff},
     {"devices", "print the catalogue of devices", mp_cmd_devices},
     {"ops", "print the tables of operators, calls and patterns", mp_cmd_ops},
     {"checkpoint", "compute values again to fit a memory budget, at the least cost", mp_cmd_checkpoint},

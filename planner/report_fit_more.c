@@ -20,6 +20,18 @@ static const char *dims_text(mp_arena *a, const mp_question *q) {
   return t.at ? t.at : "";
 }
 
+/* every warning once, however many answers give it */
+static void warnings(mp_arena *a, mp_text *t, const mp_answer *const *x, uint32_t n) {
+  mp_names *said = mp_names_new(a, 16);
+  for (uint32_t i = 0; i < n; i++)
+    for (uint32_t w = 0; w < x[i]->timeline->warning_count; w++) {
+      const char *text = x[i]->timeline->warnings[w], *slash = strrchr(x[i]->question->path, '/');
+      bool fresh;
+      mp_names_add(a, said, text, strlen(text), &fresh);
+      if (fresh) mp_text_add(a, t, "%s  warning: %s: %s\n", mp_names_count(said) == 1 ? "\n" : "", slash ? slash + 1 : x[i]->question->path, text);
+    }
+}
+
 static const void *table(mp_arena *a, void *arg) {
   const job *j = arg;
   mp_text t = {0};
@@ -41,6 +53,7 @@ static const void *table(mp_arena *a, void *arg) {
     }
     mp_text_add(a, &t, "\n");
   }
+  warnings(a, &t, j->answers, j->n);
   return t.at;
 }
 
@@ -75,6 +88,7 @@ static const void *ranking(mp_arena *a, void *arg) {
                 mp_size_text(a, gap), mp_fits_name(v[i].fits), v[i].device->runs == MP_RUNS_OTHER ? " (as PyTorch on CUDA would)" : v[i].device->parts > 1 ? " (of one part)" : "");
   }
   mp_text_add(a, &t, "\n  %u of %u fit\n", fit, n);
+  warnings(a, &t, &x, 1);
   return t.at;
 }
 
