@@ -1,6 +1,7 @@
 /* Repeated modules: members of one list that are alike, by class where the file has it, else by what they are made of.
  *
- * "encoder.layer.0", "encoder.layer.1", ... are a family when they are more than single operations. Only the outermost families count: a block inside a block is part of it. */
+ * "encoder.layer.0", "encoder.layer.1", ... are a family when they are more than single operations. Only the outermost families count: a block inside
+ * a block is part of it. */
 #include <string.h>
 
 #include "planner/inside.h"
@@ -82,7 +83,8 @@ void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count
     if ((!n && !again) || !is_composite(instances, instance_count, i)) continue;
     bool fresh;
     uint32_t id = mp_names_add(a, lists, instances[i].path, n ? n : strlen(instances[i].path), &fresh);
-    if (fresh) *mp_push(a, &last) = i;
+    if (fresh)
+      *mp_push(a, &last) = i;
     else {
       uint32_t before = last.at[id];
       if (alike(instances, instance_count, calls, before, i)) {

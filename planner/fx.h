@@ -73,7 +73,7 @@ typedef struct fx_rec {
   MP_VEC(fx_group) groups;
   MP_VEC(fx_param) params;
   MP_VEC(const mp_fx_spec *) lifted; /* tensors written in a forward: torch.tensor(...) makes them anew in every pass */
-  MP_VEC(uint32_t) uses; /* references in arguments, by number of the name */
+  MP_VEC(uint32_t) uses;             /* references in arguments, by number of the name */
   mp_names *value_names;
   MP_VEC(int32_t) value_ids;
   MP_VEC(int32_t) taken; /* values that references of the group being read stand for */
@@ -84,21 +84,22 @@ typedef struct fx_rec {
 } fx_rec;
 
 /* recover_fx.c */
-fx_ref *fx_ref_of(fx_rec *r, const char *name); /* made when new; valid until the next one is made */
+fx_ref *fx_ref_of(fx_rec *r, const char *name);        /* made when new; valid until the next one is made */
 void fx_note(fx_rec *r, mp_text *t, const char *name); /* adds to a list of names */
 void fx_set(fx_rec *r, const char *name, int32_t var);
 void fx_add_node(fx_rec *r, fx_group *g, int32_t node);
 int32_t fx_module(fx_rec *r, const fx_group *g);
-uint32_t fx_emit(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t module, const int32_t *outs, uint32_t outs_n, bool with_nodes);
+uint32_t fx_emit(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t module, const int32_t *outs, uint32_t outs_n,
+                 bool with_nodes);
 int32_t fx_result(fx_rec *r, const char *name, int32_t like_value, int32_t value); /* a variable with the dtype and dims of a value */
 int32_t fx_result_dims(fx_rec *r, const char *name, mp_dtype t, int rank, const int64_t *dims);
 fx_param *fx_param_named(fx_rec *r, const char *placeholder);
-int fx_dims_of_value(fx_rec *r, int32_t value, int64_t *dims); /* rank; fails where a dim is not a number */
-int32_t fx_value_output(const fx_rec *r, const fx_group *g); /* the value of the group's (first) result */
+int fx_dims_of_value(fx_rec *r, int32_t value, int64_t *dims);          /* rank; fails where a dim is not a number */
+int32_t fx_value_output(const fx_rec *r, const fx_group *g);            /* the value of the group's (first) result */
 const int32_t *fx_externals(fx_rec *r, const fx_group *g, uint32_t *n); /* values read and not made by the group, in order, each once */
-int32_t fx_value_named(fx_rec *r, const char *name); /* -1: none */
-uint32_t fx_uses(fx_rec *r, const char *name);       /* references to it in all arguments */
-const char *fx_stem(mp_arena *a, const char *name); /* "clone_3" -> "clone" */
+int32_t fx_value_named(fx_rec *r, const char *name);                    /* -1: none */
+uint32_t fx_uses(fx_rec *r, const char *name);                          /* references to it in all arguments */
+const char *fx_stem(mp_arena *a, const char *name);                     /* "clone_3" -> "clone" */
 
 /* fx_args.c: arguments of a call */
 uint32_t fx_read_args(fx_rec *r, const fx_group *g, mp_arg *args, uint32_t max);
@@ -115,11 +116,18 @@ void fx_drop_masks(fx_rec *r);
 void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n);
 void fx_casts_after(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t out);
 
+/* fx_params.c: the table of parameters and buffers */
+uint32_t fx_signature_from_names(fx_rec *r, mp_fx_spec **out);
+void fx_add_placeholder(fx_rec *r, const mp_fx_spec *s);
+void fx_give_dims(fx_rec *r, fx_param *p, mp_dtype t, int rank, const int64_t *dims);
+void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg); /* from the call that reads it as argument `arg` */
+void fx_settle_params(fx_rec *r);                                            /* when all is read */
+
 /* fx_missing.c: calls that the exporter's optimizer removed, from the references that are left */
 bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg);
-void fx_find_tied(fx_rec *r, fx_param *p);
-void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg);
-int32_t fx_var_of_initializer(fx_rec *r, int32_t value); /* of a constant that a bare node reads */
+bool fx_is_taken(const fx_rec *r, int32_t value);                                      /* by a reference of the group being read */
+bool fx_item_has_value(fx_rec *r, const mp_fx_item *items, uint32_t n, int32_t value); /* do the arguments name what the value is read for */
+int32_t fx_var_of_initializer(fx_rec *r, int32_t value);                               /* of a constant that a bare node reads */
 
 /* fx_whole.c: calls that the exporter wrote out as their parts */
 bool fx_whole_at(uint32_t i, const char **call, const char **ops); /* the i-th row, for `memplan ops`; false past the last */

@@ -1,7 +1,7 @@
 /* Arguments of one FX call: text -> mp_arg, at the position that the schema gives them. */
-#include "planner/fx.h"
-
 #include <string.h>
+
+#include "planner/fx.h"
 
 /* Keyword arguments stand at their position in the schema (torch.ops.aten.NAME.OVERLOAD._schema). */
 static uint32_t schema_position(const char *op, const char *key) {
@@ -69,8 +69,9 @@ static uint32_t schema_position(const char *op, const char *key) {
 
 /* Lists of tensors rather than of integers. */
 static bool takes_tensors(const char *op) {
-  static const char *const ops[] = {"aten::cat", "aten::stack", "aten::index", "aten::index_put", "aten::einsum", "aten::lstm", "aten::gru", "aten::rnn_tanh",
-                                    "aten::rnn_relu", "aten::meshgrid", "aten::block_diag", "aten::hstack", "aten::vstack", "aten::concat", "aten::broadcast_tensors",
+  static const char *const ops[] = {"aten::cat",          "aten::stack",         "aten::index",    "aten::index_put", "aten::einsum",
+                                    "aten::lstm",         "aten::gru",           "aten::rnn_tanh", "aten::rnn_relu",  "aten::meshgrid",
+                                    "aten::block_diag",   "aten::hstack",        "aten::vstack",   "aten::concat",    "aten::broadcast_tensors",
                                     "aten::_foreach_add", "aten::cartesian_prod"};
   for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
     if (!strcmp(ops[i], op)) return true;
@@ -80,9 +81,12 @@ static bool takes_tensors(const char *op) {
 /* ---- arguments ---- */
 
 bool fx_number_of_value(const mp_value *v, mp_arg *out) {
-  if (v->ints && v->contents && mp_int_is_number(v->ints[0])) *out = mp_dtype_is_float(v->dtype) ? mp_arg_float((double)v->ints[0].n) : mp_arg_int(v->ints[0].n);
-  else if (v->floats && v->contents) *out = mp_arg_float(v->floats[0]);
-  else return false;
+  if (v->ints && v->contents && mp_int_is_number(v->ints[0]))
+    *out = mp_dtype_is_float(v->dtype) ? mp_arg_float((double)v->ints[0].n) : mp_arg_int(v->ints[0].n);
+  else if (v->floats && v->contents)
+    *out = mp_arg_float(v->floats[0]);
+  else
+    return false;
   if (v->dtype == MP_BOOL && out->kind == MP_ARG_INT) *out = mp_arg_bool(out->as.i != 0);
   return true;
 }
@@ -102,15 +106,18 @@ static const fx_ref *resolve(fx_rec *r, const char *name, const fx_place *p) {
 static bool size_from_result(const fx_place *p, uint32_t index, int64_t *n) {
   const char *op = p->g->call->op;
   if (p->rank < 0) return false;
-  if (!strcmp(op, "aten::arange") && p->rank == 1) *n = p->dims[0];
+  if (!strcmp(op, "aten::arange") && p->rank == 1)
+    *n = p->dims[0];
   else if (!strcmp(op, "aten::slice")) {
     const mp_fx_call *c = p->g->call;
     int64_t dim = c->arg_count > 1 ? c->args[1].i : 0, start = c->arg_count > 2 && c->args[2].kind == MP_FX_INT ? c->args[2].i : 0;
     if (dim < 0) dim += p->rank;
     if (dim < 0 || dim >= p->rank || p->arg != 3) return false;
     *n = start + p->dims[dim];
-  } else if (index < (uint32_t)p->rank && index < MP_RANK) *n = p->dims[index];
-  else return false;
+  } else if (index < (uint32_t)p->rank && index < MP_RANK)
+    *n = p->dims[index];
+  else
+    return false;
   return true;
 }
 
@@ -118,8 +125,9 @@ static mp_arg word_arg(const char *w) {
   mp_dtype t = mp_fx_dtype(w);
   if (t) return mp_arg_dtype(t);
   if (!strncmp(w, "torch.", 6)) return mp_arg_str(w + 6); /* memory formats */
-  if (!strncmp(w, "cpu", 3) || !strncmp(w, "cuda", 4) || !strncmp(w, "meta", 4) || !strncmp(w, "mps", 3) || !strncmp(w, "xpu", 3)) return mp_arg_none(); /* all is on one */
-  return mp_arg_str(w); /* strings are printed without quotes: reflect */
+  if (!strncmp(w, "cpu", 3) || !strncmp(w, "cuda", 4) || !strncmp(w, "meta", 4) || !strncmp(w, "mps", 3) || !strncmp(w, "xpu", 3))
+    return mp_arg_none(); /* all is on one */
+  return mp_arg_str(w);   /* strings are printed without quotes: reflect */
 }
 
 static mp_arg list_arg(fx_rec *r, const mp_fx_item *l, const fx_place *p) {
@@ -140,7 +148,8 @@ static mp_arg list_arg(fx_rec *r, const mp_fx_item *l, const fx_place *p) {
     if (m->kind == MP_FX_FLOAT) return mp_arg_none(); /* scale factors: the result's shape is what counts */
     if (m->kind != MP_FX_REF && m->kind != MP_FX_WORD) continue;
     const fx_ref *ref = m->kind == MP_FX_REF ? fx_ref_of(r, m->text) : NULL;
-    if (ref && ref->kind == FX_SCALAR && ref->scalar.kind == MP_ARG_INT) ints[i] = ref->scalar.as.i;
+    if (ref && ref->kind == FX_SCALAR && ref->scalar.kind == MP_ARG_INT)
+      ints[i] = ref->scalar.as.i;
     else if (!size_from_result(p, i, &ints[i])) {
       mp_builder_warn(r->b, "%s: a symbolic size of %s is not in the file; taken as -1", p->g->call->name, p->g->call->op);
       ints[i] = -1;
@@ -152,16 +161,25 @@ static mp_arg list_arg(fx_rec *r, const mp_fx_item *l, const fx_place *p) {
 mp_arg fx_arg(fx_rec *r, const mp_fx_item *i, const fx_place *p) {
   int64_t n;
   switch (i->kind) {
-  case MP_FX_INT: return mp_arg_int(i->i);
-  case MP_FX_FLOAT: return mp_arg_float(i->f);
-  case MP_FX_BOOL: return mp_arg_bool(i->b);
-  case MP_FX_STRING: return mp_arg_str(i->text);
-  case MP_FX_WORD: return word_arg(i->text);
-  case MP_FX_LIST: return list_arg(r, i, p);
-  case MP_FX_REF: break;
-  default: return mp_arg_none();
+    case MP_FX_INT:
+      return mp_arg_int(i->i);
+    case MP_FX_FLOAT:
+      return mp_arg_float(i->f);
+    case MP_FX_BOOL:
+      return mp_arg_bool(i->b);
+    case MP_FX_STRING:
+      return mp_arg_str(i->text);
+    case MP_FX_WORD:
+      return word_arg(i->text);
+    case MP_FX_LIST:
+      return list_arg(r, i, p);
+    case MP_FX_REF:
+      break;
+    default:
+      return mp_arg_none();
   }
-  if (!strncmp(i->text, "sym_", 4) && fx_ref_of(r, i->text)->kind == FX_UNKNOWN) return size_from_result(p, p->arg, &n) ? mp_arg_int(n) : mp_arg_none();
+  if (!strncmp(i->text, "sym_", 4) && fx_ref_of(r, i->text)->kind == FX_UNKNOWN)
+    return size_from_result(p, p->arg, &n) ? mp_arg_int(n) : mp_arg_none();
   const fx_ref *ref = resolve(r, i->text, p);
   if (!ref) return mp_arg_none();
   if (ref->kind == FX_SCALAR) return ref->scalar;
@@ -189,7 +207,8 @@ uint32_t fx_read_args(fx_rec *r, const fx_group *g, mp_arg *args, uint32_t max) 
     while (n <= at) args[n++] = mp_arg_none();
     args[at] = fx_arg(r, &c->kwargs[k].value, &p);
   }
-  if (p.rank >= 0 && n > 1 && FX_ONE_OF(c->op, "aten::view", "aten::_unsafe_view", "aten::reshape", "aten::expand")) args[1] = mp_arg_ints(r->a, p.dims, (uint32_t)p.rank);
+  if (p.rank >= 0 && n > 1 && FX_ONE_OF(c->op, "aten::view", "aten::_unsafe_view", "aten::reshape", "aten::expand"))
+    args[1] = mp_arg_ints(r->a, p.dims, (uint32_t)p.rank);
   if (p.rank > 2 && n > 2 && !strncmp(c->op, "aten::upsample_", 15)) {
     args[1] = mp_arg_ints(r->a, p.dims + 2, (uint32_t)p.rank - 2);
     args[n - 1] = mp_arg_none();

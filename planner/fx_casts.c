@@ -1,5 +1,5 @@
-/* Casts that an export in float32 cannot show: `.float()` and `.to(x.dtype)` of a value that has the type already leave no node, yet in half precision they are copies.
- * Where the idiom is known they are put back; in float32 they make nothing. */
+/* Casts that an export in float32 cannot show: `.float()` and `.to(x.dtype)` of a value that has the type already leave no node, yet in half
+ * precision they are copies. Where the idiom is known they are put back; in float32 they make nothing. */
 #include "planner/fx.h"
 
 static int32_t cast(fx_rec *r, const fx_group *g, const char *op, int32_t x, mp_arg to) {
@@ -54,11 +54,13 @@ void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *arg
 void fx_casts_after(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t out) {
   int32_t again = -1;
   /* softmax(x, dtype=float32).to(x.dtype): the next product would refuse two types */
-  if (FX_ONE_OF(name, "aten::softmax", "aten::log_softmax") && n > 2 && args[2].kind == MP_ARG_DTYPE && is_float32(r, &args[0])) again = cast(r, g, "aten::type_as", out, args[0]);
+  if (FX_ONE_OF(name, "aten::softmax", "aten::log_softmax") && n > 2 && args[2].kind == MP_ARG_DTYPE && is_float32(r, &args[0]))
+    again = cast(r, g, "aten::type_as", out, args[0]);
   /* a rotary embedding's tables, .to(x.dtype): the model's type */
   if (FX_ONE_OF(name, "aten::cos", "aten::sin") && g->type && strstr(g->type, "Rotary"))
     for (size_t i = 0; i < r->params.n && again < 0; i++)
-      if (mp_builder_at(r->b, r->params.at[i].var)->role == MP_ROLE_PARAMETER) again = cast(r, g, "aten::type_as", out, mp_arg_var(r->params.at[i].var));
+      if (mp_builder_at(r->b, r->params.at[i].var)->role == MP_ROLE_PARAMETER)
+        again = cast(r, g, "aten::type_as", out, mp_arg_var(r->params.at[i].var));
   if (again < 0) return;
   int32_t value = mp_builder_at(r->b, out)->value;
   if (value >= 0) r->var_of_value[value] = again;

@@ -1,16 +1,16 @@
-/* Which calls write their result over their first operand. A functionalised trace does not say; the source line does, and the way that a call is written out
- * (habits.c adds what is usual where nothing is said). */
-#include "planner/fx.h"
-
+/* Which calls write their result over their first operand. A functionalised trace does not say; the source line does, and the way that a call is
+ * written out (habits.c adds what is usual where nothing is said). */
 #include <stdio.h>
+
+#include "planner/fx.h"
 
 /* does the source line write its result into an operand: "x += y", "y.relu_()" */
 static bool says_in_place(const mp_fx_call *c, const char *source) {
   if (!source) return false;
   const char *op = strstr(c->op, "::");
   if (strstr(source, "inplace=True"))
-    return FX_ONE_OF(c->op, "aten::relu", "aten::hardtanh", "aten::leaky_relu", "aten::elu", "aten::silu", "aten::hardswish", "aten::hardsigmoid", "aten::selu",
-                     "aten::celu", "aten::mish", "aten::clamp");
+    return FX_ONE_OF(c->op, "aten::relu", "aten::hardtanh", "aten::leaky_relu", "aten::elu", "aten::silu", "aten::hardswish", "aten::hardsigmoid",
+                     "aten::selu", "aten::celu", "aten::mish", "aten::clamp");
   static const struct {
     const char *op, *sign;
   } signs[] = {{"add", "+="}, {"sub", "-="}, {"mul", "*="}, {"div", "/="}, {"bitwise_and", "&="}, {"bitwise_or", "|="}};
@@ -42,7 +42,8 @@ static bool made_by(fx_rec *r, const mp_arg *a, const char *name) {
 bool fx_in_place(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n) {
   if (!n) return false;
   if (says_in_place(g->call, g->source)) return true;
-  if (FX_ONE_OF(name, "aten::slice_scatter", "aten::select_scatter", "aten::index_put", "aten::fill")) return true; /* functionalised writes into a view */
+  if (FX_ONE_OF(name, "aten::slice_scatter", "aten::select_scatter", "aten::index_put", "aten::fill"))
+    return true;                                      /* functionalised writes into a view */
   if (!strcmp(name, "aten::bernoulli")) return n > 1; /* the noise of dropout: empty_like().bernoulli_(p).div_(p) */
   if (!strcmp(name, "aten::div") && made_by(r, &args[0], "aten::bernoulli")) return true;
   if (!strcmp(name, "aten::mul") && n > 1 && g->type && strstr(g->type, ".dropout.Dropout") && made_by(r, &args[1], "aten::div"))

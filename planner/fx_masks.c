@@ -1,8 +1,8 @@
 /* Attention masks that only an export makes.
  *
- * transformers drops a mask that hides nothing but the future (or nothing at all) and tells the kernel is_causal instead, and then lets the kernel repeat the heads of keys
- * and values (enable_gqa). While a model is traced it cannot look, and writes both out. So in its modules a mask that follows from positions alone, without the
- * attention_mask input or a buffer, is not what a training run makes. */
+ * transformers drops a mask that hides nothing but the future (or nothing at all) and tells the kernel is_causal instead, and then lets the kernel
+ * repeat the heads of keys and values (enable_gqa). While a model is traced it cannot look, and writes both out. So in its modules a mask that
+ * follows from positions alone, without the attention_mask input or a buffer, is not what a training run makes. */
 #include "planner/fx.h"
 
 static const mp_call *maker(fx_rec *r, int32_t var) {
@@ -11,8 +11,8 @@ static const mp_call *maker(fx_rec *r, int32_t var) {
 }
 
 static bool is_factory(const char *name) {
-  return FX_ONE_OF(name, "aten::arange", "aten::full", "aten::new_full", "aten::ones", "aten::zeros", "aten::new_ones", "aten::new_zeros", "aten::empty", "aten::scalar_tensor",
-                   "aten::ones_like", "aten::zeros_like", "aten::full_like");
+  return FX_ONE_OF(name, "aten::arange", "aten::full", "aten::new_full", "aten::ones", "aten::zeros", "aten::new_ones", "aten::new_zeros",
+                   "aten::empty", "aten::scalar_tensor", "aten::ones_like", "aten::zeros_like", "aten::full_like");
 }
 
 typedef struct mask {
@@ -32,7 +32,8 @@ static void follow(fx_rec *r, mask *m, int32_t var, uint32_t depth) {
   const mp_call *c = mp_builder_call_at(r->b, (uint32_t)v->call);
   if (is_factory(c->row->name)) return;
   bool both = c->arg_count > 1 && c->args[0].kind == MP_ARG_VAR && c->args[1].kind == MP_ARG_VAR;
-  if ((both && FX_ONE_OF(c->row->name, "aten::le", "aten::lt", "aten::ge", "aten::gt")) || FX_ONE_OF(c->row->name, "aten::tril", "aten::triu")) m->causal = true;
+  if ((both && FX_ONE_OF(c->row->name, "aten::le", "aten::lt", "aten::ge", "aten::gt")) || FX_ONE_OF(c->row->name, "aten::tril", "aten::triu"))
+    m->causal = true;
   for (uint32_t i = 0; i < c->arg_count; i++) {
     const mp_arg *a = &c->args[i];
     if (a->kind == MP_ARG_VAR) follow(r, m, a->as.var, depth + 1);
@@ -142,10 +143,14 @@ void fx_drop_masks(fx_rec *r) {
     mp_call *call = mp_builder_call_at(r->b, c);
     const char *type = mp_builder_instance(r->b, call->module)->type;
     if (!type || strncmp(type, "transformers.", 13) != 0) continue;
-    if (!strcmp(call->row->name, "aten::scaled_dot_product_attention")) dropped += drop_from_kernel(r, call, calls, candidates);
-    else if (!strcmp(call->row->name, "aten::add") && strstr(type, "Attention")) dropped += drop_from_sum(r, c, calls, candidates);
+    if (!strcmp(call->row->name, "aten::scaled_dot_product_attention"))
+      dropped += drop_from_kernel(r, call, calls, candidates);
+    else if (!strcmp(call->row->name, "aten::add") && strstr(type, "Attention"))
+      dropped += drop_from_sum(r, c, calls, candidates);
   }
   if (!dropped) return;
   drop_unread(r, candidates);
-  mp_builder_warn(r->b, "%u attention calls: the mask follows from positions alone; transformers makes none of it in a training run (is_causal instead)", dropped);
+  mp_builder_warn(r->b,
+                  "%u attention calls: the mask follows from positions alone; transformers makes none of it in a training run (is_causal instead)",
+                  dropped);
 }

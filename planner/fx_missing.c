@@ -1,22 +1,22 @@
-/* Calls that the exporter's optimizer removed. What is left of one is a reference in somebody's arguments, %clone_3: its name tells the operation, and the value that
- * the reader's nodes take in its place is what it was made from. */
+/* Calls that the exporter's optimizer removed. What is left of one is a reference in somebody's arguments, %clone_3: its name tells the operation,
+ * and the value that the reader's nodes take in its place is what it was made from. */
 #include <stdlib.h>
 
 #include "planner/fx.h"
 
 /* ---- which value stands for a reference ---- */
 
-static bool is_taken(const fx_rec *r, int32_t value) {
+bool fx_is_taken(const fx_rec *r, int32_t value) {
   for (size_t i = 0; i < r->taken.n; i++)
     if (r->taken.at[i] == value) return true;
   return false;
 }
 
 /* do the arguments name what the value is read for */
-static bool item_has_value(fx_rec *r, const mp_fx_item *items, uint32_t n, int32_t value) {
+bool fx_item_has_value(fx_rec *r, const mp_fx_item *items, uint32_t n, int32_t value) {
   int32_t var = r->var_of_value[value];
   for (uint32_t i = 0; i < n; i++) {
-    if (items[i].kind == MP_FX_LIST && item_has_value(r, items[i].at, items[i].n, value)) return true;
+    if (items[i].kind == MP_FX_LIST && fx_item_has_value(r, items[i].at, items[i].n, value)) return true;
     if (items[i].kind != MP_FX_REF) continue;
     uint32_t id = mp_names_find(r->names, items[i].text, strlen(items[i].text));
     const fx_ref *ref = id == UINT32_MAX ? NULL : &r->refs.at[id];
@@ -26,8 +26,8 @@ static bool item_has_value(fx_rec *r, const mp_fx_item *items, uint32_t n, int32
 }
 
 static bool is_factory(const char *stem) {
-  return FX_ONE_OF(stem, "full", "zeros", "ones", "empty", "arange", "new_full", "new_zeros", "new_ones", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like",
-                   "scalar_tensor", "scalar_tensor_default", "lift_fresh_copy", "_tensor_constant") ||
+  return FX_ONE_OF(stem, "full", "zeros", "ones", "empty", "arange", "new_full", "new_zeros", "new_ones", "new_empty", "zeros_like", "ones_like",
+                   "full_like", "empty_like", "scalar_tensor", "scalar_tensor_default", "lift_fresh_copy", "_tensor_constant") ||
          strstr(stem, "lifted_tensor");
 }
 
@@ -45,7 +45,9 @@ static int32_t origin(const fx_rec *r, const fx_group *g, int32_t value) {
 /* Products and attention read their operands in another order than the call names them: where argument `arg` enters. */
 static int32_t by_structure(const fx_rec *r, const fx_group *g, uint32_t arg) {
   const mp_node *only = g->node_count == 1 ? &r->g->nodes[g->nodes[0]] : NULL;
-  if (only && arg < only->ins && FX_ONE_OF(only->type, "Add", "Sub", "Mul", "Div", "Pow", "MatMul", "LayerNormalization", "Softmax", "LogSoftmax", "Max", "Min")) return only->in[arg];
+  if (only && arg < only->ins &&
+      FX_ONE_OF(only->type, "Add", "Sub", "Mul", "Div", "Pow", "MatMul", "LayerNormalization", "Softmax", "LogSoftmax", "Max", "Min"))
+    return only->in[arg];
   bool attention = !strcmp(g->call->op, "aten::scaled_dot_product_attention");
   if (!attention && strcmp(g->call->op, "aten::linear") != 0) return -1;
   const mp_node *first = NULL, *last = NULL, *sum = NULL;
@@ -55,7 +57,8 @@ static int32_t by_structure(const fx_rec *r, const fx_group *g, uint32_t arg) {
     if (FX_ONE_OF(n->type, "MatMul", "Gemm")) {
       last = n;
       if (!first) first = n;
-    } else if (first && !sum && !strcmp(n->type, "Add")) sum = n;
+    } else if (first && !sum && !strcmp(n->type, "Add"))
+      sum = n;
   }
   if (!first || arg > 3) return -1;
   if (attention && arg == 2) return origin(r, g, last->in[1]);
@@ -85,7 +88,7 @@ static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name, uint32_t
     }
     for (uint32_t i = 0; i < n; i++) {
       uint64_t k = 0, best = 1;
-      if (r->g->values[in[i]].kind != MP_VALUE_INITIALIZER || is_taken(r, in[i]) || !mp_value_elements(&r->g->values[in[i]], &k)) continue;
+      if (r->g->values[in[i]].kind != MP_VALUE_INITIALIZER || fx_is_taken(r, in[i]) || !mp_value_elements(&r->g->values[in[i]], &k)) continue;
       if (value >= 0) mp_value_elements(&r->g->values[value], &best);
       if (k > best) value = in[i];
     }
@@ -95,9 +98,9 @@ static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name, uint32_t
     for (uint32_t i = 0; i < n; i++) {
       bool constant = r->g->values[in[i]].kind == MP_VALUE_INITIALIZER && r->var_of_value[in[i]] < 0;
       int32_t var = r->var_of_value[in[i]];
-      if (is_taken(r, in[i]) || constant != (pass ? !constants : constants)) continue;
+      if (fx_is_taken(r, in[i]) || constant != (pass ? !constants : constants)) continue;
       if (!constant && var < 0) continue; /* a shape, or a value that another call has to itself */
-      if (item_has_value(r, g->call->args, g->call->arg_count, in[i])) continue;
+      if (fx_item_has_value(r, g->call->args, g->call->arg_count, in[i])) continue;
       return in[i];
     }
   return -1;
@@ -129,14 +132,6 @@ static fx_param *forgotten(fx_rec *r, const fx_group *g, bool looks_up) {
   return best;
 }
 
-static void give_dims(fx_rec *r, fx_param *p, mp_dtype t, int rank, const int64_t *dims) {
-  mp_var *v = mp_builder_at(r->b, p->var);
-  v->rank = rank;
-  v->dtype = t;
-  for (int i = 0; i < rank; i++) v->dims[i] = dims[i];
-  p->known = true;
-}
-
 static int32_t emit_unary(fx_rec *r, const fx_group *g, const char *op, const char *name, const mp_arg *args, uint32_t n, int32_t like) {
   mp_var shape = *mp_builder_at(r->b, like);
   int32_t out = fx_result_dims(r, name, shape.dtype, shape.rank, shape.dims);
@@ -158,9 +153,12 @@ static void emit_factory(fx_rec *r, const fx_group *g, const char *stem, mp_dtyp
   bool like = strstr(stem, "_like") != NULL;
   int32_t x = !mp_dtype_is_float(t) ? -1 : like ? model_of(r, t, rank, dims) : model_of(r, t, 0, NULL);
   mp_arg size = mp_arg_ints(r->a, dims, (uint32_t)rank);
-  if (x >= 0 && like) fx_emit(r, g, mp_format(r->a, "aten::%s", stem), (mp_arg[]){mp_arg_var(x)}, 1, fx_module(r, g), &out, 1, false);
-  else if (x >= 0) fx_emit(r, g, "aten::new_full", (mp_arg[]){mp_arg_var(x), size, mp_arg_int(0)}, 3, fx_module(r, g), &out, 1, false);
-  else fx_emit(r, g, "aten::full", (mp_arg[]){size, mp_arg_int(0), mp_arg_dtype(t)}, 3, fx_module(r, g), &out, 1, false);
+  if (x >= 0 && like)
+    fx_emit(r, g, mp_format(r->a, "aten::%s", stem), (mp_arg[]){mp_arg_var(x)}, 1, fx_module(r, g), &out, 1, false);
+  else if (x >= 0)
+    fx_emit(r, g, "aten::new_full", (mp_arg[]){mp_arg_var(x), size, mp_arg_int(0)}, 3, fx_module(r, g), &out, 1, false);
+  else
+    fx_emit(r, g, "aten::full", (mp_arg[]){size, mp_arg_int(0), mp_arg_dtype(t)}, 3, fx_module(r, g), &out, 1, false);
 }
 
 /* What an operation on a parameter, done at export, was given besides it. */
@@ -168,17 +166,29 @@ typedef enum second { ALONE, SIZE, TURN, DTYPE, IDS, UNIT } second;
 static const struct {
   const char *stem, *op;
   second with;
-} folded[] = {{"expand", "aten::expand", SIZE},      {"view", "aten::view", SIZE},         {"reshape", "aten::view", SIZE},    {"unsqueeze", "aten::view", SIZE},
-              {"squeeze", "aten::view", SIZE},       {"slice", "aten::view", SIZE},        {"t", "aten::permute", TURN},       {"transpose", "aten::permute", TURN},
-              {"permute", "aten::permute", TURN},    {"_to_copy", "aten::_to_copy", DTYPE}, {"embedding", "aten::embedding", IDS}, {"mul", "aten::mul", UNIT},
-              {"add", "aten::add", UNIT},            {"sub", "aten::sub", UNIT},           {"div", "aten::div", UNIT},         {"pow", "aten::pow", UNIT}};
+} folded[] = {{"expand", "aten::expand", SIZE},
+              {"view", "aten::view", SIZE},
+              {"reshape", "aten::view", SIZE},
+              {"unsqueeze", "aten::view", SIZE},
+              {"squeeze", "aten::view", SIZE},
+              {"slice", "aten::view", SIZE},
+              {"t", "aten::permute", TURN},
+              {"transpose", "aten::permute", TURN},
+              {"permute", "aten::permute", TURN},
+              {"_to_copy", "aten::_to_copy", DTYPE},
+              {"embedding", "aten::embedding", IDS},
+              {"mul", "aten::mul", UNIT},
+              {"add", "aten::add", UNIT},
+              {"sub", "aten::sub", UNIT},
+              {"div", "aten::div", UNIT},
+              {"pow", "aten::pow", UNIT}};
 
 /* w[0], w[1]: rows of one parameter, as many as are read */
 static void emit_row(fx_rec *r, const fx_group *g, fx_param *p, const mp_value *v, int rank, const int64_t *dims, int32_t out) {
   if (!p->selects++) {
     int64_t rows[MP_RANK] = {0};
     memcpy(rows + 1, dims, (size_t)(rank < MP_RANK ? rank : MP_RANK - 1) * sizeof *dims);
-    give_dims(r, p, v->dtype, rank < MP_RANK ? rank + 1 : MP_RANK, rows);
+    fx_give_dims(r, p, v->dtype, rank < MP_RANK ? rank + 1 : MP_RANK, rows);
     fx_note(r, &r->guessed, p->spec->target);
   }
   mp_builder_at(r->b, p->var)->dims[0] = p->selects;
@@ -191,9 +201,9 @@ static void guess_size(fx_rec *r, fx_param *p, const mp_value *v, second with, b
   if (p->known) return;
   fx_note(r, &r->guessed, p->spec->target);
   for (int i = 0; i < rank; i++) own[i] = dims[with == TURN && rank == 2 ? rank - 1 - i : i];
-  if (expanded && rank > 0) own[0] = 1;                    /* what is expanded is the batch */
+  if (expanded && rank > 0) own[0] = 1;                                       /* what is expanded is the batch */
   if (with == IDS && rank > 1) memcpy(own, dims + rank - 2, 2 * sizeof *own); /* rows that are looked up; the rest is not in the file */
-  give_dims(r, p, with == DTYPE ? MP_FLOAT : v->dtype, with == IDS && rank > 1 ? 2 : rank, own);
+  fx_give_dims(r, p, with == DTYPE ? MP_FLOAT : v->dtype, with == IDS && rank > 1 ? 2 : rank, own);
 }
 
 static void emit_folded(fx_rec *r, const fx_group *g, fx_param *p, const char *stem, int32_t value, int rank, const int64_t *dims, int32_t out) {
@@ -209,10 +219,14 @@ static void emit_folded(fx_rec *r, const fx_group *g, fx_param *p, const char *s
   mp_arg args[] = {mp_arg_var(p->var), mp_arg_none()};
   int64_t perm[MP_RANK];
   for (int i = 0; i < rank; i++) perm[i] = rank - 1 - i;
-  if (with == SIZE) args[1] = mp_arg_ints(r->a, dims, (uint32_t)rank);
-  else if (with == TURN) args[1] = mp_arg_ints(r->a, perm, (uint32_t)rank);
-  else if (with == DTYPE) args[1] = mp_arg_dtype(v->dtype);
-  else if (with == UNIT) args[1] = mp_arg_float(1);
+  if (with == SIZE)
+    args[1] = mp_arg_ints(r->a, dims, (uint32_t)rank);
+  else if (with == TURN)
+    args[1] = mp_arg_ints(r->a, perm, (uint32_t)rank);
+  else if (with == DTYPE)
+    args[1] = mp_arg_dtype(v->dtype);
+  else if (with == UNIT)
+    args[1] = mp_arg_float(1);
   else if (with == IDS) /* constant ids live on the device */
     args[1] = mp_arg_var(mp_builder_var(r->b, MP_ROLE_CONSTANT, mp_format(r->a, "%s.ids", v->name), MP_INT64, rank ? rank - 1 : 0, dims, -1));
   fx_emit(r, g, op, args, with == ALONE ? 1 : 2, fx_module(r, g), &out, 1, false);
@@ -233,9 +247,12 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
   int32_t out = fx_result_dims(r, name, v->dtype, rank, dims);
   fx_param *p = is_factory(stem) ? NULL : forgotten(r, g, !strcmp(stem, "embedding"));
   if (p) p->used = true;
-  if (!p) emit_factory(r, g, stem, v->dtype, rank, dims, out);
-  else if (!strcmp(stem, "select")) emit_row(r, g, p, v, rank, dims, out);
-  else emit_folded(r, g, p, stem, value, rank, dims, out);
+  if (!p)
+    emit_factory(r, g, stem, v->dtype, rank, dims, out);
+  else if (!strcmp(stem, "select"))
+    emit_row(r, g, p, v, rank, dims, out);
+  else
+    emit_folded(r, g, p, stem, value, rank, dims, out);
   r->var_of_value[value] = out;
   return out;
 }
@@ -375,17 +392,18 @@ static bool folded_product(fx_rec *r, const fx_group *g, const char *name) {
   int rank = fx_dims_of_value(r, n->in[1], dims);
   w->used = true;
   bool flipped = !strcmp(n->type, "Gemm") && !mp_node_int(n, "transB", 0);
-  if (!w->known) give_dims(r, w, r->g->values[n->in[1]].dtype, rank, flipped ? (int64_t[]){dims[1], dims[0]} : dims);
+  if (!w->known) fx_give_dims(r, w, r->g->values[n->in[1]].dtype, rank, flipped ? (int64_t[]){dims[1], dims[0]} : dims);
   const char *dot = strrchr(w->spec->target, '.');
   char *path = mp_strndup(r->a, w->spec->target, dot ? (size_t)(dot - w->spec->target) : 0);
   fx_param *bias = NULL;
   for (size_t i = 0; i < r->params.n; i++)
-    if (r->params.at[i].spec->target && !strcmp(r->params.at[i].spec->target, mp_format(r->a, "%s%sbias", path, *path ? "." : ""))) bias = &r->params.at[i];
+    if (r->params.at[i].spec->target && !strcmp(r->params.at[i].spec->target, mp_format(r->a, "%s%sbias", path, *path ? "." : "")))
+      bias = &r->params.at[i];
   int32_t out = fx_result(r, name, out_value, -1);
   const mp_var *shape = mp_builder_at(r->b, out);
   if (bias) {
     bias->used = true;
-    if (!bias->known) give_dims(r, bias, shape->dtype, 1, &shape->dims[shape->rank > 1]);
+    if (!bias->known) fx_give_dims(r, bias, shape->dtype, 1, &shape->dims[shape->rank > 1]);
   }
   mp_arg args[9] = {mp_arg_var(x), mp_arg_var(w->var), bias ? mp_arg_var(bias->var) : mp_arg_none()};
   uint32_t count = 3, spatial = rank > 2 ? (uint32_t)rank - 2 : 0;
@@ -415,7 +433,8 @@ static bool folded_product(fx_rec *r, const fx_group *g, const char *name) {
 static bool merged_pad(fx_rec *r, const fx_group *g, const char *name, const char *stem) {
   const mp_node *n = &r->g->nodes[g->nodes[g->node_count - 1]];
   const mp_attr *pads = !strcmp(n->type, "Conv") ? mp_node_attr(n, "pads") : NULL;
-  if (!FX_ONE_OF(stem, "constant_pad_nd", "pad") || !pads || pads->kind != MP_ATTR_INTS || pads->n % 2 || pads->n > 2 * (MP_RANK - 2) || n->in[0] < 0) return false;
+  if (!FX_ONE_OF(stem, "constant_pad_nd", "pad") || !pads || pads->kind != MP_ATTR_INTS || pads->n % 2 || pads->n > 2 * (MP_RANK - 2) || n->in[0] < 0)
+    return false;
   int32_t x = r->var_of_value[n->in[0]];
   if (x < 0) return false;
   uint32_t spatial = pads->n / 2;
@@ -424,7 +443,8 @@ static bool merged_pad(fx_rec *r, const fx_group *g, const char *name, const cha
   if (v.rank != (int)spatial + 2) return false;
   int64_t list[2 * MP_RANK];
   for (uint32_t i = 0; i < spatial; i++) {
-    int64_t already = own && own->n ? own->at[i < own->n ? i : 0].i : 0, low = pads->as.ints[i] - already, high = pads->as.ints[spatial + i] - already;
+    int64_t already = own && own->n ? own->at[i < own->n ? i : 0].i : 0, low = pads->as.ints[i] - already,
+            high = pads->as.ints[spatial + i] - already;
     uint32_t at = 2 * (spatial - 1 - i); /* F.pad counts from the last dimension */
     list[at] = low;
     list[at + 1] = high;
@@ -453,13 +473,17 @@ static int32_t twin(fx_rec *r, const fx_group *g, const char *name, const char *
 static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t x, uint32_t arg) {
   mp_var v = *mp_builder_at(r->b, x);
   mp_arg args[3] = {mp_arg_var(x), mp_arg_none(), mp_arg_bool(false)};
-  if (FX_ONE_OF(stem, "alias", "type_as", "_to_copy", "lift_fresh_copy", "convert_element_type_default", "convert_element_type", "getitem", "copy", "expand", "dropout"))
+  if (FX_ONE_OF(stem, "alias", "type_as", "_to_copy", "lift_fresh_copy", "convert_element_type_default", "convert_element_type", "getitem", "copy",
+                "expand", "dropout"))
     return x; /* they changed nothing, and PyTorch returns the operand itself or a view of all of it */
   if (!strcmp(stem, "detach")) return emit_unary(r, g, "aten::detach", name, args, 1, x);
-  if (!strcmp(stem, "clone")) { /* a dropout that does not act (p = 0, inference) leaves one too, and returns its operand; what is around it tells them apart */
+  if (!strcmp(
+          stem,
+          "clone")) { /* a dropout that does not act (p = 0, inference) leaves one too, and returns its operand; what is around it tells them apart */
     const mp_call *made = v.call < 0 ? NULL : mp_builder_call_at(r->b, (uint32_t)v.call);
     args[1] = mp_arg_float(0);
-    if (FX_ONE_OF(g->call->op, "aten::add", "aten::layer_norm", "aten::linear", "aten::native_layer_norm") || (made && !strcmp(made->row->name, "aten::softmax")))
+    if (FX_ONE_OF(g->call->op, "aten::add", "aten::layer_norm", "aten::linear", "aten::native_layer_norm") ||
+        (made && !strcmp(made->row->name, "aten::softmax")))
       return emit_unary(r, g, "aten::dropout", name, args, 3, x);
     return emit_unary(r, g, "aten::contiguous", name, args, 1, x);
   }
@@ -499,114 +523,8 @@ bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) 
       return false;
     }
     fx_set(r, name, constant_var(r, g, name, value));
-  } else fx_set(r, name, rebuilt(r, g, name, stem, x, arg));
+  } else
+    fx_set(r, name, rebuilt(r, g, name, stem, x, arg));
   fx_ref_of(r, name)->stands = value + 1;
   return true;
-}
-
-/* ---- parameters whose initializer is gone: their size follows from where they are used ---- */
-
-static int64_t last_dim(fx_rec *r, int32_t value) {
-  int64_t dims[MP_RANK] = {0};
-  int rank = value >= 0 ? fx_dims_of_value(r, value, dims) : 0;
-  return rank ? dims[rank - 1] : 1;
-}
-
-static int64_t channels(fx_rec *r, int32_t value) {
-  int64_t dims[MP_RANK] = {0};
-  int rank = value >= 0 ? fx_dims_of_value(r, value, dims) : 0;
-  return rank > 1 ? dims[1] : 1;
-}
-
-/* the constant that the group reads in the parameter's place: merged with an equal one, transposed or cast */
-static bool size_from_constant(fx_rec *r, const fx_group *g, fx_param *p, bool turned) {
-  uint32_t n;
-  const int32_t *in = fx_externals(r, g, &n);
-  for (uint32_t i = 0; i < n; i++) {
-    const mp_value *v = &r->g->values[in[i]];
-    if (v->kind != MP_VALUE_INITIALIZER || is_taken(r, in[i]) || item_has_value(r, g->call->args, g->call->arg_count, in[i])) continue;
-    if (!mp_dtype_is_float(v->dtype) && mp_builder_at(r->b, p->var)->role == MP_ROLE_PARAMETER) continue;
-    int64_t dims[MP_RANK] = {0};
-    int rank = fx_dims_of_value(r, in[i], dims);
-    *mp_push(r->a, &r->taken) = in[i];
-    if (turned && rank == 2) give_dims(r, p, v->dtype, 2, (int64_t[]){dims[1], dims[0]});
-    else give_dims(r, p, v->dtype, rank, dims);
-    return true;
-  }
-  return false;
-}
-
-/* weights of a recurrent layer: argument 2 or 3 lists w_ih, w_hh, [b_ih, b_hh] for each layer and direction */
-static bool size_recurrent(fx_rec *r, const fx_group *g, fx_param *p) {
-  int64_t gates = !strcmp(g->call->op, "aten::lstm") ? 4 : !strcmp(g->call->op, "aten::gru") ? 3 : !strncmp(g->call->op, "aten::rnn_", 10) ? 1 : 0;
-  if (!gates) return false;
-  int64_t hidden = 0, in = 0;
-  uint32_t directions = 1;
-  for (uint32_t i = 0; i < g->node_count; i++) {
-    const mp_node *n = &r->g->nodes[g->nodes[i]];
-    if (!FX_ONE_OF(n->type, "LSTM", "GRU", "RNN")) continue;
-    const mp_attr *direction = mp_node_attr(n, "direction");
-    if (!hidden) in = last_dim(r, n->in[0]);
-    hidden = mp_node_int(n, "hidden_size", 0);
-    if (direction && direction->kind == MP_ATTR_STRING && !strcmp(direction->as.string, "bidirectional")) directions = 2;
-  }
-  const char *leaf = strrchr(p->spec->target, '.');
-  leaf = leaf ? leaf + 1 : p->spec->target;
-  const char *layer = strstr(leaf, "_l");
-  if (!hidden || !layer) return false;
-  if (atoi(layer + 2) > 0) in = hidden * directions;
-  if (!strncmp(leaf, "bias", 4)) give_dims(r, p, MP_FLOAT, 1, (int64_t[]){gates * hidden});
-  else give_dims(r, p, MP_FLOAT, 2, (int64_t[]){gates * hidden, strstr(leaf, "_hh") ? hidden : in});
-  return true;
-}
-
-void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg) {
-  const char *op = g->call->op;
-  int32_t out = fx_value_output(r, g);
-  mp_dtype t = out >= 0 ? r->g->values[out].dtype : MP_FLOAT;
-  int64_t n = -1, dims[MP_RANK] = {0};
-  if (size_recurrent(r, g, p)) return;
-  if (!strcmp(op, "aten::linear")) {
-    if (arg == 2) n = last_dim(r, out);
-    else if (arg == 1) {
-      uint32_t externals;
-      const int32_t *in = fx_externals(r, g, &externals);
-      const fx_ref *x = g->call->args[0].kind == MP_FX_REF ? fx_ref_of(r, g->call->args[0].text) : NULL;
-      if (x && x->kind == FX_TENSOR) {
-        const mp_var *v = mp_builder_at(r->b, x->var);
-        give_dims(r, p, t, 2, (int64_t[]){last_dim(r, out), v->rank ? v->dims[v->rank - 1] : 1});
-        return;
-      }
-      (void)in;
-    }
-  } else if (FX_ONE_OF(op, "aten::addmm", "aten::baddbmm") && arg == 0) n = last_dim(r, out);
-  else if (FX_ONE_OF(op, "aten::layer_norm", "aten::rms_norm") && g->call->args[1].kind == MP_FX_LIST && g->call->args[1].n <= MP_RANK) {
-    for (uint32_t i = 0; i < g->call->args[1].n; i++) dims[i] = g->call->args[1].at[i].i;
-    give_dims(r, p, t, (int)g->call->args[1].n, dims);
-    return;
-  } else if (!strncmp(op, "aten::_native_batch_norm", 24) || FX_ONE_OF(op, "aten::group_norm", "aten::instance_norm", "aten::batch_norm") ||
-             (FX_ONE_OF(op, "aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::convolution") && arg == 2))
-    n = channels(r, out);
-  if (n >= 0) give_dims(r, p, t, 1, &n);
-  else if (!size_from_constant(r, g, p, false)) mp_builder_warn(r->b, "the size of '%s' is not in the file; taken as one element", p->spec->target ? p->spec->target : p->spec->name);
-}
-
-/* e.weight, which nobody reads, while the calls of module e read head.weight: one tensor under two names */
-void fx_find_tied(fx_rec *r, fx_param *p) {
-  const char *dot = strrchr(p->spec->target, '.');
-  if (!dot) return;
-  char *path = mp_strndup(r->a, p->spec->target, (size_t)(dot - p->spec->target));
-  for (size_t i = 0; i < r->groups.n; i++) {
-    const fx_group *g = &r->groups.at[i];
-    if (!g->call || strcmp(g->path, path) != 0) continue;
-    for (uint32_t k = 0; k < g->call->arg_count; k++) {
-      const fx_param *q = g->call->args[k].kind == MP_FX_REF ? fx_param_named(r, g->call->args[k].text) : NULL;
-      const char *leaf = q && q->spec->target ? strrchr(q->spec->target, '.') : NULL;
-      if (!leaf || strcmp(leaf, dot) != 0 || !q->known) continue;
-      const mp_var *v = mp_builder_at(r->b, q->var);
-      give_dims(r, p, v->dtype, v->rank, v->dims);
-      mp_builder_at(r->b, p->var)->tied = q->var;
-      return;
-    }
-  }
 }

@@ -1,5 +1,5 @@
-/* One small recursive reader of the texts that the dynamo exporter leaves in metadata. Whatever it cannot read makes the text "not a call": the file then goes to the
- * recoverer that looks at nodes. Nesting is bounded, and nothing but the arena grows. */
+/* One small recursive reader of the texts that the dynamo exporter leaves in metadata. Whatever it cannot read makes the text "not a call": the file
+ * then goes to the recoverer that looks at nodes. Nesting is bounded, and nothing but the arena grows. */
 #include "planner/fx_text.h"
 
 #include <ctype.h>
@@ -40,8 +40,10 @@ static const char *quoted(reader *r) {
   const char *start = r->p;
   while (*r->p && *r->p != q) r->p += *r->p == '\\' && r->p[1] ? 2 : 1;
   const char *s = mp_strndup(r->arena, start, (size_t)(r->p - start));
-  if (*r->p == q) r->p++;
-  else r->bad = true;
+  if (*r->p == q)
+    r->p++;
+  else
+    r->bad = true;
   return s;
 }
 
@@ -77,11 +79,15 @@ static mp_fx_item list(reader *r, char close, int depth) {
     mp_fx_item member = item(r, depth);
     *mp_push(r->arena, &v) = member;
     blanks(r);
-    if (*r->p == ',') r->p++;
-    else if (*r->p != close) r->bad = true;
+    if (*r->p == ',')
+      r->p++;
+    else if (*r->p != close)
+      r->bad = true;
   }
-  if (*r->p == close) r->p++;
-  else r->bad = true;
+  if (*r->p == close)
+    r->p++;
+  else
+    r->bad = true;
   return (mp_fx_item){.kind = MP_FX_LIST, .n = (uint32_t)v.n, .at = v.at};
 }
 
@@ -90,12 +96,20 @@ static mp_fx_item item(reader *r, int depth) {
   if (depth > MAX_DEPTH) r->bad = true;
   if (r->bad) return (mp_fx_item){0};
   switch (*r->p) {
-  case '%': r->p++; return (mp_fx_item){.kind = MP_FX_REF, .text = name_at(r)};
-  case '[': r->p++; return list(r, ']', depth + 1);
-  case '(': r->p++; return list(r, ')', depth + 1);
-  case '\'':
-  case '"': return (mp_fx_item){.kind = MP_FX_STRING, .text = quoted(r)};
-  default: return bare(r);
+    case '%':
+      r->p++;
+      return (mp_fx_item){.kind = MP_FX_REF, .text = name_at(r)};
+    case '[':
+      r->p++;
+      return list(r, ']', depth + 1);
+    case '(':
+      r->p++;
+      return list(r, ')', depth + 1);
+    case '\'':
+    case '"':
+      return (mp_fx_item){.kind = MP_FX_STRING, .text = quoted(r)};
+    default:
+      return bare(r);
   }
 }
 
@@ -123,8 +137,10 @@ static void target(reader *r, mp_fx_call *c) {
     while (n && name_char(s[n - 1])) n--;
     c->op = s + n;
   }
-  if (*r->p == ']') r->p++;
-  else r->bad = true;
+  if (*r->p == ']')
+    r->p++;
+  else
+    r->bad = true;
 }
 
 const mp_fx_call *mp_fx_parse(mp_arena *a, const char *text) {
@@ -176,7 +192,8 @@ static const char *repr_field(mp_arena *a, const char *text, const char *end, co
   return close && close < end ? mp_strndup(a, at, (size_t)(close - at)) : NULL;
 }
 
-/* Before torch 2.9 the signature is Python's repr: InputSpec(kind=<InputKind.PARAMETER: 2>, arg=TensorArgument(name='p_w'), target='w', persistent=None) */
+/* Before torch 2.9 the signature is Python's repr: InputSpec(kind=<InputKind.PARAMETER: 2>, arg=TensorArgument(name='p_w'), target='w',
+ * persistent=None) */
 static uint32_t signature_from_repr(mp_arena *a, const char *text, mp_fx_spec **out) {
   static const char input[] = "InputSpec(kind=<InputKind.", output[] = "OutputSpec(kind=<OutputKind.";
   MP_VEC(mp_fx_spec) v = {0};
@@ -230,12 +247,28 @@ mp_dtype mp_fx_dtype(const char *word) {
   static const struct {
     const char *name;
     mp_dtype dtype;
-  } names[] = {
-      {"float32", MP_FLOAT},       {"float", MP_FLOAT},         {"float64", MP_DOUBLE},       {"double", MP_DOUBLE},         {"float16", MP_FLOAT16},
-      {"half", MP_FLOAT16},        {"bfloat16", MP_BFLOAT16},   {"int64", MP_INT64},          {"long", MP_INT64},            {"int32", MP_INT32},
-      {"int", MP_INT32},           {"int16", MP_INT16},         {"int8", MP_INT8},            {"uint8", MP_UINT8},           {"bool", MP_BOOL},
-      {"complex64", MP_COMPLEX64}, {"complex128", MP_COMPLEX128}, {"float8_e4m3fn", MP_FLOAT8E4M3FN}, {"float8_e5m2", MP_FLOAT8E5M2}, {"uint16", MP_UINT16},
-      {"uint32", MP_UINT32},       {"uint64", MP_UINT64}};
+  } names[] = {{"float32", MP_FLOAT},
+               {"float", MP_FLOAT},
+               {"float64", MP_DOUBLE},
+               {"double", MP_DOUBLE},
+               {"float16", MP_FLOAT16},
+               {"half", MP_FLOAT16},
+               {"bfloat16", MP_BFLOAT16},
+               {"int64", MP_INT64},
+               {"long", MP_INT64},
+               {"int32", MP_INT32},
+               {"int", MP_INT32},
+               {"int16", MP_INT16},
+               {"int8", MP_INT8},
+               {"uint8", MP_UINT8},
+               {"bool", MP_BOOL},
+               {"complex64", MP_COMPLEX64},
+               {"complex128", MP_COMPLEX128},
+               {"float8_e4m3fn", MP_FLOAT8E4M3FN},
+               {"float8_e5m2", MP_FLOAT8E5M2},
+               {"uint16", MP_UINT16},
+               {"uint32", MP_UINT32},
+               {"uint64", MP_UINT64}};
   if (strncmp(word, "torch.", 6) != 0) return MP_UNDEFINED;
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (!strcmp(names[i].name, word + 6)) return names[i].dtype;

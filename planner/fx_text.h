@@ -9,12 +9,12 @@ typedef enum mp_fx_kind { MP_FX_NONE, MP_FX_REF, MP_FX_INT, MP_FX_FLOAT, MP_FX_B
 /* An argument as written. A word is what is neither a number nor a reference: torch.float32, cpu, s77. */
 typedef struct mp_fx_item {
   mp_fx_kind kind;
-  uint32_t n;             /* members of a list */
+  uint32_t n; /* members of a list */
   int64_t i;
-  double f;               /* of ints too */
+  double f; /* of ints too */
   bool b;
-  const char *text;       /* reference (without %), string, word */
-  struct mp_fx_item *at;  /* list */
+  const char *text;      /* reference (without %), string, word */
+  struct mp_fx_item *at; /* list */
 } mp_fx_item;
 
 typedef struct mp_fx_key {
@@ -24,7 +24,8 @@ typedef struct mp_fx_key {
 
 /* %name : [num_users=1] = call_function[target=torch.ops.aten.linear.default](args = (...), kwargs = {...}) */
 typedef struct mp_fx_call {
-  const char *name, *op, *overload; /* "linear_3", "aten::linear", "default"; of a plain function op is its name ("getitem", "mul", "sym_min") and overload "" */
+  const char *name, *op,
+      *overload; /* "linear_3", "aten::linear", "default"; of a plain function op is its name ("getitem", "mul", "sym_min") and overload "" */
   mp_fx_item *args;
   mp_fx_key *kwargs;
   uint32_t arg_count, kwarg_count;

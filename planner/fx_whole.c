@@ -1,5 +1,5 @@
-/* Calls that the exporter wrote out as their parts before conversion, though the program ran (and autograd saw) one. A row says which calls in a row, in one module and
- * from one source line, are one. */
+/* Calls that the exporter wrote out as their parts before conversion, though the program ran (and autograd saw) one. A row says which calls in a row,
+ * in one module and from one source line, are one. */
 #include "planner/fx.h"
 
 typedef struct parts {
@@ -71,7 +71,8 @@ static uint32_t smooth(parts *p, mp_arg *args) {
   return 4;
 }
 
-/* index [masked_fill ... div] in the pooling module, index mean in a forward that calls the function: adaptive_avg_pool2d whose windows differ in size */
+/* index [masked_fill ... div] in the pooling module, index mean in a forward that calls the function: adaptive_avg_pool2d whose windows differ in
+ * size */
 static uint32_t adaptive_avg_pool(parts *p, mp_arg *args) {
   int64_t dims[MP_RANK] = {0};
   fx_place place = {.g = p->at[0], .rank = -1};
@@ -123,7 +124,9 @@ static bool is_op(const fx_group *g, const char *word, size_t n) {
 }
 
 /* parts of the exporter's own making between those of the pattern */
-static bool between(const fx_group *g) { return !g->call || !strcmp(g->call->op, "prims::convert_element_type") || !strcmp(g->call->op, "aten::scalar_tensor"); }
+static bool between(const fx_group *g) {
+  return !g->call || !strcmp(g->call->op, "prims::convert_element_type") || !strcmp(g->call->op, "aten::scalar_tensor");
+}
 
 /* Groups from `first` that the row describes: how many, with `members` filled; 0 when it does not fit. */
 static uint32_t match(const fx_rec *r, size_t first, const fx_whole_row *row, const fx_group **members) {

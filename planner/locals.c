@@ -1,9 +1,10 @@
-/* When Python lets go of a value. The file says what is read by whom, not which local variable holds what; three rules of Python and nn.Module bound it:
+/* When Python lets go of a value. The file says what is read by whom, not which local variable holds what; three rules of Python and nn.Module bound
+ * it:
  *
- *   arguments   nn.Module's call holds the arguments of a module until its forward returns: a value made outside of a module and read inside lives to the module's end.
- *   results     what a module makes and others read is its result, and belongs to the frame that called it.
- *   locals      a frame holds a value until the variable is assigned anew or the frame returns. Where the file has no source lines, `x = f(x)` is assumed: a value whose
- *               last reader works on it alone dies with that reader (when it is a module: with its return); a value that meets another of its size there
+ *   arguments   nn.Module's call holds the arguments of a module until its forward returns: a value made outside of a module and read inside lives to
+ * the module's end. results     what a module makes and others read is its result, and belongs to the frame that called it. locals      a frame holds
+ * a value until the variable is assigned anew or the frame returns. Where the file has no source lines, `x = f(x)` is assumed: a value whose last
+ * reader works on it alone dies with that reader (when it is a module: with its return); a value that meets another of its size there
  *               (`x + residual`) is a variable of its own and stays until the frame returns.
  *
  * A value that nothing reads dies at once. Outputs of the model live to the end of the step. */
@@ -59,7 +60,8 @@ static bool meets_another(const context *x, const mp_call *c, int32_t var, bool 
     uint32_t n = a->kind == MP_ARG_VARS ? a->n : a->kind == MP_ARG_VAR ? 1 : 0;
     for (uint32_t k = 0; k < n; k++) {
       int32_t other = a->kind == MP_ARG_VARS ? a->as.vars[k] : a->as.var;
-      if (other >= 0 && other != var && x->vars[other].role == MP_ROLE_RESULT && (loose || elements(&x->vars[other]) >= elements(&x->vars[var]))) return true;
+      if (other >= 0 && other != var && x->vars[other].role == MP_ROLE_RESULT && (loose || elements(&x->vars[other]) >= elements(&x->vars[var])))
+        return true;
     }
   }
   return false;
@@ -67,12 +69,14 @@ static bool meets_another(const context *x, const mp_call *c, int32_t var, bool 
 
 static bool named(const mp_call *c, const char *name) { return !strcmp(c->row->name, name); }
 
-/* Attention that is written out returns its probabilities beside its result, and the modules around it up to the layer hold both. -> the end of that layer, -1 */
+/* Attention that is written out returns its probabilities beside its result, and the modules around it up to the layer hold both. -> the end of that
+ * layer, -1 */
 static int32_t layer_of_probabilities(const context *x, int32_t var, int32_t reader) {
   const mp_call *c = &x->calls[reader];
   if ((!named(c, "aten::matmul") && !named(c, "aten::bmm")) || c->args[0].kind != MP_ARG_VAR || c->args[0].as.var != var) return -1;
   const mp_call *m = &x->calls[x->vars[var].call];
-  for (int step = 0; step < 2 && (named(m, "aten::dropout") || named(m, "aten::native_dropout") || named(m, "aten::to") || named(m, "aten::type_as")); step++) {
+  for (int step = 0; step < 2 && (named(m, "aten::dropout") || named(m, "aten::native_dropout") || named(m, "aten::to") || named(m, "aten::type_as"));
+       step++) {
     int32_t from = m->args[0].kind == MP_ARG_VAR ? x->vars[m->args[0].as.var].call : -1;
     if (from < 0) return -1;
     m = &x->calls[from];
@@ -86,7 +90,8 @@ static int32_t layer_of_probabilities(const context *x, int32_t var, int32_t rea
 }
 
 static bool elementwise(const mp_call *c) {
-  static const char *const names[] = {"aten::add", "aten::sub", "aten::mul", "aten::div", "aten::pow", "aten::neg", "aten::rsub", "aten::exp", "aten::sigmoid", "aten::tanh"};
+  static const char *const names[] = {"aten::add", "aten::sub",  "aten::mul", "aten::div",     "aten::pow",
+                                      "aten::neg", "aten::rsub", "aten::exp", "aten::sigmoid", "aten::tanh"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (named(c, names[i])) return true;
   return false;
@@ -107,14 +112,17 @@ static int32_t death_of(const context *x, int32_t var) {
   int32_t layer = layer_of_probabilities(x, var, last);
   if (layer >= 0) return layer;
   int32_t owner = owner_of(x, var), back = return_of(x, owner, last);
-  if (x->calls[last].module != owner || !meets_another(x, &x->calls[last], var, x->calls[v->call].module != owner && named(&x->calls[last], "aten::add"))) return back; /* inside a module it is an argument: the caller's variable is free */
+  if (x->calls[last].module != owner ||
+      !meets_another(x, &x->calls[last], var, x->calls[v->call].module != owner && named(&x->calls[last], "aten::add")))
+    return back; /* inside a module it is an argument: the caller's variable is free */
   if (x->calls[v->call].module == owner && elementwise(&x->calls[v->call]) && elementwise(&x->calls[last])) return back; /* inside one formula */
   if (named(&x->calls[last], "aten::cat") && x->first[var] == last) return statement_end(x, owner, last);
   int32_t end = (int32_t)x->instances[owner].end - 1;
   return end > back ? end : back;
 }
 
-void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *calls, uint32_t call_count, const mp_instance *instances, uint32_t instance_count) {
+void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *calls, uint32_t call_count, const mp_instance *instances,
+                  uint32_t instance_count) {
   (void)instance_count;
   context x = {vars, calls, instances, mp_alloc_array(a, var_count, sizeof(int32_t)), mp_alloc_array(a, var_count, sizeof(int32_t))};
   for (uint32_t i = 0; i < var_count; i++) x.first[i] = x.last[i] = -1;

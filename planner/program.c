@@ -1,7 +1,7 @@
 /* The program's builder, which both recoverers and the edits use, and the stage that tries them in turn.
  *
- * Module instances nest as calls do: the builder keeps the path of modules that are open now. Asking for a path closes what is not around it, so a module
- * that runs again after its caller went on is a new turn of it. */
+ * Module instances nest as calls do: the builder keeps the path of modules that are open now. Asking for a path closes what is not around it, so a
+ * module that runs again after its caller went on is a new turn of it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -129,8 +129,8 @@ const mp_instance *mp_builder_instance(mp_builder *b, int32_t module) { return &
 
 int32_t mp_builder_var(mp_builder *b, mp_role role, const char *name, mp_dtype t, int rank, const int64_t *dims, int32_t value) {
   if (rank > MP_RANK)
-    mp_fail(b->arena, MP_BAD_INPUT, "%s: '%s' has %d dimensions, and a tensor on a device has at most %d", b->graph && b->graph->path ? b->graph->path : "program", name,
-            rank, MP_RANK);
+    mp_fail(b->arena, MP_BAD_INPUT, "%s: '%s' has %d dimensions, and a tensor on a device has at most %d",
+            b->graph && b->graph->path ? b->graph->path : "program", name, rank, MP_RANK);
   mp_var *v = mp_push(b->arena, &b->vars);
   *v = (mp_var){.name = mp_strdup(b->arena, name), .dtype = t, .role = role, .rank = rank, .call = -1, .slot = -1, .value = value, .tied = -1};
   for (int i = 0; i < rank; i++) v->dims[i] = dims[i];
@@ -154,8 +154,8 @@ static void *copy_of(mp_arena *a, const void *from, size_t n, size_t size) {
   return to;
 }
 
-uint32_t mp_builder_call(mp_builder *b, const char *name, const mp_arg *args, uint32_t n, const int32_t *outs, uint32_t outs_n, int32_t module, const int32_t *nodes,
-                         uint32_t node_count) {
+uint32_t mp_builder_call(mp_builder *b, const char *name, const mp_arg *args, uint32_t n, const int32_t *outs, uint32_t outs_n, int32_t module,
+                         const int32_t *nodes, uint32_t node_count) {
   const mp_call_row *row = row_of(b, name);
   uint32_t number = (uint32_t)b->calls.n;
   mp_call *c = mp_push(b->arena, &b->calls);
@@ -206,11 +206,12 @@ static void warn_unknown(mp_builder *b) {
   if (!b->unknown.n) return;
   mp_text t = {0};
   for (size_t i = 0; i < b->unknown.n; i++) mp_text_add(b->arena, &t, "%s%s", i ? ", " : "", b->unknown.at[i]->name);
-  mp_builder_warn(b, "no rule for %zu call%s (%s): taken to make fresh results and to keep their operands", b->unknown.n, b->unknown.n > 1 ? "s" : "", t.at);
+  mp_builder_warn(b, "no rule for %zu call%s (%s): taken to make fresh results and to keep their operands", b->unknown.n, b->unknown.n > 1 ? "s" : "",
+                  t.at);
 }
 
-const mp_program *mp_builder_finish(mp_builder *b, const int32_t *inputs, uint32_t input_count, const int32_t *outputs, uint32_t output_count, const char *exporter,
-                                    bool training) {
+const mp_program *mp_builder_finish(mp_builder *b, const int32_t *inputs, uint32_t input_count, const int32_t *outputs, uint32_t output_count,
+                                    const char *exporter, bool training) {
   mp_program *p = mp_alloc(b->arena, sizeof *p);
   for (uint32_t i = 0; i < output_count; i++) b->vars.at[outputs[i]].is_output = true;
   fix_ranges(b);

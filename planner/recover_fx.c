@@ -1,12 +1,13 @@
-/* graph -> program from the dynamo exporter's metadata: the nodes that carry one FX name are one call of the framework, its arguments are written beside them.
+/* graph -> program from the dynamo exporter's metadata: the nodes that carry one FX name are one call of the framework, its arguments are written
+ * beside them.
  *
- * Groups are read in the order of the node that makes their result. A reference in the arguments names an earlier call, a placeholder of the graph signature or a symbolic
- * integer; one that resolves to nothing is a call that the exporter's optimizer removed, and fx_missing.c puts it back. */
-#include "planner/fx.h"
-#include "planner/recover.h"
-
+ * Groups are read in the order of the node that makes their result. A reference in the arguments names an earlier call, a placeholder of the graph
+ * signature or a symbolic integer; one that resolves to nothing is a call that the exporter's optimizer removed, and fx_missing.c puts it back. */
 #include <stdio.h>
 #include <string.h>
+
+#include "planner/fx.h"
+#include "planner/recover.h"
 
 #define KEY(s) "pkg.torch.onnx." s
 
@@ -20,8 +21,10 @@ fx_ref *fx_ref_of(fx_rec *r, const char *name) {
 }
 
 void fx_note(fx_rec *r, mp_text *t, const char *name) {
-  if (t->n < 200) mp_text_add(r->a, t, "%s%s", t->n ? ", " : "", name);
-  else if (t->at[t->n - 1] != '.') mp_text_add(r->a, t, ", ...");
+  if (t->n < 200)
+    mp_text_add(r->a, t, "%s%s", t->n ? ", " : "", name);
+  else if (t->at[t->n - 1] != '.')
+    mp_text_add(r->a, t, ", ...");
 }
 
 void fx_set(fx_rec *r, const char *name, int32_t var) { *fx_ref_of(r, name) = (fx_ref){.kind = FX_TENSOR, .var = var}; }
@@ -136,7 +139,8 @@ int32_t fx_module(fx_rec *r, const fx_group *g) {
 
 /* ---- calls ---- */
 
-uint32_t fx_emit(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t module, const int32_t *outs, uint32_t outs_n, bool with_nodes) {
+uint32_t fx_emit(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t module, const int32_t *outs, uint32_t outs_n,
+                 bool with_nodes) {
   uint32_t call = mp_builder_call(r->b, name, args, n, outs, outs_n, module, g->nodes, with_nodes ? g->node_count : 0);
   mp_call *c = mp_builder_call_at(r->b, call);
   c->source = g->source;
@@ -157,7 +161,8 @@ static int64_t int_of(const mp_arg *a) { return a->kind == MP_ARG_INT ? a->as.i 
 static bool read_scalar(fx_rec *r, const fx_group *g) {
   const char *op = g->call->op;
   bool plain = !strstr(op, "::") && strcmp(op, "getitem") != 0, size = !strcmp(op, "aten::sym_size");
-  if (!plain && !size && strcmp(op, "aten::scalar_tensor") != 0 && strcmp(op, "aten::item") != 0 && strcmp(op, "aten::_local_scalar_dense") != 0) return false;
+  if (!plain && !size && strcmp(op, "aten::scalar_tensor") != 0 && strcmp(op, "aten::item") != 0 && strcmp(op, "aten::_local_scalar_dense") != 0)
+    return false;
   mp_arg n = mp_arg_none();
   int32_t out = fx_value_output(r, g);
   if (out >= 0 && fx_number_of_value(&r->g->values[out], &n)) {
@@ -170,12 +175,18 @@ static bool read_scalar(fx_rec *r, const fx_group *g) {
     fx_place p = {.g = g, .rank = -1};
     mp_arg x = fx_arg(r, &g->call->args[0], &p), y = fx_arg(r, &g->call->args[1], &p);
     int64_t a = int_of(&x), b = int_of(&y), v = 0;
-    if (!strcmp(op, "mul") ? mp_mul_i64(a, b, &v) : !strcmp(op, "add") ? mp_add_i64(a, b, &v) : false) n = mp_arg_int(v);
-    else if (!strcmp(op, "sub")) n = mp_arg_int(a - b);
-    else if (!strcmp(op, "floordiv") && b) n = mp_arg_int(a / b);
-    else if (!strcmp(op, "sym_min")) n = mp_arg_int(a < b ? a : b);
-    else if (!strcmp(op, "sym_max")) n = mp_arg_int(a > b ? a : b);
-  } else if (g->call->arg_count) n = first_arg(r, g);
+    if (!strcmp(op, "mul") ? mp_mul_i64(a, b, &v) : !strcmp(op, "add") ? mp_add_i64(a, b, &v) : false)
+      n = mp_arg_int(v);
+    else if (!strcmp(op, "sub"))
+      n = mp_arg_int(a - b);
+    else if (!strcmp(op, "floordiv") && b)
+      n = mp_arg_int(a / b);
+    else if (!strcmp(op, "sym_min"))
+      n = mp_arg_int(a < b ? a : b);
+    else if (!strcmp(op, "sym_max"))
+      n = mp_arg_int(a > b ? a : b);
+  } else if (g->call->arg_count)
+    n = first_arg(r, g);
   fx_ref *ref = fx_ref_of(r, g->call->name);
   *ref = (fx_ref){.kind = FX_SCALAR, .scalar = n};
   return true;
@@ -200,14 +211,15 @@ static bool read_alias(fx_rec *r, const fx_group *g) {
       return true;
     }
   }
-  if (strcmp(op, "prims::convert_element_type") != 0 && strcmp(op, "aten::alias") != 0 && strcmp(op, "aten::lift_fresh_copy") != 0 && strcmp(op, "aten::lift_fresh") != 0 &&
-      strcmp(op, "aten::copy") != 0)
+  if (strcmp(op, "prims::convert_element_type") != 0 && strcmp(op, "aten::alias") != 0 && strcmp(op, "aten::lift_fresh_copy") != 0 &&
+      strcmp(op, "aten::lift_fresh") != 0 && strcmp(op, "aten::copy") != 0)
     return false;
   mp_arg x;
   if (!strcmp(op, "aten::copy")) { /* copy(destination, source): an in-place write, told by the scatter that reads it */
     fx_place p = {.g = g, .arg = 1, .rank = -1};
     x = g->call->arg_count > 1 ? fx_arg(r, &g->call->args[1], &p) : mp_arg_none();
-  } else x = first_arg(r, g);
+  } else
+    x = first_arg(r, g);
   if (x.kind != MP_ARG_VAR) return false;
   make_alias(r, g, x.as.var);
   return true;
@@ -215,8 +227,9 @@ static bool read_alias(fx_rec *r, const fx_group *g) {
 
 /* ---- groups that are calls ---- */
 
-
-static bool splits(const char *op) { return FX_ONE_OF(op, "aten::split", "aten::split_with_sizes", "aten::chunk", "aten::unbind", "aten::tensor_split"); }
+static bool splits(const char *op) {
+  return FX_ONE_OF(op, "aten::split", "aten::split_with_sizes", "aten::chunk", "aten::unbind", "aten::tensor_split");
+}
 
 /* The dims of every part of a split. Returns how many; 0 when they do not follow from the arguments. */
 static uint32_t split_parts(fx_rec *r, const char *op, const mp_arg *args, uint32_t n, int64_t **sizes, int32_t *axis) {
@@ -276,7 +289,8 @@ static bool read_split(fx_rec *r, const fx_group *g, const mp_arg *args, uint32_
     if (unbind) {
       memmove(x.dims + axis, x.dims + axis + 1, (size_t)(x.rank - axis - 1) * sizeof *x.dims);
       x.rank--;
-    } else x.dims[axis] = sizes[i];
+    } else
+      x.dims[axis] = sizes[i];
     vars[i] = fx_result_dims(r, mp_format(r->a, "%s.%u", g->call->name, i), x.dtype, x.rank, x.dims);
     int32_t value = named == count ? picked[i] : named ? -1 : node->outs == count ? node->out[i] : -1;
     if (value < 0) continue;
@@ -307,7 +321,8 @@ static const char *name_of_call(const fx_group *g, mp_arg *args, uint32_t *n) {
     args[1] = args[0];
     args[0] = x;
   }
-  if (!strcmp(op, "aten::_unsafe_view")) return "aten::reshape"; /* reshape() that had to copy; whether it has to on the device follows from strides */
+  if (!strcmp(op, "aten::_unsafe_view"))
+    return "aten::reshape"; /* reshape() that had to copy; whether it has to on the device follows from strides */
   if (!strcmp(op, "aten::clone") && *n > 1 && args[1].kind == MP_ARG_STR && !strcmp(args[1].as.s, "contiguous_format")) {
     *n = 1;
     return "aten::contiguous";
@@ -321,7 +336,9 @@ static void read_call(fx_rec *r, fx_group *g) {
   if (splits(g->call->op) && read_split(r, g, args, n)) return;
   int32_t out = fx_value_output(r, g), picked[MAX_PICKED], outs[MAX_PICKED] = {-1};
   uint32_t outs_n = picked_values(r, g, picked, MAX_PICKED);
-  if (FX_ONE_OF(g->call->op, "aten::_native_batch_norm_legit_functional", "aten::_native_batch_norm_legit_no_training", "aten::native_dropout") && outs_n) outs_n = 1;
+  if (FX_ONE_OF(g->call->op, "aten::_native_batch_norm_legit_functional", "aten::_native_batch_norm_legit_no_training", "aten::native_dropout") &&
+      outs_n)
+    outs_n = 1;
   const char *name = name_of_call(g, args, &n);
   fx_casts_before(r, g, name, args, n);
   int32_t module = fx_module(r, g);
@@ -390,49 +407,6 @@ int32_t fx_value_named(fx_rec *r, const char *name) {
   }
   uint32_t id = mp_names_find(r->value_names, name, strlen(name));
   return id == UINT32_MAX ? -1 : r->value_ids.at[id];
-}
-
-static void add_placeholder(fx_rec *r, const mp_fx_spec *s) {
-  if (strstr(s->name, "lifted_tensor")) {
-    *mp_push(r->a, &r->lifted) = s;
-    return;
-  }
-  mp_role role = !strcmp(s->kind, "PARAMETER") ? MP_ROLE_PARAMETER : !strcmp(s->kind, "BUFFER") ? MP_ROLE_BUFFER : MP_ROLE_CONSTANT;
-  int64_t dims[MP_RANK] = {0};
-  int32_t value = s->target ? fx_value_named(r, s->target) : -1;
-  if (value >= 0 && r->g->values[value].kind != MP_VALUE_INITIALIZER) value = -1;
-  int rank = value >= 0 ? fx_dims_of_value(r, value, dims) : 0;
-  bool counter = role == MP_ROLE_BUFFER && s->target && strstr(s->target, "num_batches_tracked"); /* a batch norm's: an int64 scalar that no node reads */
-  mp_dtype t = value >= 0 ? r->g->values[value].dtype : counter ? MP_INT64 : MP_FLOAT;
-  int32_t var = mp_builder_var(r->b, role, s->target ? s->target : s->name, t, rank, dims, value);
-  if (value >= 0) r->var_of_value[value] = var;
-  *mp_push(r->a, &r->params) = (fx_param){.spec = s, .var = var, .known = value >= 0 || counter};
-  fx_set(r, s->name, var);
-}
-
-/* p_fc_weight is fc.weight: dots are written as '_', letters in lower case */
-static bool same_placeholder(const char *mangled, const char *target) {
-  for (; *mangled && *target; mangled++, target++) {
-    char c = *target == '.' ? '_' : *target >= 'A' && *target <= 'Z' ? (char)(*target - 'A' + 'a') : *target;
-    if (*mangled != c) return false;
-  }
-  return !*mangled && !*target;
-}
-
-/* A file that was saved anew may have lost the signature. The names of placeholders still tell parameters (p_), buffers (b_) and constants (c_). */
-static uint32_t signature_from_names(fx_rec *r, mp_fx_spec **out) {
-  MP_VEC(mp_fx_spec) v = {0};
-  for (uint32_t i = 0; i < mp_names_count(r->names); i++) {
-    const char *name = mp_names_text(r->names, i);
-    const char *kind = !strncmp(name, "p_", 2) ? "PARAMETER" : !strncmp(name, "b_", 2) ? "BUFFER" : !strncmp(name, "c_", 2) ? "CONSTANT_TENSOR" : NULL;
-    if (!kind) continue;
-    mp_fx_spec spec = {.name = name, .kind = kind, .target = name + 2, .persistent = true};
-    for (uint32_t k = 0; k < r->g->value_count; k++)
-      if (r->g->values[k].kind == MP_VALUE_INITIALIZER && same_placeholder(name + 2, r->g->values[k].name)) spec.target = r->g->values[k].name;
-    *mp_push(r->a, &v) = spec;
-  }
-  *out = v.at;
-  return (uint32_t)v.n;
 }
 
 /* Graph inputs in order; the k-th user input of the signature is the k-th of them unless one has its name. */
@@ -557,9 +531,12 @@ static void read_groups(fx_rec *r) {
     fx_group *g = &r->groups.at[i];
     r->taken.n = 0;
     if (g->dropped) continue;
-    if (g->whole) fx_emit_whole(r, g);
-    else if (!g->call) read_bare_node(r, g);
-    else if (!read_scalar(r, g) && !read_alias(r, g)) read_call(r, g);
+    if (g->whole)
+      fx_emit_whole(r, g);
+    else if (!g->call)
+      read_bare_node(r, g);
+    else if (!read_scalar(r, g) && !read_alias(r, g))
+      read_call(r, g);
   }
 }
 
@@ -568,49 +545,14 @@ static uint32_t read_outputs(fx_rec *r, const mp_fx_spec *specs, uint32_t spec_c
   for (uint32_t i = 0; i < r->g->output_count; i++) {
     int32_t var = r->var_of_value[r->g->outputs[i]];
     for (; var < 0 && k < spec_count; k++)
-      if (specs[k].is_output && !strcmp(specs[k].kind, "USER_OUTPUT") && fx_ref_of(r, specs[k].name)->kind == FX_TENSOR) var = fx_ref_of(r, specs[k].name)->var;
-    if (var >= 0) outputs[n++] = var;
-    else mp_builder_warn(r->b, "output '%s' is made by no call", r->g->values[r->g->outputs[i]].name);
+      if (specs[k].is_output && !strcmp(specs[k].kind, "USER_OUTPUT") && fx_ref_of(r, specs[k].name)->kind == FX_TENSOR)
+        var = fx_ref_of(r, specs[k].name)->var;
+    if (var >= 0)
+      outputs[n++] = var;
+    else
+      mp_builder_warn(r->b, "output '%s' is made by no call", r->g->values[r->g->outputs[i]].name);
   }
   return n;
-}
-
-/* A buffer that is not in the state_dict and that no call reads: position_ids beside token_type_ids. It has the size of a neighbour in its module, if there is one. */
-static void like_sibling(fx_rec *r, const fx_param *p) {
-  const char *dot = strrchr(p->spec->target, '.');
-  size_t n = dot ? (size_t)(dot - p->spec->target) + 1 : 0;
-  mp_var *v = mp_builder_at(r->b, p->var);
-  v->rank = 1;
-  for (size_t i = 0; i < r->params.n; i++) {
-    const fx_param *q = &r->params.at[i];
-    const mp_var *w = mp_builder_at(r->b, q->var);
-    bool beside = q->known && w->role == MP_ROLE_BUFFER && !q->spec->persistent && !strncmp(q->spec->target, p->spec->target, n) && !strchr(q->spec->target + n, '.');
-    if (!beside) continue;
-    v->dtype = w->dtype;
-    v->rank = w->rank;
-    memcpy(v->dims, w->dims, sizeof v->dims);
-    mp_builder_warn(r->b, "buffer '%s' is read by no call: taken to have the size of '%s'", v->name, w->name);
-    return;
-  }
-}
-
-/* A parameter that no call names: the same tensor as another (tied), when the calls of its module use another of its last name; else one that the forward pass
- * leaves alone. */
-static void settle_params(fx_rec *r) {
-  for (size_t i = 0; i < r->params.n; i++) {
-    fx_param *p = &r->params.at[i];
-    if (p->spec->target && !fx_uses(r, p->spec->name) && p->known == false) fx_find_tied(r, p);
-    mp_var *v = mp_builder_at(r->b, p->var);
-    if (p->known || v->tied >= 0 || v->role == MP_ROLE_CONSTANT) continue;
-    if (v->role == MP_ROLE_BUFFER && !p->spec->persistent) {
-      like_sibling(r, p);
-      continue;
-    }
-    fx_note(r, &r->unread, v->name);
-    v->rank = 1; /* of no elements */
-  }
-  if (r->unread.n) mp_builder_warn(r->b, "%s: in the graph signature, but no call reads it: taken to be tied to another or not to train, and not counted", r->unread.at);
-  if (r->guessed.n) mp_builder_warn(r->b, "%s: folded into constants at export; sizes are taken from those", r->guessed.at);
 }
 
 static bool lossy(const fx_rec *r) {
@@ -628,15 +570,15 @@ const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g) {
   r.b = mp_builder_new(a, g);
   mp_fx_spec *specs = NULL;
   const char *signature = mp_graph_meta(g, "pkg.torch.export.ExportedProgram.graph_signature");
-  uint32_t spec_count = signature ? mp_fx_signature(a, signature, &specs) : signature_from_names(&r, &specs);
+  uint32_t spec_count = signature ? mp_fx_signature(a, signature, &specs) : fx_signature_from_names(&r, &specs);
   for (uint32_t i = 0; i < spec_count; i++)
-    if (!specs[i].is_output && strcmp(specs[i].kind, "USER_INPUT") != 0) add_placeholder(&r, &specs[i]);
+    if (!specs[i].is_output && strcmp(specs[i].kind, "USER_INPUT") != 0) fx_add_placeholder(&r, &specs[i]);
   int32_t *inputs = mp_alloc_array(a, g->input_count, sizeof *inputs), *outputs = mp_alloc_array(a, g->output_count, sizeof *outputs);
   add_inputs(&r, specs, spec_count, inputs);
   fx_make_whole(&r);
   read_groups(&r);
   fx_drop_masks(&r);
-  settle_params(&r);
+  fx_settle_params(&r);
   uint32_t output_count = read_outputs(&r, specs, spec_count, outputs);
   mp_rec habits = {.a = a, .g = g, .b = r.b, .var = r.var_of_value};
   mp_recover_habits(&habits);

@@ -2,27 +2,45 @@
 #include "planner/inside.h"
 
 static void add_var(mp_arena *a, mp_text *t, const mp_program *p, int32_t var) {
-  if (var < 0) mp_text_add(a, t, "None");
-  else mp_text_add(a, t, "%%%s", p->vars[var].name);
+  if (var < 0)
+    mp_text_add(a, t, "None");
+  else
+    mp_text_add(a, t, "%%%s", p->vars[var].name);
 }
 
 static void add_arg(mp_arena *a, mp_text *t, const mp_program *p, const mp_arg *g) {
   switch (g->kind) {
-    case MP_ARG_NONE: mp_text_add(a, t, "None"); break;
-    case MP_ARG_VAR: add_var(a, t, p, g->as.var); break;
-    case MP_ARG_INT: mp_text_add(a, t, "%lld", (long long)g->as.i); break;
-    case MP_ARG_FLOAT: mp_text_add(a, t, "%.12g", g->as.f); break;
-    case MP_ARG_BOOL: mp_text_add(a, t, "%s", g->as.b ? "True" : "False"); break;
-    case MP_ARG_DTYPE: mp_text_add(a, t, "%s", mp_dtype_name(g->as.dtype)); break;
-    case MP_ARG_STR: mp_text_add(a, t, "'%s'", g->as.s); break;
+    case MP_ARG_NONE:
+      mp_text_add(a, t, "None");
+      break;
+    case MP_ARG_VAR:
+      add_var(a, t, p, g->as.var);
+      break;
+    case MP_ARG_INT:
+      mp_text_add(a, t, "%lld", (long long)g->as.i);
+      break;
+    case MP_ARG_FLOAT:
+      mp_text_add(a, t, "%.12g", g->as.f);
+      break;
+    case MP_ARG_BOOL:
+      mp_text_add(a, t, "%s", g->as.b ? "True" : "False");
+      break;
+    case MP_ARG_DTYPE:
+      mp_text_add(a, t, "%s", mp_dtype_name(g->as.dtype));
+      break;
+    case MP_ARG_STR:
+      mp_text_add(a, t, "'%s'", g->as.s);
+      break;
     case MP_ARG_VARS:
     case MP_ARG_INTS:
     case MP_ARG_BOOLS:
       mp_text_add(a, t, "[");
       for (uint32_t i = 0; i < g->n; i++) {
         if (i) mp_text_add(a, t, ", ");
-        if (g->kind == MP_ARG_VARS) add_var(a, t, p, g->as.vars[i]);
-        else mp_text_add(a, t, "%lld", (long long)g->as.ints[i]);
+        if (g->kind == MP_ARG_VARS)
+          add_var(a, t, p, g->as.vars[i]);
+        else
+          mp_text_add(a, t, "%lld", (long long)g->as.ints[i]);
       }
       mp_text_add(a, t, "]");
       break;

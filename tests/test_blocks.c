@@ -28,8 +28,11 @@ static mp_instance *find(mp_arena *a, const row *rows, uint32_t n, const char *o
 static void layers_of_one_class_are_blocks(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  const row rows[] = {{"", "M", -1, 0, 9},         {"layer.0", "Layer", 0, 0, 4}, {"layer.0.fc", "Linear", 1, 0, 1},
-                      {"layer.1", "Layer", 0, 4, 9}, {"layer.1.fc", "Linear", 3, 4, 5}};
+  const row rows[] = {{"", "M", -1, 0, 9},
+                      {"layer.0", "Layer", 0, 0, 4},
+                      {"layer.0.fc", "Linear", 1, 0, 1},
+                      {"layer.1", "Layer", 0, 4, 9},
+                      {"layer.1.fc", "Linear", 3, 4, 5}};
   const mp_instance *m = find(a, rows, 5, "abcdabcde");
   assert_int_equal(m[0].block, -1);
   assert_int_equal(m[1].block, 0); /* one more call does not matter where the class is the same */
@@ -61,8 +64,8 @@ static void single_operations_in_a_sequential_are_no_blocks(void **state) {
 static void only_the_outermost_family_counts_and_each_list_has_its_own(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  const row rows[] = {{"", "M", -1, 0, 24},         {"enc.0", "E", 0, 0, 8},  {"enc.0.mlp.0", "L", 1, 0, 4}, {"enc.0.mlp.1", "L", 1, 4, 8}, {"enc.1", "E", 0, 8, 16},
-                      {"enc.1.mlp.0", "L", 4, 8, 12}, {"dec.0", "D", 0, 16, 20}, {"dec.1", "D", 0, 20, 24}};
+  const row rows[] = {{"", "M", -1, 0, 24},     {"enc.0", "E", 0, 0, 8},        {"enc.0.mlp.0", "L", 1, 0, 4}, {"enc.0.mlp.1", "L", 1, 4, 8},
+                      {"enc.1", "E", 0, 8, 16}, {"enc.1.mlp.0", "L", 4, 8, 12}, {"dec.0", "D", 0, 16, 20},     {"dec.1", "D", 0, 20, 24}};
   const mp_instance *m = find(a, rows, 8, "abcdabcdabcdabcdabcdabcd");
   assert_int_equal(m[1].block, m[4].block);
   assert_int_equal(m[6].block, m[7].block);

@@ -116,7 +116,8 @@ static void what_one_call_works_on_alone_dies_with_it(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
   mp_builder *b = builder(a);
-  int32_t x = input(b, 4), s = call1(b, "attn", "aten::neg", x, "s", 4), t = call1(b, "attn", "aten::exp", s, "t", 4), u = call1(b, "attn", "aten::sum", t, "u", 1);
+  int32_t x = input(b, 4), s = call1(b, "attn", "aten::neg", x, "s", 4), t = call1(b, "attn", "aten::exp", s, "t", 4),
+          u = call1(b, "attn", "aten::sum", t, "u", 1);
   const mp_program *p = finish(b, x, u);
   assert_int_equal(p->vars[s].dies, 1);
   assert_int_equal(p->vars[t].dies, 2);
@@ -129,7 +130,8 @@ static void local_variables_live_until_the_frame_returns(void **state) {
   mp_arena *a = mp_arena_new(0);
   mp_builder *b = builder(a);
   int32_t x = input(b, 4), q = call1(b, "attn.q", "aten::neg", x, "q", 4), k = call1(b, "attn.k", "aten::exp", x, "k", 4);
-  int32_t s = call2(b, "attn", "aten::mul", q, k, "s", 4), t = call1(b, "attn", "aten::exp", s, "t", 4), u = call1(b, "attn", "aten::tanh", t, "u", 4);
+  int32_t s = call2(b, "attn", "aten::mul", q, k, "s", 4), t = call1(b, "attn", "aten::exp", s, "t", 4),
+          u = call1(b, "attn", "aten::tanh", t, "u", 4);
   int32_t v = call1(b, "", "aten::sum", u, "v", 1);
   const mp_program *p = finish(b, x, v);
   assert_int_equal(p->vars[q].dies, 4); /* the last call of attn, not that of attn.q */

@@ -10,8 +10,10 @@
 static void a_call_is_read_with_all_that_python_prints(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  const mp_fx_call *c = mp_fx_parse(a, "%index_put : [num_users=1] = call_function[target=torch.ops.aten.index_put.default](args = (%x, [None, %i], -inf, 1e-05, -3, "
-                                       "(True, False), 'none', torch.float32, s77, slice(None, 2, None)), kwargs = {device: cuda:0, dtype: torch.int64, pin_memory: False})");
+  const mp_fx_call *c = mp_fx_parse(
+      a,
+      "%index_put : [num_users=1] = call_function[target=torch.ops.aten.index_put.default](args = (%x, [None, %i], -inf, 1e-05, -3, "
+      "(True, False), 'none', torch.float32, s77, slice(None, 2, None)), kwargs = {device: cuda:0, dtype: torch.int64, pin_memory: False})");
   assert_non_null(c);
   assert_string_equal(c->name, "index_put");
   assert_string_equal(c->op, "aten::index_put");
@@ -58,10 +60,11 @@ static void the_signature_names_parameters(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
   mp_fx_spec *s;
-  uint32_t n = mp_fx_signature(a,
-                               "\n# inputs\np_w: PARAMETER target='fc.weight'\nb_m: BUFFER target='bn.mean' persistent=False\nx: USER_INPUT\n\n# outputs\n"
-                               "add: BUFFER_MUTATION target='bn.mean'\nsum_1: USER_OUTPUT\n",
-                               &s);
+  uint32_t n =
+      mp_fx_signature(a,
+                      "\n# inputs\np_w: PARAMETER target='fc.weight'\nb_m: BUFFER target='bn.mean' persistent=False\nx: USER_INPUT\n\n# outputs\n"
+                      "add: BUFFER_MUTATION target='bn.mean'\nsum_1: USER_OUTPUT\n",
+                      &s);
   assert_int_equal(n, 5);
   assert_string_equal(s[0].name, "p_w");
   assert_string_equal(s[0].target, "fc.weight");
@@ -70,8 +73,10 @@ static void the_signature_names_parameters(void **state) {
   assert_false(s[2].is_output);
   assert_true(s[3].is_output && s[4].is_output);
   n = mp_fx_signature(a, /* as torch 2.7 and 2.8 write it */
-                      "ExportGraphSignature(input_specs=[InputSpec(kind=<InputKind.PARAMETER: 2>, arg=TensorArgument(name='p_w'), target='fc.weight', persistent=None), "
-                      "InputSpec(kind=<InputKind.BUFFER: 3>, arg=TensorArgument(name='b_m'), target='m', persistent=False), InputSpec(kind=<InputKind.USER_INPUT: 1>, "
+                      "ExportGraphSignature(input_specs=[InputSpec(kind=<InputKind.PARAMETER: 2>, arg=TensorArgument(name='p_w'), "
+                      "target='fc.weight', persistent=None), "
+                      "InputSpec(kind=<InputKind.BUFFER: 3>, arg=TensorArgument(name='b_m'), target='m', persistent=False), "
+                      "InputSpec(kind=<InputKind.USER_INPUT: 1>, "
                       "arg=TensorArgument(name='x'), target=None, persistent=None)], output_specs=[OutputSpec(kind=<OutputKind.USER_OUTPUT: 1>, "
                       "arg=TensorArgument(name='y'), target=None)])",
                       &s);
@@ -114,16 +119,22 @@ static const char *shown(mp_arena *a, const mp_program *p, uint32_t call) {
 static void a_folded_batch_norm_is_two_calls(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  const mp_program *p = recovered(
-      a, "opset 20\nx: float[2,3,8,8]; c.weight = float[4,3,3,3]; c.weight_bias = float[4]\n"
-         "getitem = Conv(x, c.weight, c.weight_bias) pads=[1,1,1,1] strides=[2,2] name=\"conv\"" FX(
-             "%_native_batch_norm_legit_functional : [num_users=1] = call_function[target=torch.ops.aten._native_batch_norm_legit_functional.default](args = (%conv2d, %p_n_weight, "
-             "%p_n_bias, %b_n_running_mean, %b_n_running_var, True, 0.1, 1e-05), kwargs = {})") IN("['', 'n', 'bn']", "['M', 'torch.nn.BatchNorm2d', 'aten']") "\n" SIGNATURE(
-             "p_c_weight: PARAMETER target='c.weight'\np_n_weight: PARAMETER target='n.weight'\np_n_bias: PARAMETER target='n.bias'\nb_n_running_mean: BUFFER target='n.running_mean'\n"
-             "b_n_running_var: BUFFER target='n.running_var'\nb_n_num_batches_tracked: BUFFER target='n.num_batches_tracked'\nx: USER_INPUT") "-> getitem");
+  const mp_program *p =
+      recovered(a,
+                "opset 20\nx: float[2,3,8,8]; c.weight = float[4,3,3,3]; c.weight_bias = float[4]\n"
+                "getitem = Conv(x, c.weight, c.weight_bias) pads=[1,1,1,1] strides=[2,2] name=\"conv\"" FX(
+                    "%_native_batch_norm_legit_functional : [num_users=1] = "
+                    "call_function[target=torch.ops.aten._native_batch_norm_legit_functional.default](args = (%conv2d, %p_n_weight, "
+                    "%p_n_bias, %b_n_running_mean, %b_n_running_var, True, 0.1, 1e-05), kwargs = {})")
+                    IN("['', 'n', 'bn']", "['M', 'torch.nn.BatchNorm2d', 'aten']") "\n" SIGNATURE(
+                        "p_c_weight: PARAMETER target='c.weight'\np_n_weight: PARAMETER target='n.weight'\np_n_bias: PARAMETER "
+                        "target='n.bias'\nb_n_running_mean: BUFFER target='n.running_mean'\n"
+                        "b_n_running_var: BUFFER target='n.running_var'\nb_n_num_batches_tracked: BUFFER target='n.num_batches_tracked'\nx: "
+                        "USER_INPUT") "-> getitem");
   assert_int_equal(p->call_count, 2);
   assert_string_equal(shown(a, p, 0), "c  aten::conv2d(%x, %c.weight, None, [2, 2], [1, 1], [1, 1], 1)");
-  assert_string_equal(shown(a, p, 1), "n  aten::_native_batch_norm_legit_functional(%conv2d, %n.weight, %n.bias, %n.running_mean, %n.running_var, True, 0.1, 1e-05)");
+  assert_string_equal(shown(a, p, 1),
+                      "n  aten::_native_batch_norm_legit_functional(%conv2d, %n.weight, %n.bias, %n.running_mean, %n.running_var, True, 0.1, 1e-05)");
   const mp_var *conv = &p->vars[p->calls[0].outs[0]];
   assert_int_equal(conv->value, -1);
   assert_int_equal(conv->dims[2], 4);
@@ -160,10 +171,11 @@ static void merged_transposes_a_copy_and_symbolic_sizes_come_back(void **state) 
 static void a_removed_bias_and_a_transposed_weight_keep_their_size(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  const mp_program *p =
-      recovered(a, "opset 20\nx: float[2,5,3]; val_0 = float[3,7]\n"
-                   "linear = MatMul(x, val_0)" FX("%linear : [num_users=1] = call_function[target=torch.ops.aten.linear.default](args = (%args_0, %p_w, %p_b), kwargs = {})") "\n"
-                   SIGNATURE("p_w: PARAMETER target='w'\np_b: PARAMETER target='b'\nargs_0: USER_INPUT") "-> linear");
+  const mp_program *p = recovered(a,
+                                  "opset 20\nx: float[2,5,3]; val_0 = float[3,7]\n"
+                                  "linear = MatMul(x, val_0)" FX("%linear : [num_users=1] = call_function[target=torch.ops.aten.linear.default](args "
+                                                                 "= (%args_0, %p_w, %p_b), kwargs = {})") "\n" SIGNATURE(
+                                      "p_w: PARAMETER target='w'\np_b: PARAMETER target='b'\nargs_0: USER_INPUT") "-> linear");
   assert_string_equal(shown(a, p, 0), ".  aten::linear(%x, %w, %b)");
   const mp_var *w = &p->vars[p->calls[0].args[1].as.var], *b = &p->vars[p->calls[0].args[2].as.var];
   assert_int_equal(w->rank, 2);
@@ -176,7 +188,9 @@ static void a_removed_bias_and_a_transposed_weight_keep_their_size(void **state)
 static void rms_norm_is_made_whole(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-#define N(name, op, args) FX("%" name " : [num_users=1] = call_function[target=torch.ops.aten." op "](args = (" args "), kwargs = {})") IN("['', 'n', '" name "']", "['M', 'torch.nn.modules.normalization.RMSNorm', 'aten']") "\n"
+#define N(name, op, args)                                                                                       \
+  FX("%" name " : [num_users=1] = call_function[target=torch.ops.aten." op "](args = (" args "), kwargs = {})") \
+  IN("['', 'n', '" name "']", "['M', 'torch.nn.modules.normalization.RMSNorm', 'aten']") "\n"
   const mp_program *p = recovered(
       a, "opset 20\nx: float[2,5,8]; n.weight = float[8]; two = float[]{2}; ax = int64[1]{2}; eps = float[]{0.000001}\n"
          "pow_1 = Pow(x, two)" N("pow_1", "pow.Tensor_Scalar", "%x, 2") "mean = ReduceMean(pow_1, ax)" N("mean", "mean.dim", "%pow_1, [2], True") "add = Add(mean, eps)" N(

@@ -1,0 +1,216 @@
+/* Parameters, buffers and constants: what the graph signature says of them, and what follows about those whose initializer is gone. */
+#include <stdlib.h>
+
+#include "planner/fx.h"
+
+void fx_give_dims(fx_rec *r, fx_param *p, mp_dtype t, int rank, const int64_t *dims) {
+  mp_var *v = mp_builder_at(r->b, p->var);
+  v->rank = rank;
+  v->dtype = t;
+  for (int i = 0; i < rank; i++) v->dims[i] = dims[i];
+  p->known = true;
+}
+
+/* p_fc_weight is fc.weight: dots are written as '_', letters in lower case */
+static bool same_placeholder(const char *mangled, const char *target) {
+  for (; *mangled && *target; mangled++, target++) {
+    char c = *target == '.' ? '_' : *target >= 'A' && *target <= 'Z' ? (char)(*target - 'A' + 'a') : *target;
+    if (*mangled != c) return false;
+  }
+  return !*mangled && !*target;
+}
+
+/* A file that was saved anew may have lost the signature. The names of placeholders still tell parameters (p_), buffers (b_) and constants (c_). */
+uint32_t fx_signature_from_names(fx_rec *r, mp_fx_spec **out) {
+  MP_VEC(mp_fx_spec) v = {0};
+  for (uint32_t i = 0; i < mp_names_count(r->names); i++) {
+    const char *name = mp_names_text(r->names, i);
+    const char *kind = !strncmp(name, "p_", 2)   ? "PARAMETER"
+                       : !strncmp(name, "b_", 2) ? "BUFFER"
+                       : !strncmp(name, "c_", 2) ? "CONSTANT_TENSOR"
+                                                 : NULL;
+    if (!kind) continue;
+    mp_fx_spec spec = {.name = name, .kind = kind, .target = name + 2, .persistent = true};
+    for (uint32_t k = 0; k < r->g->value_count; k++)
+      if (r->g->values[k].kind == MP_VALUE_INITIALIZER && same_placeholder(name + 2, r->g->values[k].name)) spec.target = r->g->values[k].name;
+    *mp_push(r->a, &v) = spec;
+  }
+  *out = v.at;
+  return (uint32_t)v.n;
+}
+
+void fx_add_placeholder(fx_rec *r, const mp_fx_spec *s) {
+  if (strstr(s->name, "lifted_tensor")) {
+    *mp_push(r->a, &r->lifted) = s;
+    return;
+  }
+  mp_role role = !strcmp(s->kind, "PARAMETER") ? MP_ROLE_PARAMETER : !strcmp(s->kind, "BUFFER") ? MP_ROLE_BUFFER : MP_ROLE_CONSTANT;
+  int64_t dims[MP_RANK] = {0};
+  int32_t value = s->target ? fx_value_named(r, s->target) : -1;
+  if (value >= 0 && r->g->values[value].kind != MP_VALUE_INITIALIZER) value = -1;
+  int rank = value >= 0 ? fx_dims_of_value(r, value, dims) : 0;
+  bool counter =
+      role == MP_ROLE_BUFFER && s->target && strstr(s->target, "num_batches_tracked"); /* a batch norm's: an int64 scalar that no node reads */
+  mp_dtype t = value >= 0 ? r->g->values[value].dtype : counter ? MP_INT64 : MP_FLOAT;
+  int32_t var = mp_builder_var(r->b, role, s->target ? s->target : s->name, t, rank, dims, value);
+  if (value >= 0) r->var_of_value[value] = var;
+  *mp_push(r->a, &r->params) = (fx_param){.spec = s, .var = var, .known = value >= 0 || counter};
+  fx_set(r, s->name, var);
+}
+
+/* ---- parameters whose initializer is gone: their size follows from where they are used ---- */
+
+static int64_t last_dim(fx_rec *r, int32_t value) {
+  int64_t dims[MP_RANK] = {0};
+  int rank = value >= 0 ? fx_dims_of_value(r, value, dims) : 0;
+  return rank ? dims[rank - 1] : 1;
+}
+
+static int64_t channels(fx_rec *r, int32_t value) {
+  int64_t dims[MP_RANK] = {0};
+  int rank = value >= 0 ? fx_dims_of_value(r, value, dims) : 0;
+  return rank > 1 ? dims[1] : 1;
+}
+
+/* the constant that the group reads in the parameter's place: merged with an equal one, transposed or cast */
+static bool size_from_constant(fx_rec *r, const fx_group *g, fx_param *p, bool turned) {
+  uint32_t n;
+  const int32_t *in = fx_externals(r, g, &n);
+  for (uint32_t i = 0; i < n; i++) {
+    const mp_value *v = &r->g->values[in[i]];
+    if (v->kind != MP_VALUE_INITIALIZER || fx_is_taken(r, in[i]) || fx_item_has_value(r, g->call->args, g->call->arg_count, in[i])) continue;
+    if (!mp_dtype_is_float(v->dtype) && mp_builder_at(r->b, p->var)->role == MP_ROLE_PARAMETER) continue;
+    int64_t dims[MP_RANK] = {0};
+    int rank = fx_dims_of_value(r, in[i], dims);
+    *mp_push(r->a, &r->taken) = in[i];
+    if (turned && rank == 2)
+      fx_give_dims(r, p, v->dtype, 2, (int64_t[]){dims[1], dims[0]});
+    else
+      fx_give_dims(r, p, v->dtype, rank, dims);
+    return true;
+  }
+  return false;
+}
+
+/* weights of a recurrent layer: argument 2 or 3 lists w_ih, w_hh, [b_ih, b_hh] for each layer and direction */
+static bool size_recurrent(fx_rec *r, const fx_group *g, fx_param *p) {
+  int64_t gates = !strcmp(g->call->op, "aten::lstm") ? 4 : !strcmp(g->call->op, "aten::gru") ? 3 : !strncmp(g->call->op, "aten::rnn_", 10) ? 1 : 0;
+  if (!gates) return false;
+  int64_t hidden = 0, in = 0;
+  uint32_t directions = 1;
+  for (uint32_t i = 0; i < g->node_count; i++) {
+    const mp_node *n = &r->g->nodes[g->nodes[i]];
+    if (!FX_ONE_OF(n->type, "LSTM", "GRU", "RNN")) continue;
+    const mp_attr *direction = mp_node_attr(n, "direction");
+    if (!hidden) in = last_dim(r, n->in[0]);
+    hidden = mp_node_int(n, "hidden_size", 0);
+    if (direction && direction->kind == MP_ATTR_STRING && !strcmp(direction->as.string, "bidirectional")) directions = 2;
+  }
+  const char *leaf = strrchr(p->spec->target, '.');
+  leaf = leaf ? leaf + 1 : p->spec->target;
+  const char *layer = strstr(leaf, "_l");
+  if (!hidden || !layer) return false;
+  if (atoi(layer + 2) > 0) in = hidden * directions;
+  if (!strncmp(leaf, "bias", 4))
+    fx_give_dims(r, p, MP_FLOAT, 1, (int64_t[]){gates * hidden});
+  else
+    fx_give_dims(r, p, MP_FLOAT, 2, (int64_t[]){gates * hidden, strstr(leaf, "_hh") ? hidden : in});
+  return true;
+}
+
+void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg) {
+  const char *op = g->call->op;
+  int32_t out = fx_value_output(r, g);
+  mp_dtype t = out >= 0 ? r->g->values[out].dtype : MP_FLOAT;
+  int64_t n = -1, dims[MP_RANK] = {0};
+  if (size_recurrent(r, g, p)) return;
+  if (!strcmp(op, "aten::linear")) {
+    if (arg == 2)
+      n = last_dim(r, out);
+    else if (arg == 1) {
+      uint32_t externals;
+      const int32_t *in = fx_externals(r, g, &externals);
+      const fx_ref *x = g->call->args[0].kind == MP_FX_REF ? fx_ref_of(r, g->call->args[0].text) : NULL;
+      if (x && x->kind == FX_TENSOR) {
+        const mp_var *v = mp_builder_at(r->b, x->var);
+        fx_give_dims(r, p, t, 2, (int64_t[]){last_dim(r, out), v->rank ? v->dims[v->rank - 1] : 1});
+        return;
+      }
+      (void)in;
+    }
+  } else if (FX_ONE_OF(op, "aten::addmm", "aten::baddbmm") && arg == 0)
+    n = last_dim(r, out);
+  else if (FX_ONE_OF(op, "aten::layer_norm", "aten::rms_norm") && g->call->args[1].kind == MP_FX_LIST && g->call->args[1].n <= MP_RANK) {
+    for (uint32_t i = 0; i < g->call->args[1].n; i++) dims[i] = g->call->args[1].at[i].i;
+    fx_give_dims(r, p, t, (int)g->call->args[1].n, dims);
+    return;
+  } else if (!strncmp(op, "aten::_native_batch_norm", 24) || FX_ONE_OF(op, "aten::group_norm", "aten::instance_norm", "aten::batch_norm") ||
+             (FX_ONE_OF(op, "aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::convolution") && arg == 2))
+    n = channels(r, out);
+  if (n >= 0)
+    fx_give_dims(r, p, t, 1, &n);
+  else if (!size_from_constant(r, g, p, false))
+    mp_builder_warn(r->b, "the size of '%s' is not in the file; taken as one element", p->spec->target ? p->spec->target : p->spec->name);
+}
+
+/* e.weight, which nobody reads, while the calls of module e read head.weight: one tensor under two names */
+static void find_tied(fx_rec *r, fx_param *p) {
+  const char *dot = strrchr(p->spec->target, '.');
+  if (!dot) return;
+  char *path = mp_strndup(r->a, p->spec->target, (size_t)(dot - p->spec->target));
+  for (size_t i = 0; i < r->groups.n; i++) {
+    const fx_group *g = &r->groups.at[i];
+    if (!g->call || strcmp(g->path, path) != 0) continue;
+    for (uint32_t k = 0; k < g->call->arg_count; k++) {
+      const fx_param *q = g->call->args[k].kind == MP_FX_REF ? fx_param_named(r, g->call->args[k].text) : NULL;
+      const char *leaf = q && q->spec->target ? strrchr(q->spec->target, '.') : NULL;
+      if (!leaf || strcmp(leaf, dot) != 0 || !q->known) continue;
+      const mp_var *v = mp_builder_at(r->b, q->var);
+      fx_give_dims(r, p, v->dtype, v->rank, v->dims);
+      mp_builder_at(r->b, p->var)->tied = q->var;
+      return;
+    }
+  }
+}
+
+/* A buffer that is not in the state_dict and that no call reads: position_ids beside token_type_ids. It has the size of a neighbour in its module, if
+ * there is one. */
+static void like_sibling(fx_rec *r, const fx_param *p) {
+  const char *dot = strrchr(p->spec->target, '.');
+  size_t n = dot ? (size_t)(dot - p->spec->target) + 1 : 0;
+  mp_var *v = mp_builder_at(r->b, p->var);
+  v->rank = 1;
+  for (size_t i = 0; i < r->params.n; i++) {
+    const fx_param *q = &r->params.at[i];
+    const mp_var *w = mp_builder_at(r->b, q->var);
+    bool beside = q->known && w->role == MP_ROLE_BUFFER && !q->spec->persistent && !strncmp(q->spec->target, p->spec->target, n) &&
+                  !strchr(q->spec->target + n, '.');
+    if (!beside) continue;
+    v->dtype = w->dtype;
+    v->rank = w->rank;
+    memcpy(v->dims, w->dims, sizeof v->dims);
+    mp_builder_warn(r->b, "buffer '%s' is read by no call: taken to have the size of '%s'", v->name, w->name);
+    return;
+  }
+}
+
+/* A parameter that no call names: the same tensor as another (tied), when the calls of its module use another of its last name; else one that the
+ * forward pass leaves alone. */
+void fx_settle_params(fx_rec *r) {
+  for (size_t i = 0; i < r->params.n; i++) {
+    fx_param *p = &r->params.at[i];
+    if (p->spec->target && !fx_uses(r, p->spec->name) && p->known == false) find_tied(r, p);
+    mp_var *v = mp_builder_at(r->b, p->var);
+    if (p->known || v->tied >= 0 || v->role == MP_ROLE_CONSTANT) continue;
+    if (v->role == MP_ROLE_BUFFER && !p->spec->persistent) {
+      like_sibling(r, p);
+      continue;
+    }
+    fx_note(r, &r->unread, v->name);
+    v->rank = 1; /* of no elements */
+  }
+  if (r->unread.n)
+    mp_builder_warn(r->b, "%s: in the graph signature, but no call reads it: taken to be tied to another or not to train, and not counted",
+                    r->unread.at);
+  if (r->guessed.n) mp_builder_warn(r->b, "%s: folded into constants at export; sizes are taken from those", r->guessed.at);
+}
