@@ -74,10 +74,14 @@ static const char *differs(mp_arena *a, const mp_graph *g, const mp_node *n, con
   return strcmp(shown, part + used) == 0 ? NULL : shown;
 }
 
+static const mp_graph *case_graph(mp_arena *a, const one *c, const mp_graph_options *o) {
+  const char *opset = strstr(c->drawing, "opset") ? "" : *c->domain ? mp_format(a, "opset 17; opset %s %ld; ", c->domain, c->since) : mp_format(a, "opset %ld; ", c->since);
+  return test_graph_with(a, mp_format(a, "%s%s", opset, c->drawing), o);
+}
+
 static int run_case(mp_arena *a, const char *file, const one *c) {
   int wrong = 0;
-  const char *opset = strstr(c->drawing, "opset") ? "" : *c->domain ? mp_format(a, "opset 17; opset %s %ld; ", c->domain, c->since) : mp_format(a, "opset %ld; ", c->since);
-  const mp_graph *g = test_graph(a, mp_format(a, "%s%s", opset, c->drawing));
+  const mp_graph *g = case_graph(a, c, NULL);
   const mp_node *n = NULL;
   for (uint32_t i = 0; i < g->node_count; i++)
     if (strcmp(g->nodes[i].type, c->type) == 0 && strcmp(g->nodes[i].domain, c->domain) == 0) n = &g->nodes[i];
@@ -112,6 +116,78 @@ void test_cases(const char *file) {
   free(text);
   assert_true(n > 0);
   if (wrong) fail_msg("%s: %d of the expectations of %d cases do not hold", file, wrong, n);
+}
+
+/* ---- the same cases with numbers ---- */
+
+enum { MAX_NAMES = 16 };
+
+typedef struct numbers {
+  mp_binding at[MAX_NAMES];
+  char whole[MAX_NAMES][64]; /* the name as expressions hold it: "n", or "x:0" for an axis without a name */
+  uint32_t n;
+} numbers;
+
+static mp_int number_of(void *arg, const char *name, size_t n) {
+  const numbers *b = arg;
+  for (uint32_t i = 0; i < b->n; i++)
+    if (strlen(b->whole[i]) == n && memcmp(b->whole[i], name, n) == 0) return mp_int_of(b->at[i].n);
+  return mp_int_unknown();
+}
+
+static void number_names(mp_arena *a, const mp_graph *g, numbers *b) {
+  static const int64_t sizes[] = {12, 4, 24, 8};
+  for (uint32_t i = 0; i < g->input_count; i++) {
+    const mp_value *v = &g->values[g->inputs[i]];
+    for (int k = 0; k < v->rank && b->n < MAX_NAMES; k++) {
+      const char *text = mp_int_text(a, v->dims[k]), *axis = mp_format(a, "%s:%d", v->name, k);
+      if (!v->dims[k].e || strpbrk(text, "+-*/(?") || number_of(b, text, strlen(text)).e == NULL) continue;
+      bool unnamed = strcmp(text, axis) == 0;
+      snprintf(b->whole[b->n], sizeof b->whole[0], "%s", text);
+      b->at[b->n] = (mp_binding){unnamed ? v->name : mp_strdup(a, text), unnamed ? k : -1, sizes[b->n % 4]};
+      b->n++;
+    }
+  }
+}
+
+static uint32_t compare_bound(mp_arena *a, const char *file, const one *c) {
+  const mp_graph *g = case_graph(a, c, NULL);
+  numbers b = {.n = 0};
+  uint32_t compared = 0;
+  number_names(a, g, &b);
+  if (!b.n) return 0;
+  mp_graph_options o = {.bindings = b.at, .binding_count = b.n};
+  const mp_graph *with = case_graph(a, c, &o);
+  if (with->warning_count > g->warning_count) return 0; /* these numbers do not fit the case */
+  mp_syms *syms = mp_syms_new(a);
+  for (uint32_t i = 0; i < g->value_count; i++) {
+    const mp_value *v = &g->values[i];
+    if (v->kind != MP_VALUE_NODE || v->rank < 0) continue;
+    const mp_value *w = test_value(with, v->name);
+    if (w->rank < 0) continue;
+    if (w->rank != v->rank) fail_msg("%s:%d: '%s' has rank %d, with numbers %d", file, c->line, v->name, v->rank, w->rank);
+    for (int k = 0; k < v->rank; k++) {
+      const char *text = mp_int_text(a, v->dims[k]);
+      mp_int d = v->dims[k].e ? mp_syms_parse(a, syms, text, number_of, &b) : v->dims[k];
+      if (!mp_int_is_number(d) || !mp_int_is_number(w->dims[k])) continue;
+      if (d.n != w->dims[k].n) fail_msg("%s:%d: dim %d of '%s' is %s, which makes %lld; with numbers it is %lld", file, c->line, k, v->name, text, (long long)d.n, (long long)w->dims[k].n);
+      compared++;
+    }
+  }
+  return compared;
+}
+
+uint32_t test_cases_bound(const char *file) {
+  char *text = slurp(file), *at = text;
+  int line = 0;
+  uint32_t compared = 0;
+  for (one c; next_case(&at, &line, file, &c);) {
+    mp_arena *a = mp_arena_new(0);
+    compared += compare_bound(a, file, &c);
+    mp_arena_free(a);
+  }
+  free(text);
+  return compared;
 }
 
 static void mark(const char *file, bool *covered) {

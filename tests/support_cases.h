@@ -12,6 +12,9 @@
 
 /* Runs every case of tests/FILE; fails the test after listing what differs. */
 void test_cases(const char *file);
+/* Builds every case of tests/FILE a second time with numbers for its named dimensions: what was symbolic must come out as it says. Cases that the numbers
+ * contradict are passed over. Returns how many dims were compared. */
+uint32_t test_cases_bound(const char *file);
 /* The rows of the operator table that no case of any tests/cases_*.txt names: printed, counted. */
 uint32_t test_rows_without_case(void);
 

@@ -59,7 +59,16 @@ static void rows_are_found_by_opset(void **state) {
   assert_null(mp_op_find("no.such.domain", "Add", 17));
 }
 
+static void symbols_and_numbers_agree(void **state) {
+  (void)state;
+  static const char *const files[] = {"cases_math.txt", "cases_move.txt", "cases_nn.txt", "cases_matmul.txt", "cases_fused.txt", "cases_contrib.txt", "cases_loss.txt", "cases_dialect.txt", "cases_seq.txt", "cases_ml.txt"};
+  uint32_t compared = 0;
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) compared += test_cases_bound(files[i]);
+  print_message("%u dims compared\n", compared);
+  assert_true(compared > 500);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(every_row_has_a_case), cmocka_unit_test(every_operator_of_the_schema_has_a_row), cmocka_unit_test(no_row_stands_twice), cmocka_unit_test(rows_are_found_by_opset)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(every_row_has_a_case), cmocka_unit_test(every_operator_of_the_schema_has_a_row), cmocka_unit_test(no_row_stands_twice), cmocka_unit_test(rows_are_found_by_opset), cmocka_unit_test(symbols_and_numbers_agree)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
