@@ -75,6 +75,20 @@ const mp_pattern mp_patterns[] = {
   {"Concat(...)", "aten::unfold($0, dim, size, step)", mp_row_is_unfold, mp_row_unfold},
   {"Concat(...)", "aten::stack(tensors, dim)", mp_row_is_stack, mp_row_stack},
 
+  /* operators that an optimizer fused */
+  {"BiasGelu($0, $1)", "aten::add; aten::gelu", NULL, mp_row_bias_gelu},
+  {"FastGelu($0, $1)", "aten::add; aten::gelu", NULL, mp_row_bias_gelu},
+  {"FastGelu($0)", "aten::gelu($0, 'tanh')", NULL, mp_row_bias_gelu},
+  {"QuickGelu($0)", "aten::mul; aten::sigmoid; aten::mul", NULL, mp_row_quick_gelu},
+  {"SkipLayerNormalization($0, $1, $2, $3, $4)", "aten::add; aten::layer_norm", NULL, mp_row_skip_norm},
+  {"SkipLayerNormalization($0, $1, $2, $3)", "aten::add; aten::layer_norm", NULL, mp_row_skip_norm},
+  {"SkipSimplifiedLayerNormalization($0, $1, $2, $3)", "aten::add; aten::pow; aten::mean; aten::rsqrt; aten::mul", NULL, mp_row_skip_norm},
+  {"SkipSimplifiedLayerNormalization($0, $1, $2)", "aten::add; aten::pow; aten::mean; aten::rsqrt; aten::mul", NULL, mp_row_skip_norm},
+  {"SimplifiedLayerNormalization($0, $1)", "aten::pow; aten::mean; aten::add; aten::rsqrt; aten::mul", NULL, mp_row_rms_norm},
+  {"EmbedLayerNormalization($0, $1, $2, $3, $4, $5, $6, ...)", "aten::embedding; aten::add; aten::layer_norm", NULL, mp_row_embed_norm},
+  {"Attention($0, $1, $2, ...)", "aten::addmm; aten::split; aten::scaled_dot_product_attention", mp_row_is_contrib, mp_row_contrib_attention},
+  {"MultiHeadAttention($0, $1, $2)", "aten::scaled_dot_product_attention", mp_row_is_contrib, mp_row_contrib_heads},
+
   /* one node, one call: convolution, pooling */
   {"Conv($0, $1, $2)", "aten::conv2d($0, $1, $2, stride, padding, dilation, groups)", NULL, mp_row_conv},
   {"Conv($0, $1)", "aten::conv2d($0, $1, none, stride, padding, dilation, groups)", NULL, mp_row_conv},

@@ -80,4 +80,14 @@ MP_ROW_EMIT(mp_row_glu);
 MP_ROW_CHECK(mp_row_in_module);
 MP_ROW_EMIT(mp_row_cumsum);
 
+/* patterns_fused.c: operators of com.microsoft */
+MP_ROW_EMIT(mp_row_bias_gelu);
+MP_ROW_EMIT(mp_row_quick_gelu);
+MP_ROW_EMIT(mp_row_skip_norm);
+MP_ROW_EMIT(mp_row_rms_norm);
+MP_ROW_EMIT(mp_row_embed_norm);
+MP_ROW_CHECK(mp_row_is_contrib);
+MP_ROW_EMIT(mp_row_contrib_attention);
+MP_ROW_EMIT(mp_row_contrib_heads);
+
 #endif

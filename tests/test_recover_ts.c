@@ -369,6 +369,16 @@ static void modules_alike_have_a_buffer_each(void **state) {
   mp_arena_free(a);
 }
 
+static void fused_operators_come_apart(void **state) {
+  (void)state;
+  expect("opset com.microsoft 1; x: float[2,3,8]; y: float[2,3,8]; w = float[8]; b = float[8]; c = float[8];"
+         "z, _, _, s = com.microsoft.SkipLayerNormalization(x, y, w, b, c) epsilon=0.01; g = com.microsoft.FastGelu(z); -> g, s",
+         "add(x,c) add(%,y) layer_norm(%,8,w,b,0.01,T) gelu(%,'tanh')");
+  expect("opset com.microsoft 1; x: float[2,3,8]; w = float[8,24]; b = float[24]; y = com.microsoft.Attention(x, w, b) num_heads=2 unidirectional=1; -> y",
+         "reshape(x,6x8) addmm(b,%,w) reshape(%,2x3x24) split(%,8,2) reshape(%,2x3x2x4) transpose(%,1,2) reshape(%,2x3x2x4) transpose(%,1,2)"
+         " reshape(%,2x3x2x4) transpose(%,1,2) scaled_dot_product_attention(%,%,%,none,0,T,none,F) transpose(%,1,2) reshape(%,2x3x8)");
+}
+
 static void an_unknown_operator_is_one_warning(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -481,6 +491,7 @@ int main(void) {
       cmocka_unit_test(a_target_has_no_gradient),
       cmocka_unit_test(a_folded_head_is_tied_to_its_embedding),
       cmocka_unit_test(modules_alike_have_a_buffer_each),
+      cmocka_unit_test(fused_operators_come_apart),
       cmocka_unit_test(an_unknown_operator_is_one_warning),
       cmocka_unit_test(an_open_dimension_says_how_to_close_it),
       cmocka_unit_test(a_loss_is_put_behind_logits),
