@@ -50,7 +50,7 @@ static int32_t capture(mp_rows *r, mp_span name, mp_rows *from, int32_t outer) {
 
 int32_t mp_frame_find(const mp_frame *f, mp_span name) {
   uint32_t id = mp_names_find(f->names, (const char *)name.at, name.n);
-  if (id != UINT32_MAX) return f->function ? f->values.at[id] : (int32_t)id;
+  if (id != UINT32_MAX) return f->function ? f->values.at[id] : id < f->rows->current_count ? f->rows->current[id] : (int32_t)id;
   if (!f->outer) return MP_NOT_FOUND;
   int32_t outer = mp_frame_find(f->outer, name);
   return outer < 0 ? outer : capture(f->rows, name, f->outer->rows, outer);
@@ -111,16 +111,20 @@ static int32_t declare_input(mp_rows *r, mp_walk w) {
   return v;
 }
 
-/* Of two nodes that define a name the last one counts, as of two initializers: what the first one makes gets another name, and nobody reads it. */
+/* A name that several nodes define: each of them makes a value of its own, and a node reads the one that stands before it in the file, as an interpreter
+ * that goes through the file would. The last definition keeps the name. */
 static void rename_first(mp_rows *r, int32_t v) {
   mp_build *b = r->build;
   bool added = false;
   for (int32_t other; !added;) {
     const char *name = mp_format(b->a, "%s#%u", r->values.at[v].name, ++b->serial);
     other = mp_rows_declare(r, (mp_span){(const uint8_t *)name, strlen(name)}, MP_VALUE_NODE, &added);
-    if (added) r->made.at[r->values.at[v].slot] = other;
+    if (!added) continue;
+    r->made.at[r->values.at[v].slot] = other;
+    r->values.at[other].producer = MP_STANDS_FOR(v);
+    r->redefined = true;
   }
-  mp_build_warn(b, "value '%.200s' is defined by more than one node: the last one counts", r->values.at[v].name);
+  mp_build_warn(b, "value '%.200s' is defined by more than one node: a node reads the definition before it", r->values.at[v].name);
 }
 
 static void declare_output(mp_rows *r, mp_span name) {
@@ -213,6 +217,11 @@ static void declare_all(mp_rows *r, mp_walk w, counts c) {
       }
     }
   declare_waiting(r, &waiting);
+  if (r->redefined) {
+    r->current = mp_alloc_array(b->a, r->values.n, sizeof *r->current);
+    r->current_count = (uint32_t)r->values.n;
+    for (uint32_t i = 0; i < r->current_count; i++) r->current[i] = (int32_t)i;
+  }
   r->g->inputs = inputs;
   for (uint32_t i = 0; i < n; i++) /* an input with a default is an initializer */
     if (r->values.at[inputs[i]].kind == MP_VALUE_INPUT) inputs[r->g->input_count++] = inputs[i];

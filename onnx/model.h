@@ -66,7 +66,10 @@ typedef struct mp_rows { /* one graph of it */
   MP_VEC(mp_capture) captures;
   MP_VEC(int32_t) made; /* values of the graph's own nodes' outputs, in the file's order */
   size_t next_made;
-  bool unsorted; /* a node reads what a later one makes */
+  bool unsorted;    /* a node reads what a later one makes */
+  bool redefined;   /* a name has several definitions: then */
+  int32_t *current; /* which value a name stands for just now, for the first current_count names */
+  uint32_t current_count;
 } mp_rows;
 
 typedef struct mp_function {
@@ -92,6 +95,7 @@ typedef struct mp_frame {
 } mp_frame;
 
 #define MP_NOT_FOUND (-2)
+#define MP_STANDS_FOR(v) (-2 - (v)) /* in `producer`, until the node is there: an earlier definition of v's name */
 
 /* graph.c */
 int32_t mp_frame_find(const mp_frame *f, mp_span name); /* a value of f->rows; -1: an optional input left out; MP_NOT_FOUND */
