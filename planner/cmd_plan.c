@@ -81,6 +81,28 @@ static const char *pareto(mp_arena *a, plan_line *f, const mp_answer *x) {
   return mp_format(a, "%s%s", csv.at, f->o.quiet || !t.at ? "" : t.at);
 }
 
+/* any schedule, for compilers */
+static const char *freely(mp_arena *a, plan_line *f, const mp_answer *x) {
+  const mp_question *q = x->question;
+  mp_err err;
+  uint64_t budget = f->ask.budget;
+  if (q->device_count) {
+    uint64_t besides = x->verdicts[0].needed - x->timeline->peak.reserved + x->verdicts[0].overhead.held, usable = q->devices[0]->usable;
+    uint64_t room = usable > besides ? usable - besides : 0;
+    if (!budget || room < budget) budget = room;
+  }
+  const mp_free_plan *p = mp_or_fail(a, mp_free_plan_make(a, x, budget, &f->ask, &err), &err);
+  f->code = !p->feasible;
+  if (f->o.json)
+    return mp_format(a, "{\"granularity\": \"free\", \"feasible\": %s, \"budget\": %llu, \"base_peak\": %llu, \"peak\": %llu, \"overhead\": %.9g, \"bound\": %.9g, \"nodes\": %u, \"steps\": %u}",
+                     p->feasible ? "true" : "false", (unsigned long long)budget, (unsigned long long)p->base_peak, (unsigned long long)p->peak, p->overhead, p->bound, p->nodes, p->steps);
+  if (!p->feasible) return mp_format(a, "%s: no schedule found inside %llu bytes: %s\n", q->path, (unsigned long long)budget, p->why ? p->why : "");
+  return mp_format(a,
+                   "%s: any schedule, as a compiler could run it (%u nodes, %u steps; not exported)\n  peak %.2f GiB of %.2f GiB without recomputation, budget %.2f GiB\n"
+                   "  extra compute %.3f %%; no schedule needs less than %.3f %%\n",
+                   q->path, p->nodes, p->steps, (double)p->peak / (1 << 30), (double)p->base_peak / (1 << 30), (double)budget / (1 << 30), 100 * p->overhead, 100 * p->bound);
+}
+
 static const void *run_plan(mp_arena *a, void *arg) {
   plan_line *f = arg;
   mp_err err;
@@ -89,7 +111,7 @@ static const void *run_plan(mp_arena *a, void *arg) {
   const mp_answer *x = mp_or_fail(a, mp_answer_make(a, q, &err), &err);
   if (f->pareto) return pareto(a, f, x);
   if (!f->ask.budget && !q->device_count) mp_fail(a, MP_BAD_INPUT, "what is the limit? give --device D or --budget BYTES");
-  if (f->ask.granularity == MP_FREELY) mp_fail(a, MP_BAD_INPUT, "--granularity free is solved on instances: memplan checkpoint --instance FILE.csv; expected blocks, modules or calls here");
+  if (f->ask.granularity == MP_FREELY) return freely(a, f, x);
   const mp_placement *p = q->device_count ? mp_placement_for_device(a, x, q->devices[0], &f->ask, &err) : mp_placement_make(a, x->trace, q->run, &f->ask, &err);
   mp_or_fail(a, p, &err);
   if (!f->ask.budget) f->ask.budget = p->timeline->peak.allocated;
@@ -110,7 +132,7 @@ static int finish(mp_arena *a, const char *command, const char *text, const mp_e
 int mp_cmd_plan(int argc, char **argv) {
   static const struct argp_option more[] = {
       {"budget", BUDGET, "BYTES", 0, "bounds the peak of allocated bytes in the steady iteration", 3},
-      {"granularity", GRANULARITY, "G", 0, "blocks (default), modules, calls", 3},
+      {"granularity", GRANULARITY, "G", 0, "blocks (default), modules, calls, free", 3},
       {"time-limit", TIME_LIMIT, "SECONDS", 0, "stop the search with the best plan so far", 3},
       {"pareto", PARETO, 0, 0, "the whole curve of peak against overhead, as CSV", 3},
       {0},

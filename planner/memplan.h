@@ -302,6 +302,16 @@ typedef struct mp_placement {
 const char *const *mp_placement_notes(mp_arena *a, const mp_trace *t, const mp_plan *plan, uint32_t *n);
 const mp_placement *mp_placement_make(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_search *ask, mp_err *err);
 
+/* Granularity free: any schedule (planner/free.c). Never exported to PyTorch. */
+typedef struct mp_free_plan {
+  bool feasible;
+  uint64_t constant, base_peak, peak; /* bytes that are always there; without recomputation; of the schedule, constant included */
+  double overhead, bound;             /* over the instance's cost without recomputation */
+  uint32_t nodes, steps;
+  const char *why;                    /* where it is not feasible */
+} mp_free_plan;
+const mp_free_plan *mp_free_plan_make(mp_arena *a, const mp_answer *x, uint64_t budget, const mp_search *ask, mp_err *err);
+
 /* ---- plans as files (planner/plan_json.c) ---- */
 /* The plan object of CONTRACT as JSON text: version, fingerprints of model and run, granularity, regions, what is kept inside them. */
 const char *mp_plan_write(mp_arena *a, const mp_answer *x, const mp_placement *p, mp_granularity g, uint64_t budget, mp_err *err);
