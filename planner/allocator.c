@@ -218,6 +218,7 @@ mp_fragments mp_allocator_at(mp_arena *a, const mp_tape *t, bool expandable_segm
       free_bytes += b->size;
     }
   assert(free_bytes + f.held == f.reserved);
+  (void)free_bytes; /* release builds do not check */
   if (holes.n) qsort(holes.at, holes.n, sizeof *holes.at, larger);
   f.holes = holes.at;
   f.hole_count = (uint32_t)holes.n;
