@@ -332,7 +332,7 @@ static void rule_split(mp_infer *c) {
   }
   if (!mp_axis(c, &axis, s.rank)) return;
   mp_int dim = s.dims[axis], count = mp_int_of(outs);
-  bool given = mp_infer_has_attr(c, "split") || mp_infer_has(c, 1), uneven = mp_infer_has_attr(c, "num_outputs");
+  bool given = mp_infer_has_attr(c, "split") || mp_infer_has(c, 1), uneven = mp_infer_opset(c) >= 18;
   int n = given ? mp_fold_list(c, "split", 1, sizes, MAX_PARTS) : -1;
   mp_int sum = mp_int_of(0);
   for (int o = 0; o < n; o++) sum = mp_sym_add(c, sum, sizes[o]);
