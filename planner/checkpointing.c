@@ -9,6 +9,7 @@ typedef struct region {
   mp_region calls;
   uint32_t from, to;       /* events */
   uint32_t savers, left;   /* nodes that save something: all, and those that have not run */
+  bool needed;             /* backward reaches one of them; otherwise nothing holds the region's inputs */
   bool entered, recomputed;
   MP_VEC(mp_ten) inputs;   /* tensors of the trace that are made outside and read inside */
   MP_VEC(mp_ten) kept;     /* that the policy keeps until they are handed to the recomputation */
@@ -108,7 +109,10 @@ static void find_events(mp_checkpoint_state *ck) {
       if (next != now && next >= 0) ck->regions[next].from = i;
       now = next;
     }
-    if (ev->kind == MP_EV_FN && now >= 0 && t->fns[ev->a].saved_count) ck->regions[now].savers++;
+    if (ev->kind == MP_EV_FN && now >= 0 && t->fns[ev->a].saved_count) {
+      ck->regions[now].savers++;
+      ck->regions[now].needed |= !t->fns[ev->a].dead;
+    }
   }
 }
 
@@ -170,7 +174,7 @@ void mp_checkpoint_made(mp_em *e, mp_checkpoint_state *ck, mp_ten t) {
 
 void mp_checkpoint_enter(mp_em *e, mp_checkpoint_state *ck, int32_t i) {
   region *r = &ck->regions[i];
-  if (r->entered) return;
+  if (r->entered || !r->needed) return;
   r->entered = true;
   for (size_t k = 0; k < r->inputs.n; k++) mp_em_hold(e, r->inputs.at[k]);
 }
@@ -178,7 +182,7 @@ void mp_checkpoint_enter(mp_em *e, mp_checkpoint_state *ck, int32_t i) {
 uint32_t mp_checkpoint_inputs(const mp_checkpoint_state *ck, uint32_t i, const mp_ten **inputs) {
   if (!ck || i >= ck->count) return UINT32_MAX;
   *inputs = ck->regions[i].inputs.at;
-  return (uint32_t)ck->regions[i].inputs.n;
+  return ck->regions[i].needed ? (uint32_t)ck->regions[i].inputs.n : 0;
 }
 
 /* ---- recomputation ---- */
@@ -240,7 +244,7 @@ static void recompute(mp_em *e, mp_checkpoint_state *ck, region *r) {
           }
         break;
       case MP_EV_FN:
-        keep_saved(e, ck, a);
+        if (!ck->t->fns[a].dead) keep_saved(e, ck, a);
         savers += ck->t->fns[a].saved_count > 0;
         break;
       case MP_EV_SCRATCH: mp_live_event(e, MP_EV_SCRATCH, 0, ev[i].b); break;

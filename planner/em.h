@@ -65,6 +65,7 @@ void mp_em_hold(mp_em *e, mp_ten t);    /* one more holder */
 void mp_em_release(mp_em *e, mp_ten t); /* one less; the last one is the DROP event */
 int32_t mp_em_leaf(mp_em *e, mp_ten param); /* the AccumulateGrad node of a parameter */
 void mp_em_clear_casts(mp_em *e);
+void mp_trace_bury(mp_arena *a, mp_trace *t, mp_fn *fns); /* dead.c: nodes that backward does not reach let go in time; fns: the trace's */
 void mp_em_cast_args(mp_em *e);            /* before a call's forward: its arguments as autocast wants them */
 extern const mp_grad mp_grad_accumulate;
 mp_ten mp_op_autocast_to(mp_em *e, mp_ten t, mp_dtype dtype); /* cached_cast: caches copies of fp32 leaves that require grad */

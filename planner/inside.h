@@ -180,6 +180,7 @@ typedef struct mp_fn {
   mp_ten *in_meta;               /* tensors whose shape and dtype the gradient of edge i must have */
   int64_t *meta;                 /* whatever ints the backward needs; a copy made at recording */
   uint32_t meta_count;
+  bool dead;                     /* backward does not reach it (dead.c) */
 } mp_fn;
 
 /* What the forward pass did, in order. */
@@ -189,6 +190,7 @@ typedef enum mp_event_kind {
   MP_EV_TENSOR,  /* a tensor appears: a (takes a reference on its storage) */
   MP_EV_DROP,    /* the last Python or C++ holder of tensor a lets go */
   MP_EV_FN,      /* autograd node a appears (its saved tensors take references) */
+  MP_EV_GONE,    /* autograd node a, which backward would not reach, lets go of what it saved */
   MP_EV_SCRATCH, /* a kernel takes and gives back b bytes */
   MP_EV_MARK     /* program: inputs are made / forward ends */
 } mp_event_kind;
@@ -381,6 +383,9 @@ struct mp_tape {
   const char *const *warnings;
   uint32_t warning_count;
 };
+
+/* mp_tape_make builds three micro-batches of an iteration at most, because those behind the second are alike; this one builds them all (tests compare the two). */
+const mp_tape *mp_tape_make_whole(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_plan *plan, mp_err *err);
 
 /* ---- the caching allocator (allocator.c): reserved bytes of a tape ---- */
 typedef struct mp_reserved {

@@ -50,6 +50,7 @@ static void measure_storages(search *s) {
   for (int pass = 0; pass < 2; pass++) /* first count the savers, then share the bytes */
     for (uint32_t f = 0; f < t->fn_count; f++) {
       const mp_fn *fn = &t->fns[f];
+      if (fn->dead) continue; /* keeps nothing when backward begins */
       if (fn->call >= 0 && fn->saved_count) s->saves[fn->call] = true;
       for (uint32_t k = 0; k < fn->saved_count; k++) {
         if (fn->saved[k] < 0 || fn->call < 0) continue;

@@ -30,6 +30,7 @@ typedef struct loop {
   uint32_t in_flight;    /* micro-batches that wait for their backward */
   MP_VEC(mp_saved) saved;
   uint64_t gradient_bytes, recompute_flops;
+  bool whole;            /* every micro-batch is built */
 } loop;
 
 static void set_aside(loop *l, mp_ten t, held_list *list) {
@@ -76,6 +77,12 @@ static void perform(loop *l, const mp_event *ev) {
       }
       break;
     }
+    case MP_EV_GONE: {
+      const mp_fn *f = &l->t->fns[ev->a];
+      if (mp_checkpoint_region(l->ck, f->call) >= 0) mp_checkpoint_after(e, l->ck, ev->a);
+      for (uint32_t s = 0; s < f->saved_count && mp_checkpoint_region(l->ck, f->call) < 0; s++) mp_em_release(e, f->saved[s]);
+      break;
+    }
     case MP_EV_MARK: break;
     default: mp_live_event(e, (mp_event_kind)ev->kind, ev->a, ev->b);
   }
@@ -112,7 +119,7 @@ static void list_saved(loop *l) {
   l->saved.n = 0;
   for (uint32_t f = 0; f < l->t->fn_count; f++) {
     const mp_fn *fn = &l->t->fns[f];
-    if (mp_checkpoint_region(l->ck, fn->call) >= 0) continue;
+    if (fn->dead || mp_checkpoint_region(l->ck, fn->call) >= 0) continue;
     for (uint32_t s = 0; s < fn->saved_count; s++)
       if (fn->saved[s] >= 0) list_storage(l, fn->saved[s], seen);
   }
@@ -222,7 +229,7 @@ static void iteration(loop *l, uint8_t n, bool last) {
   l->e->live->iteration = n;
   mp_live_step(l->e, MP_ITERATION, -1, MP_CAT_ACTIVATION, 0, "");
   if (l->run->zero_grad == MP_ZERO_START && l->opt) zero_grad(l);
-  uint32_t k = l->run->accumulate, built = k > 3 ? 3 : k;
+  uint32_t k = l->run->accumulate, built = k > 3 && !l->whole ? 3 : k;
   for (uint32_t m = 0; m < built; m++) micro_batch(l, m, last && m + 1 == built);
   l->gradient_bytes = 0;
   bool *seen = mp_alloc_array(l->e->a, l->e->stor.n, sizeof *seen); /* a recurrent layer's gradients are views of one storage */
@@ -241,6 +248,7 @@ typedef struct job {
   const mp_trace *t;
   const mp_run *run;
   const mp_plan *plan;
+  bool whole;
 } job;
 
 static mp_em *performer(mp_arena *a, const mp_trace *t, const mp_run *run) {
@@ -272,7 +280,7 @@ static void find_parameters(loop *l) {
 static const void *make(mp_arena *a, void *arg) {
   const job *j = arg;
   const mp_trace *t = j->t;
-  loop l = {.e = performer(a, t, j->run), .t = t, .run = j->run};
+  loop l = {.e = performer(a, t, j->run), .t = t, .run = j->run, .whole = j->whole};
   const mp_region *regions;
   uint32_t n = mp_plan_regions(a, t->program, j->plan, &regions);
   if (t->train) l.ck = mp_checkpoint_new(a, t, regions, n, j->plan ? j->plan->save_calls : NULL);
@@ -298,6 +306,12 @@ static const void *make(mp_arena *a, void *arg) {
 
 const mp_tape *mp_tape_make(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_plan *plan, mp_err *err) {
   if (!t || !run) return NULL;
-  job j = {t, run, plan};
+  job j = {t, run, plan, false};
+  return mp_protect(a, err, make, &j);
+}
+
+const mp_tape *mp_tape_make_whole(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_plan *plan, mp_err *err) {
+  if (!t || !run) return NULL;
+  job j = {t, run, plan, true};
   return mp_protect(a, err, make, &j);
 }

@@ -222,6 +222,7 @@ static const void *make(mp_arena *a, void *arg) {
   t->loss = loss;
   t->held = e->held_var >= 0 ? made[e->held_var] : -1;
   find_roots(e, t);
+  mp_trace_bury(a, t, e->fns.at);
   t->train = !j->run->infer && t->root_count > 0;
   return t;
 }

@@ -8,6 +8,8 @@ typedef struct drawing {
   mp_arena *a;
   mp_builder *b;
   mp_names *names; /* of variables, in their order */
+  int32_t module;  /* of the calls that follow, and their operations */
+  uint64_t flops;
 } drawing;
 
 static mp_dtype type_named(const char *s) {
@@ -63,12 +65,14 @@ static void draw_call(drawing *d, char **w, uint32_t n) {
   for (uint32_t i = 3; i < n; i++) args[i - 3] = argument(d, w[i]);
   uint32_t outs_n = split(w[2], ",", results, 8);
   for (uint32_t i = 0; i < outs_n; i++) outs[i] = declare(d, MP_ROLE_RESULT, results[i], MP_FLOAT, 0, NULL);
-  uint32_t c = mp_builder_call(d->b, mp_format(d->a, "aten::%s", w[1]), args, n - 3, outs, outs_n, 0, NULL, 0);
+  uint32_t c = mp_builder_call(d->b, mp_format(d->a, "aten::%s", w[1]), args, n - 3, outs, outs_n, d->module, NULL, 0);
+  mp_builder_call_at(d->b, c)->flops = d->flops;
   mp_builder_call_at(d->b, c)->in_place = w[0][4] == '!';
 }
 
 const mp_program *test_program(mp_arena *a, const char *text) {
-  drawing d = {a, mp_builder_new(a, NULL), mp_names_new(a, 64)};
+  static const mp_graph none = {.path = "drawn"};
+  drawing d = {.a = a, .b = mp_builder_new(a, &none), .names = mp_names_new(a, 64)};
   int32_t inputs[16], outputs[16];
   uint32_t input_count = 0, output_count = 0, lines_n;
   char *lines[128], *w[80];
@@ -78,6 +82,10 @@ const mp_program *test_program(mp_arena *a, const char *text) {
     if (!n) continue;
     if (!strncmp(w[0], "call", 4)) {
       draw_call(&d, w, n);
+    } else if (!strcmp(w[0], "module")) {
+      d.module = mp_builder_module(d.b, w[1], NULL);
+    } else if (!strcmp(w[0], "flops")) {
+      d.flops = (uint64_t)atoll(w[1]);
     } else if (!strcmp(w[0], "out")) {
       outputs[output_count++] = known(&d, w[1]);
     } else {

@@ -2,6 +2,8 @@
  *
  *     in x float32 3 8                  an input (p: a parameter, b: a buffer)
  *     call linear y x w none            aten::linear(x, w, None) -> y; several results: y,i; "call!" writes in place
+ *     module layer.0                    the calls behind it are this module's
+ *     flops 100                         what each call behind it costs
  *     out y
  *
  * Arguments: a variable's name, 2, 0.5, true, none, [1,2], (a,b) a list of variables, "text", float32 a type. Results need no declaration. */
