@@ -64,6 +64,12 @@ typedef struct fx_norm {
   int32_t x, wide;
 } fx_norm;
 
+/* A member of a list of modules that is open ("layer.3"), and the submodules that it has run. */
+typedef struct fx_layer {
+  const char *path, *first, *last;
+  uint32_t children;
+} fx_layer;
+
 typedef struct fx_rec {
   mp_arena *a;
   mp_builder *b;
@@ -76,6 +82,7 @@ typedef struct fx_rec {
   MP_VEC(uint32_t) uses;             /* references in arguments, by number of the name */
   mp_names *value_names;
   MP_VEC(int32_t) value_ids;
+  MP_VEC(fx_layer) layers;
   MP_VEC(int32_t) taken; /* values that references of the group being read stand for */
   int32_t *var_of_value, *group_of_node;
   mp_text guessed, unread; /* names of parameters, for one warning each */

@@ -126,6 +126,48 @@ static void read_scopes(fx_rec *r, fx_group *g, const mp_node *n) {
   g->type = types[count - 2];
 }
 
+static bool in_a_list(const char *path) {
+  const char *dot = strrchr(path, '.');
+  return dot && dot[1] >= '0' && dot[1] <= '9';
+}
+
+/* A layer that shares its weights runs again right after itself, and nothing in the scopes says so. It did when its first submodule runs anew after
+ * others. */
+static bool runs_again(fx_rec *r, fx_layer *l, const char *child) {
+  bool again = child && l->first && !strcmp(child, l->first) && (!l->last || strcmp(child, l->last) != 0) && l->children >= 3;
+  if (again) {
+    size_t k = (size_t)(l - r->layers.at);
+    while (k && r->layers.at[k - 1].first && !strcmp(r->layers.at[k - 1].first, r->layers.at[k].path)) k--;
+    mp_builder_leave(r->b, r->layers.at[k].path);
+    r->layers.n = k;
+    return true;
+  }
+  if (child && (!l->last || strcmp(child, l->last) != 0)) l->children++;
+  if (child && !l->first) l->first = child;
+  l->last = child;
+  return false;
+}
+
+static void follow_layers(fx_rec *r, const char *const *paths, uint32_t n) {
+  bool found;
+  for (; r->layers.n; r->layers.n--) { /* those that are not around this call are closed */
+    found = false;
+    for (uint32_t i = 0; i < n; i++) found |= !strcmp(paths[i], r->layers.at[r->layers.n - 1].path);
+    if (found) break;
+  }
+  size_t k = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    if (!in_a_list(paths[i])) continue;
+    if (k == r->layers.n) *mp_push(r->a, &r->layers) = (fx_layer){.path = paths[i]};
+    if (runs_again(r, &r->layers.at[k], i + 1 < n ? paths[i + 1] : NULL)) {
+      k = 0;
+      i = UINT32_MAX; /* once more from the outermost */
+      continue;
+    }
+    k++;
+  }
+}
+
 int32_t fx_module(fx_rec *r, const fx_group *g) {
   const char *paths[MAX_SCOPES] = {0}, *types[MAX_SCOPES] = {0};
   const mp_node *n = &r->g->nodes[g->scope];
@@ -134,6 +176,7 @@ int32_t fx_module(fx_rec *r, const fx_group *g) {
   if (classes) mp_fx_strings(r->a, classes, types, MAX_SCOPES);
   if (count < 2 || count > MAX_SCOPES || *paths[0]) return mp_builder_module(r->b, "", NULL);
   if (count == 2) return mp_builder_module(r->b, "", types[0]);
+  follow_layers(r, paths + 1, count - 2);
   return mp_builder_modules(r->b, paths + 1, types + 1, count - 2);
 }
 

@@ -205,6 +205,26 @@ static void rms_norm_is_made_whole(void **state) {
   mp_arena_free(a);
 }
 
+/* a layer that shares its weights: nothing but the order of its submodules says where its second run begins */
+static void a_shared_layer_runs_twice(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define STEP(in, out, child)                                                                                                              \
+  out " = Relu(" in ")" FX("%" out " : [num_users=1] = call_function[target=torch.ops.aten.relu.default](args = (%" in ",), kwargs = {})") \
+      IN("['', 'layer.0', 'layer.0." child "', '" out "']", "['M', 'Layer', 'Part', 'aten']") "\n"
+  const mp_program *p = recovered(a, "opset 20\nx: float[4]\n" STEP("x", "r1", "a") STEP("r1", "r2", "b") STEP("r2", "r3", "c") STEP("r3", "r4", "a")
+                                         STEP("r4", "r5", "b") STEP("r5", "r6", "c") SIGNATURE("x: USER_INPUT") "-> r6");
+  uint32_t turns = 0;
+  for (uint32_t i = 0; i < p->instance_count; i++) {
+    if (strcmp(p->instances[i].path, "layer.0") != 0) continue;
+    assert_int_equal(p->instances[i].first, 3 * turns);
+    assert_int_equal(p->instances[i].end, 3 * turns + 3);
+    turns++;
+  }
+  assert_int_equal(turns, 2);
+  mp_arena_free(a);
+}
+
 static void a_file_without_the_metadata_is_not_taken(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -221,6 +241,7 @@ int main(void) {
       cmocka_unit_test(merged_transposes_a_copy_and_symbolic_sizes_come_back),
       cmocka_unit_test(a_removed_bias_and_a_transposed_weight_keep_their_size),
       cmocka_unit_test(rms_norm_is_made_whole),
+      cmocka_unit_test(a_shared_layer_runs_twice),
       cmocka_unit_test(a_file_without_the_metadata_is_not_taken),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
