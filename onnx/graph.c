@@ -112,7 +112,7 @@ static int32_t declare_input(mp_rows *r, mp_walk w) {
 }
 
 /* A name that several nodes define: each of them makes a value of its own, and a node reads the one that stands before it in the file, as an interpreter
- * that goes through the file would. The last definition keeps the name. */
+ * that goes through the file would; of Constant nodes the last one counts. The last definition keeps the name. */
 static void rename_first(mp_rows *r, int32_t v) {
   mp_build *b = r->build;
   bool added = false;
@@ -124,7 +124,7 @@ static void rename_first(mp_rows *r, int32_t v) {
     r->values.at[other].producer = MP_STANDS_FOR(v);
     r->redefined = true;
   }
-  mp_build_warn(b, "value '%.200s' is defined by more than one node: a node reads the definition before it", r->values.at[v].name);
+  mp_build_warn(b, "value '%.200s' is defined by more than one node: a node reads the definition before it, of constants the last one", r->values.at[v].name);
 }
 
 static void declare_output(mp_rows *r, mp_span name) {

@@ -310,7 +310,8 @@ void mp_node_add(const mp_frame *f, const mp_node *given) {
     if (n.out[i] < 0) continue;
     mp_value *v = &f->rows->values.at[n.out[i]];
     int32_t name = v->producer <= MP_STANDS_FOR(0) ? MP_STANDS_FOR(v->producer) : n.out[i];
-    if ((uint32_t)name < f->rows->current_count) f->rows->current[name] = n.out[i];
+    /* a Constant counts as an initializer: of several the last one counts, wherever it stands (ONNX Runtime, Graph's constructor) */
+    if ((uint32_t)name < f->rows->current_count && strcmp(n.type, "Constant")) f->rows->current[name] = n.out[i];
     v->producer = at;
     v->slot = i;
   }

@@ -481,6 +481,8 @@ static void a_node_reads_the_definition_before_it(void **state) {
   assert_true(test_warned(g, "value 'y' is defined by more than one node"));
   g = test_graph(a, "x: float[2]; y = Relu(x); z = Neg(y); y = Exp(z); -> y"); /* no cycle */
   assert_string_equal(test_node(g, "y")->type, "Exp");
+  g = test_graph(a, "k = Constant() value_ints=[1, 2]; y = Identity(k); k = Constant() value_ints=[3]; -> y"); /* as of two initializers */
+  assert_value(a, g, "y", "int64[1]{3}");
   g = test_graph(a, "x: float[2]; z = Neg(y); y = Relu(x); y = Exp(x); -> z"); /* none stands before it: the last one */
   assert_string_equal(g->nodes[test_value(g, "y")->producer].type, "Exp");
   assert_string_equal(g->values[test_node(g, "z")->in[0]].name, "y");
