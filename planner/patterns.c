@@ -5,6 +5,8 @@
 const mp_pattern mp_patterns[] = {
   /* attention */
   {"MatMul(_, $2)", "aten::scaled_dot_product_attention(q, k, v, mask, p, is_causal)", mp_row_is_sdpa, mp_row_sdpa},
+  {"Attention($0, $1, $2, $3)", "aten::scaled_dot_product_attention($0, $1, $2, $3, 0.0, is_causal)", mp_row_is_attention, mp_row_attention},
+  {"Attention($0, $1, $2)", "aten::scaled_dot_product_attention($0, $1, $2, none, 0.0, is_causal)", mp_row_is_attention, mp_row_attention},
   {"Squeeze(Transpose[perm=3 1 2 0 4](Unsqueeze($0, ~)), ~)", "aten::unsqueeze; aten::transpose; aten::squeeze; aten::contiguous", NULL, mp_row_mha_pack},
   {"Cast(Cast(Softmax($0)))", "aten::softmax($0, dim, float32); aten::to", mp_row_is_softmax_cast, mp_row_softmax_cast},
   {"Cast(Softmax($0))", "aten::softmax($0, dim); aten::to", mp_row_is_softmax_cast, mp_row_softmax_cast},
@@ -29,6 +31,8 @@ const mp_pattern mp_patterns[] = {
   {"LayerNormalization($0, $1, $2)", "aten::layer_norm($0, shape, $1, $2, eps)", NULL, mp_row_layer_norm},
   {"LayerNormalization($0, $1)", "aten::layer_norm($0, shape, $1, none, eps)", NULL, mp_row_layer_norm},
   {"BatchNormalization($0, $1, $2, $3, $4)", "aten::batch_norm($0, $1, $2, $3, $4, training, momentum, eps)", NULL, mp_row_batch_norm},
+  {"GroupNormalization($0, $1, $2)", "aten::group_norm($0, groups, $1, $2, eps)", NULL, mp_row_group_norm_node},
+  {"RMSNormalization($0, $1)", "aten::rms_norm($0, shape, $1, eps)", NULL, mp_row_rms_norm_node},
   {"InstanceNormalization($0, $1, $2)", "aten::instance_norm($0, $1, $2, none, none, true, 0.1, eps)", NULL, mp_row_instance_norm},
 
   /* activations of several nodes */
@@ -160,6 +164,8 @@ const mp_pattern mp_patterns[] = {
   {"Div(#a, $0)", "aten::reciprocal; aten::mul", NULL, mp_row_operands},
   {"Div($0, $1)", "aten::div($0, $1)", NULL, mp_row_operands},
   {"Pow($0, $1)", "aten::pow($0, $1)", NULL, mp_row_operands},
+  {"Sum(...)", "aten::add", NULL, mp_row_sum},
+  {"Mean(...)", "aten::add; aten::div", NULL, mp_row_sum},
   {"Mod($0, $1)", "aten::remainder($0, $1)", NULL, mp_row_operands},
   {"Max($0, $1)", "aten::maximum($0, $1)", NULL, mp_row_operands},
   {"Min($0, $1)", "aten::minimum($0, $1)", NULL, mp_row_operands},
@@ -173,6 +179,7 @@ const mp_pattern mp_patterns[] = {
   {"Xor($0, $1)", "aten::bitwise_xor($0, $1)", NULL, mp_row_operands},
   {"Not($0)", "aten::bitwise_not($0)", NULL, NULL},
   {"Where($0, $1, $2)", "aten::where($0, $1, $2)", NULL, mp_row_where},
+  {"CastLike($0, _)", "aten::to($0, dtype)", NULL, mp_row_cast},
   {"Cast($0)", "aten::to($0, dtype)", NULL, mp_row_cast},
   {"Exp($0)", "aten::exp($0)", NULL, NULL},
   {"Log($0)", "aten::log($0)", NULL, NULL},

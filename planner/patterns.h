@@ -47,6 +47,8 @@ MP_ROW_EMIT(mp_row_batch_norm);
 MP_ROW_EMIT(mp_row_layer_norm);
 MP_ROW_EMIT(mp_row_layer_norm_nodes);
 MP_ROW_EMIT(mp_row_group_norm);
+MP_ROW_EMIT(mp_row_group_norm_node);
+MP_ROW_EMIT(mp_row_rms_norm_node);
 MP_ROW_EMIT(mp_row_instance_norm);
 MP_ROW_CHECK(mp_row_is_matrix);
 MP_ROW_CHECK(mp_row_is_folded_linear);
@@ -62,9 +64,12 @@ MP_ROW_EMIT(mp_row_sdpa);
 MP_ROW_CHECK(mp_row_is_softmax_cast);
 MP_ROW_EMIT(mp_row_softmax_cast);
 MP_ROW_EMIT(mp_row_mha_pack);
+MP_ROW_CHECK(mp_row_is_attention);
+MP_ROW_EMIT(mp_row_attention);
 
 /* patterns_math.c: elementwise, reductions, casts, losses */
 MP_ROW_EMIT(mp_row_operands);
+MP_ROW_EMIT(mp_row_sum);
 MP_ROW_EMIT(mp_row_where);
 MP_ROW_EMIT(mp_row_cast);
 MP_ROW_EMIT(mp_row_clip);

@@ -187,3 +187,18 @@ MP_ROW_EMIT(mp_row_mha_pack) {
   mp_arg last[] = {mp_arg_var(out)};
   mp_r_last(r, h, "aten::contiguous", last, 1);
 }
+
+/* ONNX's own Attention (opset 23) on four dimensions is the framework's call */
+MP_ROW_CHECK(mp_row_is_attention) { return !mp_r_node(r, h->root)->domain[0] && mp_r_rank(r, h->values[Q]) == 4; }
+
+MP_ROW_EMIT(mp_row_attention) {
+  mp_arg args[] = {mp_r_tensor(r, h->values[Q]),
+                   mp_r_tensor(r, h->values[K]),
+                   mp_r_tensor(r, h->values[V]),
+                   mp_r_tensor(r, h->values[MASK]),
+                   mp_arg_float(0),
+                   mp_arg_bool(mp_node_int(mp_r_node(r, h->root), "is_causal", 0) != 0),
+                   mp_arg_none(),
+                   mp_arg_bool(mp_r_dim(r, h->values[Q], 1) != mp_r_dim(r, h->values[K], 1))};
+  mp_r_last(r, h, "aten::scaled_dot_product_attention", args, 8);
+}

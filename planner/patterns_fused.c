@@ -86,7 +86,8 @@ MP_ROW_EMIT(mp_row_embed_norm) {
   mp_arg ids = input(r, h, 0), word = input(r, h, 2), position = input(r, h, 3), segment = input(r, h, 4);
   const mp_var i = *mp_builder_at(r->b, ids.as.var), w = *mp_builder_at(r->b, word.as.var);
   int64_t dims[3] = {i.dims[0], i.dims[1], w.dims[1]}, row[2] = {i.dims[1], w.dims[1]};
-  int32_t x = mp_r_new(r, "word", w.dtype, 3, dims), p = mp_r_new(r, "position", w.dtype, 2, row), at = mp_r_new(r, "positions", MP_INT64, 1, &i.dims[1]);
+  int32_t x = mp_r_new(r, "word", w.dtype, 3, dims), p = mp_r_new(r, "position", w.dtype, 2, row),
+          at = mp_r_new(r, "positions", MP_INT64, 1, &i.dims[1]);
   mp_arg look[] = {word, ids};
   mp_r_call(r, h, "aten::embedding", look, 2, &x, 1);
   mp_arg sum = mp_arg_var(x);
@@ -132,7 +133,8 @@ static void attend(mp_rec *r, const mp_hit *h, mp_arg q, mp_arg k, mp_arg v) {
 MP_ROW_EMIT(mp_row_contrib_attention) {
   mp_arg x = input(r, h, 0), w = input(r, h, 1);
   const mp_var v = *mp_builder_at(r->b, x.as.var), weight = *mp_builder_at(r->b, w.as.var);
-  int64_t rows = v.dims[0] * v.dims[1], flat[2] = {rows, v.dims[2]}, wide[3] = {v.dims[0], v.dims[1], weight.dims[1]}, part[3] = {wide[0], wide[1], wide[2] / 3};
+  int64_t rows = v.dims[0] * v.dims[1], flat[2] = {rows, v.dims[2]}, wide[3] = {v.dims[0], v.dims[1], weight.dims[1]},
+          part[3] = {wide[0], wide[1], wide[2] / 3};
   mp_arg product[] = {input(r, h, 2), shaped(r, h, x, 2, flat), w};
   int32_t out = mp_r_new(r, "qkv", v.dtype, 2, (int64_t[]){rows, weight.dims[1]}), parts[3];
   bool bias = product[0].kind == MP_ARG_VAR;

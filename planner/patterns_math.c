@@ -146,6 +146,25 @@ MP_ROW_EMIT(mp_row_glu) {
   mp_r_last(r, h, "aten::glu", args, 2);
 }
 
+/* Sum and Mean of any number of tensors: additions, one after another */
+MP_ROW_EMIT(mp_row_sum) {
+  const mp_node *n = mp_r_node(r, h->root);
+  bool mean = n->type[0] == 'M';
+  int32_t out = mp_r_result(r, h, 0);
+  mp_arg sum = mp_r_tensor(r, mp_r_in(r, h->root, 0));
+  for (int i = 1; i < n->ins; i++) {
+    mp_arg args[] = {sum, mp_r_tensor(r, mp_r_in(r, h->root, i))};
+    int32_t to = i + 1 == n->ins && !mean ? out : mp_r_new_like(r, out);
+    mp_r_call(r, h, "aten::add", args, 2, &to, 1);
+    sum = mp_arg_var(to);
+  }
+  mp_arg args[] = {sum, mp_arg_float(n->ins)};
+  if (mean)
+    mp_r_call(r, h, "aten::div", args, 2, &out, 1);
+  else if (n->ins == 1)
+    mp_r_call(r, h, "aten::alias", args, 1, &out, 1);
+}
+
 /* ---- reductions ---- */
 
 static mp_arg axes_of(mp_rec *r, const mp_hit *h) {

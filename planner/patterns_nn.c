@@ -224,6 +224,25 @@ MP_ROW_EMIT(mp_row_group_norm) {
   mp_r_last(r, h, "aten::group_norm", args, 6);
 }
 
+MP_ROW_EMIT(mp_row_group_norm_node) {
+  const mp_node *n = mp_r_node(r, h->root);
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_int(mp_node_int(n, "num_groups", 1)),     mp_r_tensor(r, h->values[1]),
+                   mp_r_tensor(r, h->values[2]), mp_arg_float(mp_node_float(n, "epsilon", 1e-5)), mp_arg_bool(true)};
+  mp_r_last(r, h, "aten::group_norm", args, 6);
+}
+
+MP_ROW_EMIT(mp_row_rms_norm_node) {
+  const mp_node *n = mp_r_node(r, h->root);
+  int rank = mp_r_rank(r, h->values[0]);
+  int64_t axis = mp_node_int(n, "axis", -1), shape[MP_RANK];
+  uint32_t count = 0;
+  for (int i = (int)(axis < 0 ? axis + rank : axis); i < rank; i++)
+    if (i >= 0) shape[count++] = mp_r_dim(r, h->values[0], i);
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_ints(r->a, shape, count), mp_r_tensor(r, h->values[1]),
+                   mp_arg_float(mp_node_float(n, "epsilon", 1e-5))};
+  mp_r_last(r, h, "aten::rms_norm", args, 4);
+}
+
 MP_ROW_EMIT(mp_row_instance_norm) {
   mp_arg args[] = {mp_r_tensor(r, h->values[0]),
                    weight_or_none(r, h->values[1], 1),

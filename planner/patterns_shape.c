@@ -91,7 +91,17 @@ MP_ROW_EMIT(mp_row_unsqueeze) {
   uint32_t n = mp_r_axes(r, h->root, 1, axes);
   int rank = mp_r_rank(r, h->values[0]) + (int)n;
   mp_arg x = mp_r_tensor(r, h->values[0]);
-  for (uint32_t i = 0; i < n; i++) axes[i] = wrap(axes[i], rank);
+  if (!n || rank > MP_RANK) { /* axes that only a run knows: the result's dims say as much */
+    mp_arg args[] = {x, result_dims(r, h)};
+    mp_r_last(r, h, "aten::reshape", args, 2);
+    return;
+  }
+  for (uint32_t i = 0; i < n; i++) { /* in ascending order, so that each is where it will stay */
+    int64_t axis = wrap(axes[i], rank);
+    uint32_t k = i;
+    for (; k > 0 && axes[k - 1] > axis; k--) axes[k] = axes[k - 1];
+    axes[k] = axis;
+  }
   for (uint32_t i = 0; i < n; i++) {
     mp_arg args[] = {x, mp_arg_int(axes[i])};
     if (i + 1 == n) {

@@ -139,6 +139,10 @@ static void find_live(mp_rec *r) {
     h->live = true;
     if (h->row == &unknown_row || (strstr(h->row->nodes, "(...)") && !h->listed))
       for (int k = 0; k < n->ins; k++) want(r, needed, mp_r_in(r, h->root, k));
+    const char *open = strchr(h->row->nodes, '(');
+    if (open && !strchr(open + 1, '(') && strstr(open, ", ...)")) /* one node's optional operands, where a call makes them */
+      for (int k = 0; k < n->ins; k++)
+        if (n->in[k] >= 0 && !r->fixed[n->in[k]]) want(r, needed, mp_r_in(r, h->root, k));
     for (uint32_t k = 0; k < h->need_count; k++) want(r, needed, h->needs[k]);
     for (int k = 0; k < MP_HIT_VALUES; k++) want(r, needed, h->values[k]);
   }

@@ -187,7 +187,7 @@ static void find_host(mp_rec *r) {
   for (uint32_t i = 0; i < g->node_count; i++) {
     const mp_node *n = &g->nodes[i];
     bool host = true, fixed = true, shape = is(n, "Shape") || is(n, "Size");
-    for (int k = 0; k < n->ins && !shape; k++) {
+    for (int k = 0; k < n->ins && !shape && !(k && is(n, "CastLike")); k++) {
       if (n->in[k] < 0) continue;
       host &= r->host[n->in[k]];
       fixed &= r->fixed[n->in[k]];
