@@ -58,6 +58,7 @@ mp_ten mp_div(mp_em *e, mp_ten a, mp_ten b);
 mp_ten mp_norm(mp_em *e, mp_ten x, int64_t dim);
 mp_ten mp_unary(mp_em *e, const char *name, mp_ten x); /* a row of calls_point.c, out of place: "abs" */
 mp_ten mp_constant_pad(mp_em *e, mp_ten x, const int64_t *pads, uint32_t n);
+void mp_call_einsum(mp_em *e);
 void mp_call_extreme(mp_em *e);     /* maximum, minimum; also max(x, other) */
 void mp_call_extreme_all(mp_em *e); /* max(x), min(x) */
 

@@ -1,0 +1,140 @@
+/* aten::einsum as one bmm: aten/src/ATen/native/Linear.cpp, einsum and sumproduct_pair. */
+#include <string.h>
+
+#include "planner/calls.h"
+#include "planner/em.h"
+
+typedef struct letters { /* of one operand or the result: dimension of each letter, -1 */
+  int8_t dim[128];
+} letters;
+
+static const char *parse_letters(mp_em *e, const char *s, letters *l, int rank) {
+  memset(l->dim, -1, sizeof l->dim);
+  int n = 0;
+  for (; *s && *s != ',' && *s != '-'; s++) {
+    if (*s == ' ') continue;
+    bool letter = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z');
+    if (!letter || l->dim[(unsigned char)*s] >= 0) mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: memplan follows equations of plain distinct letters, not '%s'", s);
+    l->dim[(unsigned char)*s] = (int8_t)n++;
+  }
+  if (rank >= 0 && n != rank) mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: an operand of rank %d has %d letters; the recovered program is wrong here", rank, n);
+  return s;
+}
+
+/* x with its dims in the order of `order`, missing ones of size 1 */
+static mp_ten arranged(mp_em *e, mp_ten x, const letters *l, const char *order, int n) {
+  mp_tensor_info i = *mp_em_info(e, x);
+  int64_t perm[MP_RANK];
+  int at = 0;
+  for (int k = 0; k < n; k++)
+    if (l->dim[(unsigned char)order[k]] >= 0) perm[at++] = l->dim[(unsigned char)order[k]];
+  for (int k = 0; k < i.rank; k++)
+    if (perm[k] != k) {
+      x = mp_op_permute(e, x, perm);
+      break;
+    }
+  return x;
+}
+
+static int64_t product(const mp_tensor_info *x, const letters *l, const char *of, int n) {
+  int64_t p = 1;
+  for (int k = 0; k < n; k++) p *= x->dims[l->dim[(unsigned char)of[k]]];
+  return p;
+}
+
+/* The letters by what becomes of them: in both operands and the result (batch), only left, in both and summed, only right; in the result's order. */
+enum { BATCH, LEFT, SUM, RIGHT, GROUPS };
+typedef struct groups {
+  char at[GROUPS][2 * MP_RANK];
+  int n[GROUPS];
+} groups;
+
+static void put(mp_em *e, groups *g, int group, unsigned char c) {
+  if (g->n[group] >= MP_RANK) mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: more than %d letters of one kind", MP_RANK);
+  g->at[group][g->n[group]++] = (char)c;
+}
+
+static groups grouped(mp_em *e, const letters *la, const letters *lb, const letters *lr, const char *result, int rank) {
+  groups g = {0};
+  for (int k = 0; k < rank; k++) {
+    unsigned char c = (unsigned char)result[k];
+    bool in_a = la->dim[c] >= 0, in_b = lb->dim[c] >= 0;
+    if (!in_a && !in_b) mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: letter '%c' of the result is in no operand", c);
+    put(e, &g, in_a && in_b ? BATCH : in_a ? LEFT : RIGHT, c);
+  }
+  for (int c = 0; c < 128; c++) {
+    bool in_a = la->dim[c] >= 0, in_b = lb->dim[c] >= 0;
+    if (lr->dim[c] >= 0 || (!in_a && !in_b)) continue;
+    if (in_a != in_b) mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: letter '%c' is summed over one operand alone; memplan does not follow that", c);
+    put(e, &g, SUM, (unsigned char)c);
+  }
+  return g;
+}
+
+/* the letters of three groups, one after the other */
+static int joined(const groups *g, int first, int second, int third, char *out) {
+  int n = 0;
+  const int order[] = {first, second, third};
+  for (int k = 0; k < 3; k++) {
+    memcpy(out + n, g->at[order[k]], (size_t)g->n[order[k]]);
+    n += g->n[order[k]];
+  }
+  return n;
+}
+
+/* z is (batch, left, right): split into the letters, then permuted to the result */
+static mp_ten unfolded(mp_em *e, mp_ten z, const groups *g, const mp_tensor_info *x, const mp_tensor_info *y, const letters *la, const letters *lb, const char *result) {
+  char got[3 * MP_RANK];
+  int64_t dims[3 * MP_RANK], perm[MP_RANK];
+  int rank = joined(g, BATCH, LEFT, RIGHT, got);
+  if (rank > MP_RANK) mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: a result of rank %d; memplan follows up to %d", rank, MP_RANK);
+  for (int k = 0; k < rank; k++) {
+    unsigned char c = (unsigned char)got[k];
+    dims[k] = la->dim[c] >= 0 ? x->dims[la->dim[c]] : y->dims[lb->dim[c]];
+  }
+  z = mp_op_view(e, z, rank, dims);
+  bool same = true;
+  for (int k = 0; k < rank; k++)
+    for (int j = 0; j < rank; j++)
+      if (got[j] == result[k]) {
+        perm[k] = j;
+        same = same && j == k;
+      }
+  return same ? z : mp_op_permute(e, z, perm);
+}
+
+/* two operands: one bmm */
+static mp_ten pair(mp_em *e, mp_ten a, mp_ten b, const letters *la, const letters *lb, const letters *lr, const char *result, int result_rank) {
+  a = mp_em_autocast(e, a, MP_CAST_HALF);
+  b = mp_em_autocast(e, b, MP_CAST_HALF);
+  mp_tensor_info x = *mp_em_info(e, a), y = *mp_em_info(e, b);
+  groups g = grouped(e, la, lb, lr, result, result_rank);
+  char left[3 * MP_RANK], right[3 * MP_RANK];
+  int nl = joined(&g, BATCH, LEFT, SUM, left), nr = joined(&g, BATCH, SUM, RIGHT, right);
+  int64_t batch = product(&x, la, g.at[BATCH], g.n[BATCH]), m = product(&x, la, g.at[LEFT], g.n[LEFT]);
+  int64_t s = product(&x, la, g.at[SUM], g.n[SUM]), w = product(&y, lb, g.at[RIGHT], g.n[RIGHT]);
+  mp_ten l = mp_op_reshape(e, arranged(e, a, la, left, nl), 3, (int64_t[]){batch, m, s});
+  mp_ten r = mp_op_reshape(e, arranged(e, b, lb, right, nr), 3, (int64_t[]){batch, s, w});
+  return unfolded(e, mp_op_bmm(e, l, r), &g, &x, &y, la, lb, result);
+}
+
+void mp_call_einsum(mp_em *e) { /* einsum(equation, tensors) */
+  size_t scope = mp_em_enter(e);
+  const char *s = mp_c_str(e, 0);
+  mp_ten x[MP_RANK];
+  uint32_t n = mp_c_tens(e, 1, x, MP_RANK);
+  letters in[2], out;
+  if (!s || n != 2) mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: memplan follows products of two operands, not of %u", n);
+  for (uint32_t k = 0; k < n; k++) {
+    s = parse_letters(e, s, &in[k], mp_em_info(e, x[k])->rank);
+    if (*s == ',') s++;
+  }
+  if (s[0] != '-' || s[1] != '>') mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: expected '->' and the result's letters");
+  char result[MP_RANK * 2] = {0};
+  int rank = 0;
+  for (const char *c = s + 2; *c && rank < MP_RANK; c++)
+    if (*c != ' ') result[rank++] = *c;
+  parse_letters(e, result, &out, rank);
+  mp_c_out(e, 0, pair(e, x[0], x[1], &in[0], &in[1], &out, result, rank));
+  mp_em_leave(e, scope, NULL, 0);
+}
