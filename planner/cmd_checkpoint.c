@@ -28,22 +28,35 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
   options *o = state->input;
   char *end;
   switch (key) {
-    case 'i': o->instance = arg; break;
-    case 'b': o->budget = arg; break;
-    case 'j': o->json = true; break;
-    case 'q': o->quiet = true; break;
-    case 'p': o->pareto = true; break;
+    case 'i':
+      o->instance = arg;
+      break;
+    case 'b':
+      o->budget = arg;
+      break;
+    case 'j':
+      o->json = true;
+      break;
+    case 'q':
+      o->quiet = true;
+      break;
+    case 'p':
+      o->pareto = true;
+      break;
     case 't':
       o->time_limit = strtod(arg, &end);
       if (end == arg || *end || !(o->time_limit > 0) || o->time_limit > 1e9)
         argp_error(state, "--time-limit '%s': expected seconds, more than 0", arg);
       break;
-    case ARGP_KEY_ARG: argp_error(state, "'%s' is not an option; give --instance FILE.csv", arg); break;
+    case ARGP_KEY_ARG:
+      argp_error(state, "'%s' is not an option; give --instance FILE.csv", arg);
+      break;
     case ARGP_KEY_END:
       if (!o->instance) argp_error(state, "--instance FILE.csv is missing");
       if (!o->budget && !o->pareto) argp_error(state, "--budget is missing; give bytes (8GB), or a fraction below 1 of the peak");
       break;
-    default: return ARGP_ERR_UNKNOWN;
+    default:
+      return ARGP_ERR_UNKNOWN;
   }
   return 0;
 }
@@ -118,10 +131,12 @@ int mp_cmd_checkpoint(int argc, char **argv) {
       {"time-limit", 't', "S", 0, "seconds of search (default: under one for instances of some thousand nodes)", 0},
       {"quiet", 'q', NULL, 0, "no progress", 0},
       {0}};
-  static const struct argp argp = {.options = list,
-                                   .parser = parse,
-                                   .doc = "Which values to compute again so that an instance runs within a memory budget at the least extra cost, with a "
-                                          "proved lower bound on it."};
+  static const struct argp argp = {
+      .options = list,
+      .parser = parse,
+      .doc =
+          "Which values to compute again so that an instance runs within a memory budget at the least extra cost, with a "
+          "proved lower bound on it."};
   options o = {0};
   argp_err_exit_status = 2;
   argp_parse(&argp, argc, argv, 0, NULL, &o);

@@ -71,6 +71,7 @@ typedef struct hunt {
   int64_t budget;
   const mp_remat_options *opt;
   rclock *clock;
+  double time; /* for all of the search */
   best best;
   bool impossible;
 } hunt;
@@ -82,11 +83,7 @@ static void start(hunt *h, search *x, const uint32_t *nodes, size_t n) {
 }
 
 /* a clock that runs out after this share of the whole time, so that what comes next has some left */
-static rclock share(const hunt *h, double part) {
-  rclock c = *h->clock;
-  c.limit = fmin(c.limit, mp_rclock_seconds(h->clock) + part * c.limit);
-  return c;
-}
+static rclock share(const hunt *h, double part) { return mp_rclock_part(h->clock, part * h->time); }
 
 /* repaired and trimmed, if it can be */
 static void try_seed(hunt *h, search *x) {
@@ -178,10 +175,14 @@ static void find_first(hunt *h, const uint32_t *base) {
 
 static void search_all(hunt *h) {
   const rgraph *g = h->g;
-  double limit = h->clock->limit;
-  if (h->opt->time_limit <= 0) h->clock->limit *= grace(g->n);
+  rclock whole = *h->clock;
+  if (h->opt->time_limit <= 0) {
+    h->time *= grace(g->n);
+    mp_rclock_extend(h->clock, h->time);
+  }
   find_first(h, base_nodes(h->arena, g));
-  h->clock->limit = limit;
+  h->clock->cpu_end = whole.cpu_end;
+  h->clock->wall_end = whole.wall_end;
   h->clock->over = false;
   if (!h->best.nodes || h->opt->no_search || done(h)) return;
   search x;
@@ -191,6 +192,23 @@ static void search_all(hunt *h) {
   h->clock->cost = h->best.cost;
 }
 
+/* the bound, with the schedule's cost as a target; has a time of its own */
+static double bound_again(hunt *h) {
+  cover *c = h->c;
+  double base = h->g->base_cost, extra = h->best.cost - base, more = 0;
+  double time = h->opt->time_limit > 0 ? 0.1 * h->opt->time_limit : h->g->n < 800 ? 0.12 : 0.4;
+  if (!h->best.nodes || done(h)) return base + c->lower;
+  if (!h->opt->no_closure) {
+    mp_rclock_extend(h->clock, time);
+    more = mp_cover_round(c, mp_tail_bound(h->arena, h->g, c, h->budget, extra, 400, h->clock));
+  }
+  if (!c->exact && more < extra) {
+    mp_rclock_extend(h->clock, time);
+    mp_cover_solve(c, extra, 20000, h->clock);
+  }
+  return base + fmax(c->lower, more);
+}
+
 static const void *solve(mp_arena *a, void *arg) {
   const job *j = arg;
   rgraph *g = mp_rgraph_make(a, j->in);
@@ -198,9 +216,9 @@ static const void *solve(mp_arena *a, void *arg) {
   int64_t budget = j->budget > INT64_MAX / 2 ? INT64_MAX / 2 : (int64_t)j->budget;
   *r = (mp_remat_result){.budget = j->budget, .base_peak = (uint64_t)g->base_peak, .least = (uint64_t)g->least, .base_cost = g->base_cost};
   r->bound = g->base_cost;
-  rclock clock = {.opt = &j->opt, .limit = j->opt.time_limit > 0 ? j->opt.time_limit : default_limit(j->in->n), .cost = -1, .bound = g->base_cost};
-  clock.patience = j->opt.time_limit > 0 ? 1 : 1.5;
-  mp_rclock_start(&clock);
+  double time = j->opt.time_limit > 0 ? 0.8 * j->opt.time_limit : default_limit(j->in->n);
+  rclock clock = {.opt = &j->opt, .patience = j->opt.time_limit > 0 ? 1 : 1.5, .cost = -1, .bound = g->base_cost};
+  mp_rclock_start(&clock, time);
   best b = {.cost = INFINITY};
   cover *c = mp_cover_make(a, g, budget, &j->opt);
   if (c->impossible) {
@@ -213,17 +231,11 @@ static const void *solve(mp_arena *a, void *arg) {
   } else {
     mp_cover_solve(c, INFINITY, c->n_gaps < 2000 ? 200 : c->n_gaps < 20000 ? 10 : 1, &clock);
     clock.bound = g->base_cost + c->lower;
-    hunt h = {a, g, c, budget, &j->opt, &clock, b, false};
+    hunt h = {a, g, c, budget, &j->opt, &clock, time, b, false};
     search_all(&h);
     b = h.best;
     r->impossible = h.impossible;
-    clock.over = false;
-    clock.limit += 0.2;
-    if (b.nodes && !c->exact && b.cost > g->base_cost + c->lower) mp_cover_solve(c, b.cost - g->base_cost, 20000, &clock);
-    double more = 0;
-    if (b.nodes && !j->opt.no_closure && b.cost > (g->base_cost + c->lower) * (1 + 1e-9))
-      more = mp_cover_round(c, mp_tail_bound(a, g, c, budget, b.cost - g->base_cost, 400, &clock));
-    r->bound = g->base_cost + fmax(c->lower, more);
+    r->bound = bound_again(&h);
   }
   if (!b.nodes) {
     r->why = r->impossible ? "no schedule exists: some node cannot be computed within the budget, whatever is freed"

@@ -35,8 +35,8 @@ typedef struct mp_remat_step {
 } mp_remat_step;
 
 typedef struct mp_remat_options {
-  double time_limit;             /* seconds, 0: the default (under a second up to some thousands of nodes) */
-  const volatile int *interrupt; /* not zero: stop and hand back the best so far; may be NULL */
+  double time_limit;                                                      /* seconds, 0: the default (under a second up to some thousands of nodes) */
+  const volatile int *interrupt;                                          /* not zero: stop and hand back the best so far; may be NULL */
   void (*progress)(void *arg, double seconds, double cost, double bound); /* now and then; cost < 0: none yet; may be NULL */
   void *progress_arg;
   /* Switches for tests: the answer's validity never depends on them, a finished bound's value neither. */
@@ -53,7 +53,7 @@ typedef struct mp_remat_result {
   bool impossible; /* proved: no schedule exists. Neither: the search gave up */
   bool optimal;    /* cost is proved least */
   uint64_t budget, base_peak, peak;
-  uint64_t least;  /* no schedule has a smaller peak than this (the largest node with its inputs) */
+  uint64_t least; /* no schedule has a smaller peak than this (the largest node with its inputs) */
   double base_cost, cost, bound;
   const mp_remat_step *steps;
   size_t n_steps;

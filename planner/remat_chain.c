@@ -19,17 +19,17 @@
 typedef struct chain {
   mp_arena *arena;
   const rgraph *g;
-  uint32_t turn; /* the first node of the backward part */
-  uint32_t cuts; /* cut 0 is before node 0; cut k lets through what at[k] and nodes before it produced; the last is turn - 1 */
-  uint32_t *at, *leaf; /* leaf: by backward node, the cut whose segment it ends */
-  int64_t *through;    /* by forward node: bytes that later forward nodes read of it and all before */
-  double *paid;        /* by node: sum of the costs before it */
-  int64_t *load;       /* by forward node: bytes while it is computed with nothing kept but what later forward nodes read */
+  uint32_t turn;        /* the first node of the backward part */
+  uint32_t cuts;        /* cut 0 is before node 0; cut k lets through what at[k] and nodes before it produced; the last is turn - 1 */
+  uint32_t *at, *leaf;  /* leaf: by backward node, the cut whose segment it ends */
+  int64_t *through;     /* by forward node: bytes that later forward nodes read of it and all before */
+  double *paid;         /* by node: sum of the costs before it */
+  int64_t *load;        /* by forward node: bytes while it is computed with nothing kept but what later forward nodes read */
   int64_t *need, *held; /* by cut: bytes for the backward nodes of its segment; backward bytes before them */
-  double *inner;       /* by cut: cost of the segment without what the cut lets through */
-  bool *alone;         /* by cut: its segment is one node, and its backward nodes read no forward value before it */
+  double *inner;        /* by cut: cost of the segment without what the cut lets through */
+  bool *alone;          /* by cut: its segment is one node, and its backward nodes read no forward value before it */
   uint32_t slots;
-  double unit, lean; /* bytes a slot; up to what part of a slot is left out */
+  double unit, lean;   /* bytes a slot; up to what part of a slot is left out */
   float *a, *f, *zero; /* a[pair(i, j)][M], f[i][M] */
   uint16_t *split_a, *split_f;
   list *out;

@@ -27,8 +27,7 @@ static const void *replay(mp_arena *a, void *arg) {
     if (resident[v]) mp_fail(a, MP_BAD_INPUT, "step %zu: computes node %u, which is resident", i, v);
     if (v > first) mp_fail(a, MP_BAD_INPUT, "step %zu: computes node %u before node %u", i, v, first);
     for (uint32_t k = 0; k < x->n_inputs; k++)
-      if (!resident[x->inputs[k]])
-        mp_fail(a, MP_BAD_INPUT, "step %zu: computes node %u while its input %u is not resident", i, v, x->inputs[k]);
+      if (!resident[x->inputs[k]]) mp_fail(a, MP_BAD_INPUT, "step %zu: computes node %u while its input %u is not resident", i, v, x->inputs[k]);
     if (v == first) first++;
     resident[v] = true;
     cost += x->cost;

@@ -114,22 +114,36 @@ static double read_clock(clockid_t id) {
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-void mp_rclock_start(rclock *c) {
-  c->wall = read_clock(CLOCK_MONOTONIC);
-  c->cpu = read_clock(CLOCK_THREAD_CPUTIME_ID);
+void mp_rclock_extend(rclock *c, double seconds) {
+  c->over = false;
+  c->cpu_end = read_clock(CLOCK_THREAD_CPUTIME_ID) + seconds;
+  c->wall_end = read_clock(CLOCK_MONOTONIC) + seconds * c->patience;
 }
 
-double mp_rclock_seconds(const rclock *c) { return read_clock(CLOCK_THREAD_CPUTIME_ID) - c->cpu; }
+void mp_rclock_start(rclock *c, double seconds) {
+  c->wall = c->looked = read_clock(CLOCK_MONOTONIC);
+  c->cpu = read_clock(CLOCK_THREAD_CPUTIME_ID);
+  mp_rclock_extend(c, seconds);
+}
+
+rclock mp_rclock_part(const rclock *c, double seconds) {
+  rclock part = *c;
+  mp_rclock_extend(&part, seconds);
+  if (part.cpu_end > c->cpu_end) part.cpu_end = c->cpu_end;
+  if (part.wall_end > c->wall_end) part.wall_end = c->wall_end;
+  part.over = c->over;
+  return part;
+}
 
 bool mp_rclock_over(rclock *c) {
   if (c->over) return true;
   if (c->opt->interrupt && *c->opt->interrupt) return c->over = true;
-  double wall = read_clock(CLOCK_MONOTONIC) - c->wall;
-  if (c->opt->progress && wall - c->said > 0.5) {
-    c->said = wall;
-    c->opt->progress(c->opt->progress_arg, wall, c->cost, c->bound);
+  double wall = read_clock(CLOCK_MONOTONIC);
+  if (c->opt->progress && wall - c->wall - c->said > 0.5) {
+    c->said = wall - c->wall;
+    c->opt->progress(c->opt->progress_arg, c->said, c->cost, c->bound);
   }
   if (wall - c->looked < 0.001) return false; /* reading the thread's time is a system call */
   c->looked = wall;
-  return c->over = mp_rclock_seconds(c) > c->limit || wall > c->patience * c->limit;
+  return c->over = wall > c->wall_end || read_clock(CLOCK_THREAD_CPUTIME_ID) > c->cpu_end;
 }

@@ -7,7 +7,6 @@
 #ifndef MP_REMAT_INSIDE_H
 #define MP_REMAT_INSIDE_H
 
-
 #include "planner/remat.h"
 
 #define NONE UINT32_MAX
@@ -29,7 +28,7 @@ typedef struct list {
 } list;
 
 typedef struct event {
-  uint64_t key;   /* its place in the sequence: rank of its block << 32 | slot in it */
+  uint64_t key; /* its place in the sequence: rank of its block << 32 | slot in it */
   uint32_t node;
   uint32_t extra; /* its place in seq.extras, NONE for a first computation */
   list users;     /* events that read it, in order */
@@ -60,12 +59,12 @@ rgraph *mp_rgraph_make(mp_arena *a, const mp_remat *in);
 /* nodes[0..n): a sequence with every first computation in order. */
 seq *mp_seq_make(mp_arena *a, const rgraph *g, const uint32_t *nodes, size_t n);
 static inline uint64_t mp_seq_key(const seq *s, uint32_t e) { return s->ev[e].key; } /* compares like the position */
-uint32_t mp_seq_next(const seq *s, uint32_t e); /* the following event, or NONE */
-static inline uint32_t mp_seq_end(const seq *s, uint32_t e) { /* its last user, or itself */
+uint32_t mp_seq_next(const seq *s, uint32_t e);                                      /* the following event, or NONE */
+static inline uint32_t mp_seq_end(const seq *s, uint32_t e) {                        /* its last user, or itself */
   const list *u = &s->ev[e].users;
   return u->n ? u->at[u->n - 1] : e;
 }
-uint32_t mp_seq_before(const seq *s, uint32_t node, uint64_t key); /* latest event of node before key; it has one */
+uint32_t mp_seq_before(const seq *s, uint32_t node, uint64_t key);  /* latest event of node before key; it has one */
 uint32_t mp_seq_user_after(const seq *s, uint32_t e, uint64_t key); /* first user of e at or after key, or NONE */
 uint32_t mp_seq_insert(seq *s, uint32_t node, uint32_t before);
 void mp_seq_remove(seq *s, uint32_t e);
@@ -73,21 +72,24 @@ int64_t mp_seq_peak(const seq *s);
 uint32_t mp_seq_argpeak(const seq *s, bool last); /* first (last) event at the peak */
 int64_t mp_seq_mem(const seq *s, uint32_t e);
 int64_t mp_seq_max(const seq *s, uint64_t after, uint64_t before); /* over after < key < before; INT64_MIN when empty */
-size_t mp_seq_mark(const seq *s);           /* a state to come back to */
-void mp_seq_undo(seq *s, size_t mark); /* takes back every edit since; 0: since the last commit */
-void mp_seq_commit(seq *s);            /* forgets the marks */
-uint32_t *mp_seq_nodes(mp_arena *a, const seq *s, size_t *n); /* the sequence as node numbers */
+size_t mp_seq_mark(const seq *s);                                  /* a state to come back to */
+void mp_seq_undo(seq *s, size_t mark);                             /* takes back every edit since; 0: since the last commit */
+void mp_seq_commit(seq *s);                                        /* forgets the marks */
+uint32_t *mp_seq_nodes(mp_arena *a, const seq *s, size_t *n);      /* the sequence as node numbers */
 
-/* When to stop: time, an interrupt. Also says how far it is. */
+/* When to stop: time, an interrupt. Also says how far it is. Time is this thread's own; wall time may be patience times that, should the
+ * machine be busy. */
 typedef struct rclock {
   const mp_remat_options *opt;
-  double wall, cpu, said, looked;
-  double limit, patience; /* seconds of this thread; so many times that in wall time, should the machine be busy */
+  double wall, cpu; /* when it started */
+  double patience, cpu_end, wall_end;
+  double said, looked;
   double cost, bound; /* best so far; cost < 0: none */
   bool over;
 } rclock;
-void mp_rclock_start(rclock *c);
-double mp_rclock_seconds(const rclock *c); /* of this thread */
+void mp_rclock_start(rclock *c, double seconds);
+void mp_rclock_extend(rclock *c, double seconds); /* runs so long from now */
+rclock mp_rclock_part(const rclock *c, double seconds); /* one that ends after so long, and not after c */
 bool mp_rclock_over(rclock *c);
 
 /* ---- the lower bound: see remat_bound.c ---- */
@@ -96,8 +98,8 @@ typedef struct gap {
   uint32_t node, from, to; /* consecutive uses of node; rows from + 1 .. to - 1 lie inside */
   uint32_t lo, hi;         /* the same as rows of the cover, lo .. hi - 1 */
   double cost, mem;
-  int8_t fixed; /* -1 free, 0 held, 1 broken */
-  bool broken;  /* in the best cover found */
+  int8_t fixed;   /* -1 free, 0 held, 1 broken */
+  bool broken;    /* in the best cover found */
   double reduced; /* cost less what breaking saves at the best multipliers */
 } gap;
 
@@ -107,8 +109,8 @@ typedef struct cover {
   uint32_t n_gaps, n_rows;
   gap *gaps;
   uint32_t *row_of; /* by node: rows before it; one more for the end */
-  double *need;   /* by row: bytes that broken gaps must save */
-  double *lambda; /* by row: best multipliers so far */
+  double *need;     /* by row: bytes that broken gaps must save */
+  double *lambda;   /* by row: best multipliers so far */
   double unit, tol;
   double lower; /* proved: every cover costs at least this */
   double upper; /* cost of the best cover found; no schedule's extra cost was proved to be less than lower */
@@ -133,11 +135,11 @@ typedef struct search {
   int64_t budget;
   uint64_t random;
   mp_arena *arena;
-  rclock *clock; /* may be NULL */
-  uint32_t *cheap, n_cheap; /* nodes worth dropping, least cost a byte first */
-  uint64_t hot; /* where the memory is over the budget now, if not 0: nothing can be held across */
+  rclock *clock;             /* may be NULL */
+  uint32_t *cheap, n_cheap;  /* nodes worth dropping, least cost a byte first */
+  uint64_t hot;              /* where the memory is over the budget now, if not 0: nothing can be held across */
   uint32_t *gone, hot_stamp; /* by node: known to end before it */
-  uint32_t salt, bold; /* which inputs are held on to without room: bold of 16, chosen by salt */
+  uint32_t salt, bold;       /* which inputs are held on to without room: bold of 16, chosen by salt */
   /* the closure that was looked at last */
   uint32_t count, most; /* its size; the most that is looked at */
   uint32_t *seen, stamp;

@@ -106,8 +106,7 @@ static void read_row(reader *r, char *line) {
   int n = 0;
   for (char *x; (x = field(r, &at)); n++)
     if (n < COLUMNS) f[n] = x;
-  if (n != COLUMNS)
-    mp_fail(r->a, MP_BAD_INPUT, "%s:%u: %d columns, expected 6: index,name,cost,bytes,backward,inputs", r->path, r->line, n);
+  if (n != COLUMNS) mp_fail(r->a, MP_BAD_INPUT, "%s:%u: %d columns, expected 6: index,name,cost,bytes,backward,inputs", r->path, r->line, n);
   uint64_t index = whole(r, "index", f[INDEX], NULL);
   if (index != r->nodes.n)
     mp_fail(r->a, MP_BAD_INPUT, "%s:%u: index %llu, expected %zu: rows are numbered 0, 1, 2, ...", r->path, r->line, (unsigned long long)index,

@@ -68,8 +68,7 @@ static bool add_state(maze *m, uint32_t parent, uint32_t removed) {
     uint64_t all = s[w];
     for (uint64_t rest = s[w]; rest; rest &= rest - 1) x->bytes += m->g->bytes[w * 64 + (uint32_t)__builtin_ctzll(rest)];
     for (uint32_t v = 0; v < m->words; v++)
-      for (uint64_t rest = s[v]; rest; rest &= rest - 1)
-        all |= m->ancestors[((size_t)v * 64 + (size_t)__builtin_ctzll(rest)) * m->words + w];
+      for (uint64_t rest = s[v]; rest; rest &= rest - 1) all |= m->ancestors[((size_t)v * 64 + (size_t)__builtin_ctzll(rest)) * m->words + w];
     x->left += (uint32_t)__builtin_popcountll(all);
   }
   heap_push(m, m->n++);

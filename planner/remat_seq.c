@@ -24,7 +24,7 @@ typedef struct change {
 static void list_reserve(seq *s, list *l, uint32_t n) {
   if (n <= l->cap) return;
   uint32_t class = 2, cap = 4;
-  while (cap < n) cap *= 2, class++;
+  while (cap < n) cap *= 2, class ++;
   list *pool = &s->pools[class];
   uint32_t *at;
   if (pool->n) {

@@ -20,12 +20,12 @@
  * 3. The charge. Window c = (i, ..) that computes i in stage r uses of each input m the window w of m around stage r; it is charged
  *    share(m, c) * T_w(r) or share(m, c) * S_w(r). The shares of m over all windows c of its users sum to at most 1.
  * 4. sum of D over gaps <= sum E. Give every window c that computes its node one stage r_c, at which its inputs are charged, as follows, in
- *    decreasing order of nodes; X_c is the sum of these charges. The windows c that use w do so in stages r_c that are settled by then. A gap w whose uses
- *    all have S = 0: r_w is the stage of its last computation, and E_w + X_w >= D. Otherwise take the use with the largest S: by 2, with r_w the
+ *    decreasing order of nodes; X_c is the sum of these charges. The windows c that use w do so in stages r_c that are settled by then. A gap w whose
+ * uses all have S = 0: r_w is the stage of its last computation, and E_w + X_w >= D. Otherwise take the use with the largest S: by 2, with r_w the
  *    stage named there, E_w + X_w >= F = D + S >= D + the sum of share * S over all uses. A tail: in the same way E_w + X_w >= the sum of share * T.
  *    Adding up over all windows, what windows receive from their users is what the users are charged, and cancels.
- * So L = sum_t lambda_t need_t + sum over gaps (D - M P(a, b)) is a lower bound for all lambda >= 0 and all shares, where need_t counts all gaps as held.
- * With all shares 0 it is the Lagrangian of remat_bound.c. Prices and shares are improved by ascent; any values do. */
+ * So L = sum_t lambda_t need_t + sum over gaps (D - M P(a, b)) is a lower bound for all lambda >= 0 and all shares, where need_t counts all gaps as
+ * held. With all shares 0 it is the Lagrangian of remat_bound.c. Prices and shares are improved by ascent; any values do. */
 #include <math.h>
 #include <string.h>
 
@@ -36,8 +36,8 @@
 /* A window of a node. Stages are counted in rows before them: lo .. hi, where rows lo .. hi - 1 lie inside. */
 typedef struct window {
   uint32_t node, lo, hi;
-  uint32_t share;     /* its shares start here, one an input of node */
-  size_t at;          /* its stages in the tables: at + r - lo */
+  uint32_t share; /* its shares start here, one an input of node */
+  size_t at;      /* its stages in the tables: at + r - lo */
   bool tail;
   double end, weight; /* D; how much of it the bound counts */
 } window;
@@ -46,8 +46,8 @@ typedef enum how { H_HELD, H_AGAIN, H_LATER, H_TWICE } how; /* the patterns of F
 
 /* by window and stage */
 typedef struct cell {
-  float worth; /* T or S: what a use in this stage adds */
-  float use;   /* the weight with which the bound counts it */
+  float worth;            /* T or S: what a use in this stage adds */
+  float use;              /* the weight with which the bound counts it */
   uint16_t before, after; /* best last computation up to this stage, and from it on */
   uint8_t how;
 } cell;
@@ -61,7 +61,7 @@ typedef struct tails {
   cell *cells;
   double *again; /* scratch, by stage: V */
   double *need, *lambda, *trial, *grad, *price;
-  double *share, *gain;      /* what the bound gains by more of it */
+  double *share, *gain; /* what the bound gains by more of it */
   uint32_t n_shares;
   double *sum, *mean, *most; /* by node, for shares */
 } tails;
@@ -206,11 +206,11 @@ static double evaluate(tails *x) {
 /* ---- shares ---- */
 
 /* for every share: its index i, the node m whose window it is of */
-#define EACH_SHARE(x, i, m, ...)                                                                                          \
-  for (uint32_t p_ = 0; p_ < (x)->n_windows; p_++)                                                                        \
+#define EACH_SHARE(x, i, m, ...)                                                                                                           \
+  for (uint32_t p_ = 0; p_ < (x)->n_windows; p_++)                                                                                         \
     for (uint32_t v_ = (x)->windows[p_].node, k_ = (x)->g->in_at[v_], i = (x)->windows[p_].share; k_ < (x)->g->in_at[v_ + 1]; k_++, i++) { \
-      uint32_t m = (x)->g->in[k_];                                                                                        \
-      __VA_ARGS__                                                                                                         \
+      uint32_t m = (x)->g->in[k_];                                                                                                         \
+      __VA_ARGS__                                                                                                                          \
     }
 
 /* shares sum to a little less than 1, so that rounding cannot make them more */
@@ -236,7 +236,8 @@ static void find_rows(mp_arena *a, tails *x, const cover *c, int64_t budget) {
   const rgraph *g = x->g;
   int64_t *live = mp_alloc_array(a, (size_t)g->n + 1, sizeof *live), now = 0;
   x->row_of = mp_alloc_array(a, (size_t)g->n + 1, sizeof *x->row_of);
-  for (uint32_t v = 0; v < g->n; v++) live[v] += g->bytes[v], live[(g->out_at[v + 1] > g->out_at[v] ? g->out[g->out_at[v + 1] - 1] : v) + 1] -= g->bytes[v];
+  for (uint32_t v = 0; v < g->n; v++)
+    live[v] += g->bytes[v], live[(g->out_at[v + 1] > g->out_at[v] ? g->out[g->out_at[v + 1] - 1] : v) + 1] -= g->bytes[v];
   uint32_t all = 0;
   for (uint32_t v = 0; v < g->n; v++) now += live[v], live[v] = now, all += now > budget;
   bool few = (size_t)all * g->n > 300000;

@@ -121,9 +121,10 @@ static void small_instances_against_brute_force(void **unused) {
     }
     mp_arena_free(a);
   }
-  print_message("%lu instances, %lu impossible: cost %.3f %% over the optimum on average, optimal on %.2f %%, proved on %.2f %%; bound %.2f %% under it\n",
-                cases, never, 100 * over / (double)feasible, 100.0 * (double)best / (double)feasible, 100.0 * (double)proved / (double)feasible,
-                100 * gap / (double)feasible);
+  print_message(
+      "%lu instances, %lu impossible: cost %.3f %% over the optimum on average, optimal on %.2f %%, proved on %.2f %%; bound %.2f %% under it\n",
+      cases, never, 100 * over / (double)feasible, 100.0 * (double)best / (double)feasible, 100.0 * (double)proved / (double)feasible,
+      100 * gap / (double)feasible);
   assert_true(over / (double)feasible < 0.01);
   assert_true(feasible > cases / 2 && never > 0);
 }
@@ -200,7 +201,7 @@ static double chain_cost(uint32_t m, bool own, uint64_t budget) {
 
 static void unit_chains_cost_what_revolve_says(void **unused) {
   (void)unused;
-  assert_true(chain_cost(8, true, 4) == 26); /* Checkmate's linear graph of 17 nodes */
+  assert_true(chain_cost(8, true, 4) == 26);                                         /* Checkmate's linear graph of 17 nodes */
   static const uint32_t known[][2] = {{153, 3}, {67, 4}, {53, 5}, {47, 6}, {44, 7}}; /* 33 nodes, by exhaustive search */
   for (int k = 0; k < 5; k++) assert_true(chain_cost(16, true, known[k][1]) == known[k][0]);
   static const uint32_t more[][2] = {{16, 3}, {16, 5}, {16, 7}, {40, 4}, {40, 6}, {100, 8}, {200, 9}};
