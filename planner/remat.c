@@ -14,39 +14,39 @@ typedef struct job {
 } job;
 
 typedef struct best {
-  uint32_t *nodes;
-  size_t n;
+  list nodes; /* none: n = 0 */
   double cost;
 } best;
 
-static void keep(mp_arena *a, best *b, const seq *s, const search *x) {
+static void keep(best *b, const seq *s, const search *x) {
   if (mp_seq_peak(s) > x->budget || s->cost >= b->cost) return;
-  b->nodes = mp_seq_nodes(a, s, &b->n);
+  mp_seq_save(s, &b->nodes);
   b->cost = s->cost;
 }
 
 /* compute and free steps of a sequence of nodes: a value is freed after its last use before it is computed again */
 static void write_steps(mp_arena *a, const rgraph *g, const best *b, mp_remat_result *r) {
-  size_t *last = mp_alloc_array(a, b->n, sizeof *last); /* by event: index of the last event that reads it */
-  size_t *now = mp_alloc_array(a, g->n, sizeof *now), *head = mp_alloc_array(a, b->n, sizeof *head), *next = mp_alloc_array(a, b->n, sizeof *next);
-  for (size_t i = 0; i < b->n; i++) {
-    uint32_t v = b->nodes[i];
+  size_t *last = mp_alloc_array(a, b->nodes.n, sizeof *last); /* by event: index of the last event that reads it */
+  size_t *now = mp_alloc_array(a, g->n, sizeof *now), *head = mp_alloc_array(a, b->nodes.n, sizeof *head),
+         *next = mp_alloc_array(a, b->nodes.n, sizeof *next);
+  for (size_t i = 0; i < b->nodes.n; i++) {
+    uint32_t v = b->nodes.at[i];
     for (uint32_t k = g->in_at[v]; k < g->in_at[v + 1]; k++) last[now[g->in[k]]] = i;
     now[v] = last[i] = i;
     head[i] = SIZE_MAX;
   }
-  for (size_t i = b->n; i-- > 0;) next[i] = head[last[i]], head[last[i]] = i;
-  mp_remat_step *steps = mp_alloc_array(a, b->n * 2, sizeof *steps);
+  for (size_t i = b->nodes.n; i-- > 0;) next[i] = head[last[i]], head[last[i]] = i;
+  mp_remat_step *steps = mp_alloc_array(a, b->nodes.n * 2, sizeof *steps);
   int64_t mem = 0, peak = 0;
   double cost = 0;
-  for (size_t i = 0; i < b->n; i++) {
-    steps[r->n_steps++] = (mp_remat_step){MP_REMAT_COMPUTE, b->nodes[i]};
-    cost += g->cost[b->nodes[i]];
-    mem += g->bytes[b->nodes[i]];
+  for (size_t i = 0; i < b->nodes.n; i++) {
+    steps[r->n_steps++] = (mp_remat_step){MP_REMAT_COMPUTE, b->nodes.at[i]};
+    cost += g->cost[b->nodes.at[i]];
+    mem += g->bytes[b->nodes.at[i]];
     if (mem > peak) peak = mem;
     for (size_t d = head[i]; d != SIZE_MAX; d = next[d]) {
-      mem -= g->bytes[b->nodes[d]];
-      steps[r->n_steps++] = (mp_remat_step){MP_REMAT_FREE, b->nodes[d]};
+      mem -= g->bytes[b->nodes.at[d]];
+      steps[r->n_steps++] = (mp_remat_step){MP_REMAT_FREE, b->nodes.at[d]};
     }
   }
   r->steps = steps;
@@ -54,15 +54,15 @@ static void write_steps(mp_arena *a, const rgraph *g, const best *b, mp_remat_re
   r->peak = (uint64_t)peak;
 }
 
-static uint32_t *base_nodes(mp_arena *a, const rgraph *g) {
-  uint32_t *nodes = mp_alloc_array(a, g->n, sizeof *nodes);
-  for (uint32_t v = 0; v < g->n; v++) nodes[v] = v;
+static list base_nodes(mp_arena *a, const rgraph *g) {
+  list nodes = {.at = mp_alloc_array(a, g->n, sizeof *nodes.at), .cap = g->n};
+  for (; nodes.n < g->n; nodes.n++) nodes.at[nodes.n] = nodes.n;
   return nodes;
 }
 
 /* under a second for what can be done in it; instances whose gap is rarely closed get more. The first schedule may take `grace` times that. */
-static double default_limit(uint32_t n) { return n < 800 || n > 5000 ? 0.5 : 2; }
-static double grace(uint32_t n) { return n < 800 ? 1.6 : n > 5000 ? 10 : 1.4; }
+static double default_limit(uint32_t n) { return n < 800 || n > 5000 ? 0.5 : 1.8; }
+static double grace(uint32_t n) { return n < 800 ? 1.5 : n > 5000 ? 10 : 1.4; }
 
 typedef struct hunt {
   mp_arena *arena;
@@ -76,10 +76,10 @@ typedef struct hunt {
   bool impossible;
 } hunt;
 
-static void start(hunt *h, search *x, const uint32_t *nodes, size_t n) {
+static void start(hunt *h, search *x, const list *nodes) {
   mp_search_open(x, h->arena, h->g, h->budget, 7);
   x->clock = h->clock;
-  x->s = mp_seq_make(h->arena, h->g, nodes, n);
+  x->s = mp_seq_make(h->arena, h->g, nodes);
 }
 
 /* a clock that runs out after this share of the whole time, so that what comes next has some left */
@@ -91,7 +91,7 @@ static void try_seed(hunt *h, search *x) {
   x->clock = &part;
   if (mp_search_repair(x, 0, 4 * h->g->n + 50)) {
     mp_search_trim(x);
-    keep(h->arena, &h->best, x->s, x);
+    keep(&h->best, x->s, x);
   }
   x->clock = h->clock;
   h->clock->cost = h->best.cost;
@@ -99,9 +99,9 @@ static void try_seed(hunt *h, search *x) {
 
 static bool done(const hunt *h) { return h->impossible || h->best.cost <= (h->g->base_cost + h->c->lower) * (1 + 1e-9); }
 
-static void seed_from_bound(hunt *h, const uint32_t *base, bool from_cover) {
+static void seed_from_bound(hunt *h, const list *base, bool from_cover) {
   search x;
-  start(h, &x, base, h->g->n);
+  start(h, &x, base);
   if (from_cover) mp_search_break(&x, h->c);
   try_seed(h, &x);
 }
@@ -113,36 +113,41 @@ static void seed_from_eviction(hunt *h, mp_evict_way way, size_t limit, const ui
   if (end == MP_EVICT_IMPOSSIBLE) h->impossible = true;
   if (end != MP_EVICT_DONE) return;
   search x;
-  start(h, &x, out.at, out.n);
+  start(h, &x, &out);
   try_seed(h, &x);
 }
 
 /* From the base sequence down to the budget in steps, repaired and improved at each: a small excess is repaired far more cheaply than a
  * large one. */
-static void seed_by_lowering(hunt *h, const uint32_t *base) {
+static void seed_by_lowering(hunt *h, const list *base) {
   search x;
-  rclock part = share(h, 0.4);
-  start(h, &x, base, h->g->n);
+  rclock part = share(h, h->best.nodes.n ? 0.4 : 0.7);
+  start(h, &x, base);
   double step = 0.02;
-  size_t n;
-  uint32_t *good = mp_seq_nodes(h->arena, x.s, &n);
+  list good = {0};
+  mp_seq_save(x.s, &good);
   for (int64_t level = mp_seq_peak(x.s); level > h->budget && step > 0.002 && !mp_rclock_over(&part);) {
     x.clock = &part;
     x.budget = level - 1 - (int64_t)(step * (double)h->g->base_peak);
     if (x.budget < h->budget) x.budget = h->budget;
-    if (!mp_search_repair(&x, 0, 200)) {
+    bool fits = mp_search_repair(&x, 0, 200);
+    for (int tries = 0; !fits && tries < 4; tries++) {
+      mp_seq_load(x.s, &good);
+      fits = mp_search_repair(&x, 0.5, 200);
+    }
+    if (!fits) {
       step /= 2;
-      x.s = mp_seq_make(h->arena, h->g, good, n);
+      mp_seq_load(x.s, &good);
       continue;
     }
     mp_search_trim(&x);
-    mp_search_improve(&x, h->g->base_cost, 150, &part);
+    mp_search_improve(&x, h->g->base_cost, 150, false, &part);
     level = x.budget;
-    good = mp_seq_nodes(h->arena, x.s, &n);
+    mp_seq_save(x.s, &good);
   }
   x.clock = h->clock;
   x.budget = h->budget;
-  keep(h->arena, &h->best, x.s, &x);
+  keep(&h->best, x.s, &x);
   h->clock->cost = h->best.cost;
 }
 
@@ -150,11 +155,11 @@ static void seed_from_chain(hunt *h, bool lean) {
   list out = {0};
   if (h->opt->no_chain || !mp_chain(h->arena, h->g, h->budget, lean, &out)) return;
   search x;
-  start(h, &x, out.at, out.n);
+  start(h, &x, &out);
   try_seed(h, &x);
 }
 
-static void find_first(hunt *h, const uint32_t *base) {
+static void find_first(hunt *h, const list *base) {
   enum { SMALL = 3000 }; /* eviction looks at every node for every value it evicts */
   static const mp_evict_way ways[] = {{1, 1, 1}, {1, 1, 0.5}, {0.5, 1, 1}, {0, 1, 1}, {1, 0.5, 1}, {0, 0, 1}};
   enum { WAYS = sizeof ways / sizeof *ways };
@@ -167,10 +172,10 @@ static void find_first(hunt *h, const uint32_t *base) {
   }
   if (!done(h)) seed_from_bound(h, base, false);
   if (!done(h) && g->n <= SMALL) seed_by_lowering(h, base);
-  for (size_t k = 2; k < WAYS && g->n <= SMALL && !h->best.nodes; k++) seed_from_eviction(h, ways[k], 6 * (size_t)g->n + 1000, NULL);
-  if (h->best.nodes || g->n > SMALL) return;
+  for (size_t k = 2; k < WAYS && g->n <= SMALL && !h->best.nodes.n; k++) seed_from_eviction(h, ways[k], 6 * (size_t)g->n + 1000, NULL);
+  if (h->best.nodes.n || g->n > SMALL) return;
   const uint64_t *ancestors = mp_scratch_ancestors(h->arena, g);
-  for (size_t k = 0; k < WAYS && !done(h) && !h->best.nodes; k++) seed_from_eviction(h, ways[k], 60 * (size_t)g->n + 1000, ancestors);
+  for (size_t k = 0; k < WAYS && !done(h) && !h->best.nodes.n; k++) seed_from_eviction(h, ways[k], 60 * (size_t)g->n + 1000, ancestors);
 }
 
 static void search_all(hunt *h) {
@@ -180,15 +185,16 @@ static void search_all(hunt *h) {
     h->time *= grace(g->n);
     mp_rclock_extend(h->clock, h->time);
   }
-  find_first(h, base_nodes(h->arena, g));
+  list base = base_nodes(h->arena, g);
+  find_first(h, &base);
   h->clock->cpu_end = whole.cpu_end;
   h->clock->wall_end = whole.wall_end;
   h->clock->over = false;
-  if (!h->best.nodes || h->opt->no_search || done(h)) return;
+  if (!h->best.nodes.n || h->opt->no_search || done(h)) return;
   search x;
-  start(h, &x, h->best.nodes, h->best.n);
-  mp_search_improve(&x, g->base_cost + h->c->lower, 100000, h->clock);
-  keep(h->arena, &h->best, x.s, &x);
+  start(h, &x, &h->best.nodes);
+  mp_search_improve(&x, g->base_cost + h->c->lower, NONE, h->opt->time_limit > 0, h->clock);
+  keep(&h->best, x.s, &x);
   h->clock->cost = h->best.cost;
 }
 
@@ -196,8 +202,8 @@ static void search_all(hunt *h) {
 static double bound_again(hunt *h) {
   cover *c = h->c;
   double base = h->g->base_cost, extra = h->best.cost - base, more = 0;
-  double time = h->opt->time_limit > 0 ? 0.1 * h->opt->time_limit : h->g->n < 800 ? 0.12 : 0.4;
-  if (!h->best.nodes || done(h)) return base + c->lower;
+  double time = h->opt->time_limit > 0 ? 0.1 * h->opt->time_limit : h->g->n < 800 ? 0.1 : 0.4;
+  if (!h->best.nodes.n || done(h)) return base + c->lower;
   if (!h->opt->no_closure) {
     mp_rclock_extend(h->clock, time);
     more = mp_cover_round(c, mp_tail_bound(h->arena, h->g, c, h->budget, extra, 400, h->clock));
@@ -217,7 +223,7 @@ static const void *solve(mp_arena *a, void *arg) {
   *r = (mp_remat_result){.budget = j->budget, .base_peak = (uint64_t)g->base_peak, .least = (uint64_t)g->least, .base_cost = g->base_cost};
   r->bound = g->base_cost;
   double time = j->opt.time_limit > 0 ? 0.8 * j->opt.time_limit : default_limit(j->in->n);
-  rclock clock = {.opt = &j->opt, .patience = j->opt.time_limit > 0 ? 1 : 1.5, .cost = -1, .bound = g->base_cost};
+  rclock clock = {.opt = &j->opt, .patience = j->opt.time_limit > 0 ? 1 : 1.25, .cost = -1, .bound = g->base_cost};
   mp_rclock_start(&clock, time);
   best b = {.cost = INFINITY};
   cover *c = mp_cover_make(a, g, budget, &j->opt);
@@ -227,7 +233,7 @@ static const void *solve(mp_arena *a, void *arg) {
     return r;
   }
   if (budget >= g->base_peak) {
-    b = (best){base_nodes(a, g), g->n, g->base_cost};
+    b = (best){base_nodes(a, g), g->base_cost};
   } else {
     mp_cover_solve(c, INFINITY, c->n_gaps < 2000 ? 200 : c->n_gaps < 20000 ? 10 : 1, &clock);
     clock.bound = g->base_cost + c->lower;
@@ -237,7 +243,7 @@ static const void *solve(mp_arena *a, void *arg) {
     r->impossible = h.impossible;
     r->bound = bound_again(&h);
   }
-  if (!b.nodes) {
+  if (!b.nodes.n) {
     r->why = r->impossible ? "no schedule exists: some node cannot be computed within the budget, whatever is freed"
                            : "gave up: no schedule found, and no proof that there is none";
     return r;
@@ -260,7 +266,7 @@ const mp_remat_result *mp_remat_solve(mp_arena *a, const mp_remat *in, uint64_t 
 
 static const void *measure_base(mp_arena *a, void *arg) {
   rgraph *g = mp_rgraph_make(a, arg);
-  best b = {base_nodes(a, g), g->n, g->base_cost};
+  best b = {base_nodes(a, g), g->base_cost};
   mp_remat_result *r = mp_alloc(a, sizeof *r);
   *r = (mp_remat_result){.feasible = true, .optimal = true, .budget = (uint64_t)g->base_peak, .base_peak = (uint64_t)g->base_peak};
   r->least = (uint64_t)g->least;

@@ -56,8 +56,10 @@ typedef struct seq {
 
 rgraph *mp_rgraph_make(mp_arena *a, const mp_remat *in);
 
-/* nodes[0..n): a sequence with every first computation in order. */
-seq *mp_seq_make(mp_arena *a, const rgraph *g, const uint32_t *nodes, size_t n);
+/* nodes: a sequence with every first computation in order. */
+seq *mp_seq_make(mp_arena *a, const rgraph *g, const list *nodes);
+void mp_seq_load(seq *s, const list *nodes);                                         /* another one in the same storage */
+void mp_seq_save(const seq *s, list *nodes);                                         /* grows nodes where it must */
 static inline uint64_t mp_seq_key(const seq *s, uint32_t e) { return s->ev[e].key; } /* compares like the position */
 uint32_t mp_seq_next(const seq *s, uint32_t e);                                      /* the following event, or NONE */
 static inline uint32_t mp_seq_end(const seq *s, uint32_t e) {                        /* its last user, or itself */
@@ -75,7 +77,6 @@ int64_t mp_seq_max(const seq *s, uint64_t after, uint64_t before); /* over after
 size_t mp_seq_mark(const seq *s);                                  /* a state to come back to */
 void mp_seq_undo(seq *s, size_t mark);                             /* takes back every edit since; 0: since the last commit */
 void mp_seq_commit(seq *s);                                        /* forgets the marks */
-uint32_t *mp_seq_nodes(mp_arena *a, const seq *s, size_t *n);      /* the sequence as node numbers */
 
 /* When to stop: time, an interrupt. Also says how far it is. Time is this thread's own; wall time may be patience times that, should the
  * machine be busy. */
@@ -88,7 +89,7 @@ typedef struct rclock {
   bool over;
 } rclock;
 void mp_rclock_start(rclock *c, double seconds);
-void mp_rclock_extend(rclock *c, double seconds); /* runs so long from now */
+void mp_rclock_extend(rclock *c, double seconds);       /* runs so long from now */
 rclock mp_rclock_part(const rclock *c, double seconds); /* one that ends after so long, and not after c */
 bool mp_rclock_over(rclock *c);
 
@@ -155,8 +156,9 @@ void mp_search_break(search *x, const cover *c);
 bool mp_search_repair(search *x, double noise, uint32_t steps);
 /* Takes out every recomputation that the budget has room without. */
 void mp_search_trim(search *x);
-/* Takes a few recomputations out, repairs, keeps what is no worse; until cost <= goal, rounds or the clock are used up. */
-void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock);
+/* Takes a few recomputations out, repairs, keeps what is no worse; until cost <= goal, rounds or the clock are used up, or, unless
+ * endless, nothing better was found for long. */
+void mp_search_improve(search *x, double goal, uint32_t rounds, bool endless, rclock *clock);
 
 /* How much a resident value is worth: (cost of its return) ^ cost / (bytes ^ bytes * (stages until its next need) ^ wait). */
 typedef struct mp_evict_way {

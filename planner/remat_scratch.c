@@ -26,6 +26,7 @@ typedef struct maze {
   state *states;
   uint32_t *heap, n_heap, *table;
   const uint64_t *ancestors;
+  bool thorough; /* drop supersets of known sets: slow, but what is left is worth looking at */
 } maze;
 
 static void set_bit(uint64_t *s, uint32_t i) { s[i / 64] |= (uint64_t)1 << i % 64; }
@@ -61,6 +62,12 @@ static bool add_state(maze *m, uint32_t parent, uint32_t removed) {
   uint32_t at = (uint32_t)(hash % m->n_table);
   for (; m->table[at] != NONE; at = at + 1 == m->n_table ? 0 : at + 1)
     if (!memcmp(m->sets + (size_t)m->table[at] * m->words, s, m->words * sizeof *s)) return false;
+  for (uint32_t k = m->thorough ? m->n : 0; k-- > 0;) { /* a set that holds a known one is no easier to reach */
+    const uint64_t *known = m->sets + (size_t)k * m->words;
+    uint32_t w = 0;
+    while (w < m->words && !(known[w] & ~s[w])) w++;
+    if (w == m->words) return false;
+  }
   m->table[at] = m->n;
   state *x = &m->states[m->n];
   *x = (state){.parent = parent, .removed = removed};
@@ -107,9 +114,17 @@ uint64_t *mp_scratch_ancestors(mp_arena *a, const rgraph *g) {
   return up;
 }
 
-mp_scratch_end mp_scratch(mp_arena *a, const rgraph *g, const uint64_t *ancestors, uint32_t v, int64_t budget, uint32_t limit, list *path) {
+static mp_scratch_end look(mp_arena *a, const rgraph *g, const uint64_t *ancestors, uint32_t v, int64_t budget, uint32_t limit, bool thorough,
+                           list *path) {
   mp_mark mark = mp_arena_mark(a);
-  maze m = {.arena = a, .g = g, .budget = budget, .words = (g->n + 63) / 64, .limit = limit, .n_table = 2 * limit + 1, .ancestors = ancestors};
+  maze m = {.arena = a,
+            .g = g,
+            .budget = budget,
+            .words = (g->n + 63) / 64,
+            .limit = limit,
+            .n_table = 2 * limit + 1,
+            .ancestors = ancestors,
+            .thorough = thorough};
   m.sets = mp_alloc_array(a, ((size_t)limit + 1) * m.words, sizeof *m.sets);
   m.states = mp_alloc_array(a, (size_t)limit + 1, sizeof *m.states);
   m.heap = mp_alloc_array(a, (size_t)limit + 1, sizeof *m.heap);
@@ -130,4 +145,9 @@ mp_scratch_end mp_scratch(mp_arena *a, const rgraph *g, const uint64_t *ancestor
   if (goal != NONE && m.states[goal].parent != NONE && path->n == path->cap) end = MP_SCRATCH_UNKNOWN;
   mp_arena_rewind(a, mark);
   return end;
+}
+
+mp_scratch_end mp_scratch(mp_arena *a, const rgraph *g, const uint64_t *ancestors, uint32_t v, int64_t budget, uint32_t limit, list *path) {
+  mp_scratch_end end = look(a, g, ancestors, v, budget, limit, false, path);
+  return end == MP_SCRATCH_UNKNOWN ? look(a, g, ancestors, v, budget, limit / 8, true, path) : end;
 }

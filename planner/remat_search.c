@@ -284,36 +284,37 @@ static void ruin(search *x) {
 }
 
 /* Record-to-record: a state not much dearer than the best one found is kept too; after long vain, back to the best. */
-void mp_search_improve(search *x, double goal, uint32_t rounds, rclock *clock) {
+void mp_search_improve(search *x, double goal, uint32_t rounds, bool endless, rclock *clock) {
+  enum { STALE = 1000 };
   const rgraph *g = x->g;
-  double tiny = 1e-9 * g->base_cost, best = x->s->cost;
-  size_t n;
-  uint32_t *nodes = mp_seq_nodes(x->arena, x->s, &n);
+  seq *s = x->s;
+  double tiny = 1e-9 * g->base_cost, best = s->cost;
   uint32_t stale = 0, vain = 0;
-  mp_seq_commit(x->s);
-  for (uint32_t k = 0; k < rounds && vain++ < 3000 + 500 * x->s->extras.n && best > goal + tiny && x->s->extras.n; k++) {
-    seq *s = x->s;
+  list nodes = {0};
+  mp_seq_save(s, &nodes);
+  mp_seq_commit(s);
+  for (uint32_t k = 0; k < rounds && best > goal + tiny && s->extras.n; k++) {
     if (k % 16 == 0 && mp_rclock_over(clock)) break;
-    double before = s->cost, allowed = (best - g->base_cost) * (1 + 0.1 * fraction(x) * (1 - stale / 1000.0)) + g->base_cost;
+    if (!endless && vain++ > 3000 + 500 * s->extras.n) break;
+    double before = s->cost, allowed = (best - g->base_cost) * (1 + 0.1 * fraction(x) * (STALE - stale) / STALE) + g->base_cost;
     x->salt = draw(x, 1u << 30);
     x->bold = draw(x, 3) * 2;
     ruin(x);
     bool fits = mp_search_repair(x, k % 2 ? 1 : 0.15, 40);
     if (fits) mp_search_trim(x);
-    if (!fits || s->cost > fmax(before, allowed) + tiny) {
+    if (!fits || s->cost > fmax(before, allowed) + tiny)
       mp_seq_undo(s, 0);
-      stale++;
-      continue;
-    }
-    mp_seq_commit(s);
+    else
+      mp_seq_commit(s);
     if (s->cost < best - tiny) {
-      best = s->cost, stale = vain = 0;
-      nodes = mp_seq_nodes(x->arena, s, &n);
-    } else if (++stale >= 1000) {
+      best = clock->cost = s->cost;
+      stale = vain = 0;
+      mp_seq_save(s, &nodes);
+    } else if (++stale >= STALE) {
       stale = 0;
-      x->s = mp_seq_make(x->arena, g, nodes, n);
+      mp_seq_load(s, &nodes);
     }
   }
   x->bold = 0;
-  if (x->s->cost > best + tiny) x->s = mp_seq_make(x->arena, g, nodes, n);
+  if (s->cost > best + tiny) mp_seq_load(s, &nodes);
 }

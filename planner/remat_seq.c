@@ -393,24 +393,26 @@ void mp_seq_undo(seq *s, size_t mark) {
 
 /* ---- whole sequences ---- */
 
-uint32_t *mp_seq_nodes(mp_arena *a, const seq *s, size_t *n) {
-  size_t total = 0;
-  for (uint32_t r = 0; r < s->n_blocks; r++) total += s->blocks[s->order[r]].n;
-  uint32_t *nodes = mp_alloc_array(a, total, sizeof *nodes);
-  *n = 0;
+void mp_seq_save(const seq *s, list *nodes) {
+  uint32_t total = s->g->n + s->extras.n;
+  if (total > nodes->cap) {
+    nodes->cap = total + total / 4;
+    nodes->at = mp_alloc_array(s->arena, nodes->cap, sizeof *nodes->at);
+  }
+  nodes->n = 0;
   for (uint32_t r = 0; r < s->n_blocks; r++) {
     const block *b = &s->blocks[s->order[r]];
-    for (uint32_t i = 0; i < b->n; i++) nodes[(*n)++] = s->ev[b->ev[i]].node;
+    for (uint32_t i = 0; i < b->n; i++) nodes->at[nodes->n++] = s->ev[b->ev[i]].node;
   }
-  return nodes;
 }
 
 /* memory of every event, once all users are known */
-static void fill_memory(seq *s, size_t n) {
+static void fill_memory(seq *s, uint32_t n) {
+  mp_mark mark = mp_arena_mark(s->arena);
   int64_t now = 0;
   list *dying = mp_alloc_array(s->arena, n, sizeof *dying); /* events that die after the i-th, as chains through .n */
   uint32_t *next = mp_alloc_array(s->arena, n, sizeof *next);
-  for (size_t i = 0; i < n; i++) dying[i].n = NONE;
+  for (uint32_t i = 0; i < n; i++) dying[i].n = NONE;
   for (uint32_t e = 0; e < n; e++) {
     uint32_t end = mp_seq_end(s, e);
     next[e] = dying[end].n;
@@ -422,21 +424,24 @@ static void fill_memory(seq *s, size_t n) {
     for (uint32_t d = dying[e].n; d != NONE; d = next[d]) now -= s->g->bytes[s->ev[d].node];
   }
   for (uint32_t r = 0; r < s->n_blocks; r++) refresh(s, r);
+  mp_arena_rewind(s->arena, mark);
 }
 
-seq *mp_seq_make(mp_arena *a, const rgraph *g, const uint32_t *nodes, size_t n) {
-  seq *s = mp_alloc(a, sizeof *s);
-  s->arena = a;
-  s->g = g;
-  s->pools = mp_alloc_array(a, 34, sizeof *s->pools);
-  s->of_node = mp_alloc_array(a, g->n, sizeof *s->of_node);
-  if (n >= NONE / 4) mp_fail(a, MP_INTERNAL, "a schedule of %zu steps is too long", n);
-  for (uint32_t i = 0; i < n; i++) {
+void mp_seq_load(seq *s, const list *nodes) {
+  const rgraph *g = s->g;
+  for (uint32_t e = 0; e < s->n_ev; e++) s->ev[e].users.n = 0; /* storage stays */
+  for (uint32_t v = 0; v < g->n; v++) s->of_node[v].n = 0;
+  s->n_ev = s->n_blocks = s->spare.n = s->extras.n = 0;
+  s->n_log = 0;
+  s->cost = 0;
+  for (uint32_t i = 0; i < nodes->n; i++) {
     if (i % (BLOCK / 2) == 0) fresh_block(s, s->n_blocks);
-    uint32_t e = fresh_event(s), v = nodes[i], rank = s->n_blocks - 1;
+    uint32_t e = fresh_event(s), v = nodes->at[i], rank = s->n_blocks - 1;
     event *x = &s->ev[e];
     block *b = &s->blocks[s->order[rank]];
-    *x = (event){.node = v, .key = key_of(rank, b->n), .extra = NONE};
+    x->node = v;
+    x->key = key_of(rank, b->n);
+    x->extra = NONE;
     b->ev[b->n++] = e;
     for (uint32_t k = g->in_at[v]; k < g->in_at[v + 1]; k++) {
       const list *l = &s->of_node[g->in[k]];
@@ -450,6 +455,15 @@ seq *mp_seq_make(mp_arena *a, const rgraph *g, const uint32_t *nodes, size_t n) 
     list_put(s, &s->of_node[v], s->of_node[v].n, e);
     s->cost += g->cost[v];
   }
-  fill_memory(s, n);
+  fill_memory(s, nodes->n);
+}
+
+seq *mp_seq_make(mp_arena *a, const rgraph *g, const list *nodes) {
+  seq *s = mp_alloc(a, sizeof *s);
+  s->arena = a;
+  s->g = g;
+  s->pools = mp_alloc_array(a, 34, sizeof *s->pools);
+  s->of_node = mp_alloc_array(a, g->n, sizeof *s->of_node);
+  mp_seq_load(s, nodes);
   return s;
 }
