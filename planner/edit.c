@@ -72,8 +72,8 @@ static bool embedded(const edit *e, int32_t v) {
 
 static bool acts(const mp_call *c) { return c->arg_count < 3 || c->args[2].kind != MP_ARG_BOOL || c->args[2].as.b; }
 
-/* A dropout that does not act is one of an inference export. The dynamo exporter writes it as a copy. A copy of what is contiguous already is none that a program asks for: it is a
- * dropout. */
+/* A dropout that does not act is one of an inference export. The dynamo exporter writes it as a copy. A copy of what is contiguous already is none
+ * that a program asks for: it is a dropout. */
 static bool inert_copy(const edit *e, const mp_call *c) {
   static const char *const strided[] = {"aten::transpose",
                                         "aten::permute",
@@ -197,25 +197,51 @@ static void add_dropout(edit *e, int32_t old, int32_t instance) {
 
 /* ---- LoRA (Hu et al. 2021; the form of peft): y = linear(x, W) + scale * linear(linear(x, A), B), W frozen ---- */
 
-static bool adapted(const edit *e, const mp_call *c) {
-  int32_t w = operand(c, 1);
-  if (!e->run->lora_rank || !is(c, "aten::linear") || w < 0 || var_at(e, w)->role != MP_ROLE_PARAMETER || var_at(e, w)->rank != 2) return false;
-  const char *glob = e->run->lora_glob, *path = e->p->instances[c->module].path;
-  return !glob || mp_glob(glob, path) || mp_glob(glob, var_at(e, w)->name);
+/* is the matrix a table that an embedding looks up, or as large: a language model's head, which is not adapted unless it is asked for */
+static bool is_head(const edit *e, int32_t w) {
+  const mp_var *v = var_at(e, w);
+  for (uint32_t c = 0; c < e->p->call_count; c++) {
+    int32_t table = is(&e->p->calls[c], "aten::embedding") ? operand(&e->p->calls[c], 0) : -1;
+    if (table >= 0 && (table == w || (v->dims[0] == var_at(e, table)->dims[0] && v->dims[1] == var_at(e, table)->dims[1]))) return true;
+  }
+  return false;
 }
 
-static void add_lora(edit *e, const mp_call *c, int32_t module) {
-  const mp_var w = *mp_builder_at(e->b, e->now[operand(c, 1)]), y = *mp_builder_at(e->b, e->now[c->outs[0]]);
+/* The weight of a layer that gets an adapter, else -1. linear holds it as (out, in), addmm (GPT-2's Conv1D) as (in, out). */
+static int32_t adapted(const edit *e, const mp_call *c, bool *turned) {
+  *turned = is(c, "aten::addmm");
+  int32_t w = operand(c, *turned ? 2 : 1);
+  if (!e->run->lora_rank || (!*turned && !is(c, "aten::linear")) || w < 0 || var_at(e, w)->role != MP_ROLE_PARAMETER || var_at(e, w)->rank != 2)
+    return -1;
+  const char *glob = e->run->lora_glob, *path = e->p->instances[c->module].path;
+  if (glob) return mp_glob(glob, path) || mp_glob(glob, var_at(e, w)->name) ? w : -1;
+  return is_head(e, w) ? -1 : w;
+}
+
+/* the arithmetic of the product that was added last */
+static void count_product(edit *e, int64_t rows, int64_t in, int64_t out) {
+  mp_call *c = mp_builder_call_at(e->b, mp_builder_call_count(e->b) - 1);
+  uint64_t n;
+  if (!mp_mul_u64((uint64_t)rows, (uint64_t)in, &n) || !mp_mul_u64(n, (uint64_t)out, &c->macs) || !mp_mul_u64(c->macs, 2, &c->flops))
+    mp_fail(e->a, MP_BAD_INPUT, "%s: the arithmetic of an adapter is beyond 64 bits", e->p->path);
+}
+
+static void add_lora(edit *e, const mp_call *c, int32_t weight, bool turned, int32_t module) {
+  const mp_var w = *mp_builder_at(e->b, e->now[weight]), y = *mp_builder_at(e->b, e->now[c->outs[0]]);
   const char *path = e->p->instances[c->module].path;
-  int64_t rank = e->run->lora_rank, down[2] = {rank, w.dims[1]}, up[2] = {w.dims[0], rank}, inner[MP_RANK];
+  int64_t rank = e->run->lora_rank, down[2] = {rank, w.dims[turned ? 0 : 1]}, up[2] = {w.dims[turned ? 1 : 0], rank}, inner[MP_RANK];
   int32_t a = mp_builder_var(e->b, MP_ROLE_PARAMETER, mp_format(e->a, "%s.lora_A.default.weight", path), w.dtype, 2, down, -1);
   int32_t b = mp_builder_var(e->b, MP_ROLE_PARAMETER, mp_format(e->a, "%s.lora_B.default.weight", path), w.dtype, 2, up, -1);
   memcpy(inner, y.dims, sizeof inner);
   inner[y.rank - 1] = rank;
-  mp_arg first[] = {renamed(e, c->args[0]), mp_arg_var(a)};
+  int64_t rows = 1;
+  for (int i = 0; i + 1 < y.rank; i++) rows *= y.dims[i];
+  mp_arg first[] = {renamed(e, c->args[turned ? 1 : 0]), mp_arg_var(a)};
   int32_t t = call(e, module, "aten::linear", first, 2, mp_builder_var(e->b, MP_ROLE_RESULT, "lora_A", y.dtype, y.rank, inner, -1));
+  count_product(e, rows, down[1], rank);
   mp_arg second[] = {mp_arg_var(t), mp_arg_var(b)};
   t = call(e, module, "aten::linear", second, 2, like(e, e->now[c->outs[0]], "lora_B"));
+  count_product(e, rows, rank, up[0]);
   mp_arg scale[] = {mp_arg_var(t), mp_arg_float(2.0)};
   t = call(e, module, "aten::mul", scale, 2, like(e, t, "scaled"));
   mp_arg sum[] = {mp_arg_var(e->now[c->outs[0]]), mp_arg_var(t)};
@@ -257,8 +283,10 @@ static void copy_calls(edit *e) {
     copy->source = old->source;
     copy->macs = old->macs;
     copy->flops = old->flops;
-    if (adapted(e, old)) {
-      add_lora(e, old, module);
+    bool turned;
+    int32_t weight = adapted(e, old, &turned);
+    if (weight >= 0) {
+      add_lora(e, old, weight, turned, module);
       adapters++;
     }
     for (uint32_t i = 0; i < old->out_count; i++)

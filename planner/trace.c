@@ -36,6 +36,7 @@ typedef struct job {
 } job;
 
 static bool frozen(const mp_run *run, const char *name) {
+  if (run->lora_rank && !strstr(name, ".lora_")) return true; /* only the adapters train (edit.c names them) */
   for (uint32_t i = 0; i < run->freezes; i++)
     if (mp_glob(run->freeze[i], name)) return true;
   return false;

@@ -371,12 +371,15 @@ static void modules_alike_have_a_buffer_each(void **state) {
 
 static void fused_operators_come_apart(void **state) {
   (void)state;
-  expect("opset com.microsoft 1; x: float[2,3,8]; y: float[2,3,8]; w = float[8]; b = float[8]; c = float[8];"
-         "z, _, _, s = com.microsoft.SkipLayerNormalization(x, y, w, b, c) epsilon=0.01; g = com.microsoft.FastGelu(z); -> g, s",
-         "add(x,c) add(%,y) layer_norm(%,8,w,b,0.01,T) gelu(%,'tanh')");
-  expect("opset com.microsoft 1; x: float[2,3,8]; w = float[8,24]; b = float[24]; y = com.microsoft.Attention(x, w, b) num_heads=2 unidirectional=1; -> y",
-         "reshape(x,6x8) addmm(b,%,w) reshape(%,2x3x24) split(%,8,2) reshape(%,2x3x2x4) transpose(%,1,2) reshape(%,2x3x2x4) transpose(%,1,2)"
-         " reshape(%,2x3x2x4) transpose(%,1,2) scaled_dot_product_attention(%,%,%,none,0,T,none,F) transpose(%,1,2) reshape(%,2x3x8)");
+  expect(
+      "opset com.microsoft 1; x: float[2,3,8]; y: float[2,3,8]; w = float[8]; b = float[8]; c = float[8];"
+      "z, _, _, s = com.microsoft.SkipLayerNormalization(x, y, w, b, c) epsilon=0.01; g = com.microsoft.FastGelu(z); -> g, s",
+      "add(x,c) add(%,y) layer_norm(%,8,w,b,0.01,T) gelu(%,'tanh')");
+  expect(
+      "opset com.microsoft 1; x: float[2,3,8]; w = float[8,24]; b = float[24]; y = com.microsoft.Attention(x, w, b) num_heads=2 unidirectional=1; -> "
+      "y",
+      "reshape(x,6x8) addmm(b,%,w) reshape(%,2x3x24) split(%,8,2) reshape(%,2x3x2x4) transpose(%,1,2) reshape(%,2x3x2x4) transpose(%,1,2)"
+      " reshape(%,2x3x2x4) transpose(%,1,2) scaled_dot_product_attention(%,%,%,none,0,T,none,F) transpose(%,1,2) reshape(%,2x3x8)");
 }
 
 static void an_unknown_operator_is_one_warning(void **state) {
@@ -460,8 +463,13 @@ static void lora_adds_two_products(void **state) {
                       "linear(x,fc.weight) linear(x,fc.lora_A.default.weight) linear(%,fc.lora_B.default.weight) mul(%,2) add(%,%) sum(%)");
   assert_int_equal(named(p, "fc.lora_A.default.weight")->dims[0], 2);
   assert_int_equal(named(p, "fc.lora_B.default.weight")->dims[0], 3);
-  run.lora_glob = "attn*";
   mp_err err;
+  mp_plan plan = {0};
+  const mp_timeline *t = mp_timeline_make(a, mp_tape_make(a, mp_trace_make(a, p, &run, &err), &run, &plan, &err), &err);
+  assert_non_null(t);
+  assert_int_equal(t->gradient_bytes, 4 * (2 * 4 + 3 * 2)); /* A and B alone */
+  assert_int_equal(p->calls[1].macs, 2 * 4 * 2);            /* rows x in x rank */
+  run.lora_glob = "attn*";
   assert_null(mp_program_edit(a, recovered(a, logits), &run, &err));
   assert_int_equal(err.code, MP_BAD_INPUT);
   mp_arena_free(a);
