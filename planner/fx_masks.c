@@ -16,9 +16,10 @@ static bool is_factory(const char *name) {
 }
 
 typedef struct mask {
-  bool *from;  /* calls that it follows from */
-  bool plain;  /* no input, parameter or buffer among them */
-  bool causal; /* positions are compared with positions */
+  bool *from;    /* calls that it follows from */
+  bool plain;    /* no input, parameter or buffer among them */
+  bool causal;   /* positions are compared with positions */
+  bool compared; /* something is compared: the mask is written out, not a constant of the export */
 } mask;
 
 static void follow(fx_rec *r, mask *m, int32_t var, uint32_t depth) {
@@ -32,6 +33,7 @@ static void follow(fx_rec *r, mask *m, int32_t var, uint32_t depth) {
   const mp_call *c = mp_builder_call_at(r->b, (uint32_t)v->call);
   if (is_factory(c->row->name)) return;
   bool both = c->arg_count > 1 && c->args[0].kind == MP_ARG_VAR && c->args[1].kind == MP_ARG_VAR;
+  if (FX_ONE_OF(c->row->name, "aten::le", "aten::lt", "aten::ge", "aten::gt", "aten::eq", "aten::ne")) m->compared = true;
   if ((both && FX_ONE_OF(c->row->name, "aten::le", "aten::lt", "aten::ge", "aten::gt")) || FX_ONE_OF(c->row->name, "aten::tril", "aten::triu"))
     m->causal = true;
   for (uint32_t i = 0; i < c->arg_count; i++) {
@@ -129,7 +131,7 @@ static bool drop_from_sum(fx_rec *r, uint32_t number, uint32_t calls, bool *cand
   if (!made || !FX_ONE_OF(made->row->name, "aten::where", "aten::masked_fill", "aten::mul")) return false;
   mask m = {.from = mp_alloc_array(r->a, calls, sizeof(bool)), .plain = true};
   follow(r, &m, call->args[1].as.var, 0);
-  if (!m.plain || m.causal) return false;
+  if (!m.plain || m.causal || !m.compared) return false;
   read_instead(r, call->outs[0], call->args[0].as.var);
   for (uint32_t i = 0; i < calls; i++) candidates[i] |= m.from[i];
   candidates[number] = true;

@@ -113,7 +113,7 @@ static bool inside(const char *path, const char *target) {
   return !n || (!strncmp(path, target, n) && target[n] == '.');
 }
 
-/* The first parameter or buffer of the module (else of one around it) that no call names and nothing has taken. */
+/* The first parameter or buffer of the module that no call names and nothing has taken; of an embedding inside it where rows were looked up. */
 static fx_param *forgotten(fx_rec *r, const fx_group *g, bool looks_up) {
   fx_param *best = NULL;
   size_t length = 0;
@@ -123,7 +123,7 @@ static fx_param *forgotten(fx_rec *r, const fx_group *g, bool looks_up) {
     if (looks_up && mp_builder_at(r->b, p->var)->role != MP_ROLE_PARAMETER) continue;
     const char *dot = strrchr(p->spec->target, '.');
     char *parent = mp_strndup(r->a, p->spec->target, dot ? (size_t)(dot - p->spec->target) : 0);
-    bool related = !strcmp(parent, g->path) || inside(looks_up ? g->path : parent, looks_up ? p->spec->target : g->path);
+    bool related = !strcmp(parent, g->path) || (looks_up && inside(g->path, p->spec->target));
     if (related && (!best || strlen(parent) > length)) {
       best = p;
       length = strlen(parent);
@@ -313,6 +313,10 @@ static int32_t first_unsqueeze(fx_rec *r, const fx_group *g, const char *name, i
   if (!axes || !axes->ints || axes->contents != 2 || g->call->arg_count < 2 || v.rank + 2 > MP_RANK) return x;
   int rank = v.rank + 2;
   int64_t own = g->call->args[1].i, first = -1;
+  if (!strcmp(g->call->op, "aten::repeat_interleave"))
+    own = g->call->arg_count > 2 ? g->call->args[2].i + 1 : 0; /* it repeats along an axis of its own */
+  else if (strcmp(g->call->op, "aten::unsqueeze") != 0)
+    return x;
   if (own < 0) own += rank;
   for (uint32_t i = 0; i < 2; i++) {
     int64_t axis = axes->ints[i].n < 0 ? axes->ints[i].n + rank : axes->ints[i].n;
@@ -457,6 +461,17 @@ static bool merged_pad(fx_rec *r, const fx_group *g, const char *name, const cha
   return true;
 }
 
+/* A product whose node was merged with the reshapes around it: bmm(view(a), view(b)), viewed back. -1 where the reader's node is none. */
+static int32_t lost_product(fx_rec *r, const fx_group *g, const char *name) {
+  const mp_node *n = &r->g->nodes[g->nodes[0]];
+  if (strcmp(n->type, "MatMul") != 0 || n->in[0] < 0 || n->in[1] < 0) return -1;
+  int32_t a = r->var_of_value[n->in[0]], b = r->var_of_value[n->in[1]];
+  if (a < 0 || b < 0) return -1;
+  int32_t out = fx_result(r, name, n->out[0], -1);
+  fx_emit(r, g, "aten::matmul", (mp_arg[]){mp_arg_var(a), mp_arg_var(b)}, 2, fx_module(r, g), &out, 1, true);
+  return out;
+}
+
 /* ---- the table of what a name means ---- */
 
 /* equal calls are merged: when x was made by the same operation, the reference is to its twin */
@@ -489,6 +504,10 @@ static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const cha
   }
   int32_t same = twin(r, g, name, mp_format(r->a, "aten::%s", stem), x);
   if (same >= 0 && !FX_ONE_OF(stem, "transpose", "permute", "view", "unsqueeze")) return same;
+  if (FX_ONE_OF(stem, "bmm", "matmul", "mm")) {
+    int32_t product = lost_product(r, g, name);
+    if (product >= 0) return product;
+  }
   if (FX_ONE_OF(stem, "transpose", "permute")) return first_transpose(r, g, name, x);
   if (!strcmp(stem, "unsqueeze")) return first_unsqueeze(r, g, name, x);
   if (FX_ONE_OF(stem, "view", "reshape", "_unsafe_view", "squeeze", "flatten", "slice", "select", "t")) return lost_view(r, g, name, x, arg);
