@@ -71,7 +71,8 @@ typedef struct hunt {
   int64_t budget;
   const mp_remat_options *opt;
   rclock *clock;
-  double time; /* for all of the search */
+  double time;  /* for all of the search */
+  double lower; /* proved: the least extra cost */
   best best;
   bool impossible;
 } hunt;
@@ -97,7 +98,7 @@ static void try_seed(hunt *h, search *x) {
   h->clock->cost = h->best.cost;
 }
 
-static bool done(const hunt *h) { return h->impossible || h->best.cost <= (h->g->base_cost + h->c->lower) * (1 + 1e-9); }
+static bool done(const hunt *h) { return h->impossible || h->best.cost <= (h->g->base_cost + h->lower) * (1 + 1e-9); }
 
 static void seed_from_bound(hunt *h, const list *base, bool from_cover) {
   search x;
@@ -166,7 +167,7 @@ static void find_first(hunt *h, const list *base) {
   const rgraph *g = h->g;
   seed_from_bound(h, base, true);
   for (size_t k = 0; k < 2 && g->n <= SMALL && !done(h); k++) seed_from_eviction(h, ways[k], 6 * (size_t)g->n + 1000, NULL);
-  if (h->best.cost > (g->base_cost + h->c->lower) * 1.005) { /* a tight budget, perhaps */
+  if (h->best.cost > (g->base_cost + h->lower) * 1.005) { /* a tight budget, perhaps */
     seed_from_chain(h, false);
     if (h->budget > 200) seed_from_chain(h, true);
   }
@@ -178,6 +179,23 @@ static void find_first(hunt *h, const list *base) {
   for (size_t k = 0; k < WAYS && !done(h) && !h->best.nodes.n; k++) seed_from_eviction(h, ways[k], 60 * (size_t)g->n + 1000, ancestors);
 }
 
+/* the bounds again, with the schedule's cost as a target; each has a time of its own */
+static void raise_bound(hunt *h, double time, uint32_t rounds, uint64_t nodes) {
+  cover *c = h->c;
+  double extra = h->best.cost - h->g->base_cost;
+  if (!h->best.nodes.n || done(h)) return;
+  if (!h->opt->no_closure) {
+    mp_rclock_extend(h->clock, time);
+    h->lower = fmax(h->lower, mp_cover_round(c, mp_tail_bound(h->arena, h->g, c, h->budget, extra, rounds, h->clock)));
+  }
+  if (nodes && !c->exact && !done(h)) {
+    mp_rclock_extend(h->clock, time);
+    mp_cover_solve(c, extra, nodes, h->clock);
+    h->lower = fmax(h->lower, c->lower);
+  }
+  h->clock->bound = h->g->base_cost + h->lower;
+}
+
 static void search_all(hunt *h) {
   const rgraph *g = h->g;
   rclock whole = *h->clock;
@@ -187,32 +205,16 @@ static void search_all(hunt *h) {
   }
   list base = base_nodes(h->arena, g);
   find_first(h, &base);
+  raise_bound(h, 0.1 * h->time, 40, 0);
   h->clock->cpu_end = whole.cpu_end;
   h->clock->wall_end = whole.wall_end;
   h->clock->over = false;
   if (!h->best.nodes.n || h->opt->no_search || done(h)) return;
   search x;
   start(h, &x, &h->best.nodes);
-  mp_search_improve(&x, g->base_cost + h->c->lower, NONE, h->opt->time_limit > 0, h->clock);
+  mp_search_improve(&x, g->base_cost + h->lower, NONE, h->opt->time_limit > 0, h->clock);
   keep(&h->best, x.s, &x);
   h->clock->cost = h->best.cost;
-}
-
-/* the bound, with the schedule's cost as a target; has a time of its own */
-static double bound_again(hunt *h) {
-  cover *c = h->c;
-  double base = h->g->base_cost, extra = h->best.cost - base, more = 0;
-  double time = h->opt->time_limit > 0 ? 0.1 * h->opt->time_limit : h->g->n < 800 ? 0.1 : 0.4;
-  if (!h->best.nodes.n || done(h)) return base + c->lower;
-  if (!h->opt->no_closure) {
-    mp_rclock_extend(h->clock, time);
-    more = mp_cover_round(c, mp_tail_bound(h->arena, h->g, c, h->budget, extra, 400, h->clock));
-  }
-  if (!c->exact && more < extra) {
-    mp_rclock_extend(h->clock, time);
-    mp_cover_solve(c, extra, 20000, h->clock);
-  }
-  return base + fmax(c->lower, more);
 }
 
 static const void *solve(mp_arena *a, void *arg) {
@@ -236,12 +238,14 @@ static const void *solve(mp_arena *a, void *arg) {
     b = (best){base_nodes(a, g), g->base_cost};
   } else {
     mp_cover_solve(c, INFINITY, c->n_gaps < 2000 ? 200 : c->n_gaps < 20000 ? 10 : 1, &clock);
+    hunt h = {a, g, c, budget, &j->opt, &clock, time, c->lower, b, false};
     clock.bound = g->base_cost + c->lower;
-    hunt h = {a, g, c, budget, &j->opt, &clock, time, b, false};
     search_all(&h);
     b = h.best;
     r->impossible = h.impossible;
-    r->bound = bound_again(&h);
+    double more = j->opt.time_limit > 0 ? 0.1 * j->opt.time_limit : g->n < 800 ? 0.1 : 0.4;
+    raise_bound(&h, more, 400, 20000);
+    r->bound = g->base_cost + h.lower;
   }
   if (!b.nodes.n) {
     r->why = r->impossible ? "no schedule exists: some node cannot be computed within the budget, whatever is freed"

@@ -133,7 +133,7 @@ void mp_cover_solve(cover *c, double target, uint64_t nodes, rclock *clock);
 typedef struct search {
   const rgraph *g;
   seq *s;
-  int64_t budget;
+  int64_t budget, wanted; /* for now; in the end */
   uint64_t random;
   mp_arena *arena;
   rclock *clock;             /* may be NULL */

@@ -34,7 +34,7 @@ static int by_ratio(const void *a, const void *b) {
 }
 
 void mp_search_open(search *x, mp_arena *a, const rgraph *g, int64_t budget, uint64_t seed) {
-  *x = (search){.arena = a, .g = g, .budget = budget, .most = NONE, .random = seed * 0x9e3779b97f4a7c15u | 1};
+  *x = (search){.arena = a, .g = g, .budget = budget, .wanted = budget, .most = NONE, .random = seed * 0x9e3779b97f4a7c15u | 1};
   x->seen = mp_alloc_array(a, g->n, sizeof *x->seen);
   x->gone = mp_alloc_array(a, g->n, sizeof *x->gone);
   x->cheap = mp_alloc_array(a, g->n, sizeof *x->cheap);
@@ -307,7 +307,8 @@ void mp_search_improve(search *x, double goal, uint32_t rounds, bool endless, rc
     else
       mp_seq_commit(s);
     if (s->cost < best - tiny) {
-      best = clock->cost = s->cost;
+      best = s->cost;
+      if (x->budget == x->wanted) clock->cost = best;
       stale = vain = 0;
       mp_seq_save(s, &nodes);
     } else if (++stale >= STALE) {
