@@ -60,6 +60,34 @@ static mp_arg pad_first(mp_rec *r, const mp_hit *h, mp_arg x, int spatial, int64
 
 static const char *by_rank(mp_rec *r, const char *stem, int spatial) { return mp_format(r->a, "%s%dd", stem, spatial); }
 
+/* An inference export folds a batch norm into the convolution before it: both its operands are the exporter's own. */
+static bool folded_norm(const mp_rec *r, const mp_hit *h) {
+  if (!r->scoped || r->training || h->values[2] < 0) return false;
+  return !strncmp(r->g->values[h->values[1]].name, "onnx::Conv", 10) && !strncmp(r->g->values[h->values[2]].name, "onnx::Conv", 10);
+}
+
+/* The convolution without its bias, and the batch norm of its result, with weights that the file has no more. The bias stands in for the norm's. */
+static void emit_folded_norm(mp_rec *r, const mp_hit *h, const char *name, mp_arg *conv, uint32_t conv_args) {
+  const char *path = mp_r_module_path(r, h->root);
+  int32_t y = mp_r_node(r, h->root)->out[0], bias = conv[2].as.var;
+  int64_t dims[MP_RANK];
+  for (int i = 0; i < mp_r_rank(r, y); i++) dims[i] = mp_r_dim(r, y, i);
+  int32_t x = mp_r_new(r, r->g->values[y].name, r->g->values[y].dtype, mp_r_rank(r, y), dims);
+  conv[2] = mp_arg_none();
+  mp_r_call(r, h, name, conv, conv_args, &x, 1);
+  const mp_var b = *mp_builder_at(r->b, bias);
+  int32_t weight = mp_builder_var(r->b, MP_ROLE_PARAMETER, mp_format(r->a, "%s.folded_norm.weight", path), b.dtype, 1, b.dims, -1);
+  int32_t mean = mp_builder_var(r->b, MP_ROLE_BUFFER, mp_format(r->a, "%s.folded_norm.running_mean", path), b.dtype, 1, b.dims, -1);
+  int32_t var = mp_builder_var(r->b, MP_ROLE_BUFFER, mp_format(r->a, "%s.folded_norm.running_var", path), b.dtype, 1, b.dims, -1);
+  mp_builder_var(r->b, MP_ROLE_BUFFER, mp_format(r->a, "%s.folded_norm.num_batches_tracked", path), MP_INT64, 0, NULL, -1);
+  mp_builder_at(r->b, bias)->name = mp_format(r->a, "%s.folded_norm.bias", path);
+  mp_builder_at(r->b, conv[1].as.var)->name = mp_format(r->a, "%s.weight", path);
+  mp_arg args[] = {mp_arg_var(x),     mp_arg_var(weight), mp_arg_var(bias),   mp_arg_var(mean), mp_arg_var(var),
+                   mp_arg_bool(true), mp_arg_float(0.1),  mp_arg_float(1e-5), mp_arg_bool(true)};
+  mp_r_last(r, h, "aten::batch_norm", args, 9);
+  r->folded_norms++;
+}
+
 MP_ROW_EMIT(mp_row_conv) {
   const mp_node *n = mp_r_node(r, h->root);
   int spatial = spatial_of(r, h->values[1]);
@@ -77,7 +105,11 @@ MP_ROW_EMIT(mp_row_conv) {
                    mp_arg_ints(r->a, before, s),
                    mp_arg_ints(r->a, dilation, s),
                    mp_arg_int(mp_node_int(n, "group", 1))};
-  mp_r_last(r, h, by_rank(r, "aten::conv", spatial), args, 7);
+  const char *name = by_rank(r, "aten::conv", spatial);
+  if (folded_norm(r, h))
+    emit_folded_norm(r, h, name, args, 7);
+  else
+    mp_r_last(r, h, name, args, 7);
 }
 
 MP_ROW_EMIT(mp_row_conv_transpose) {

@@ -308,6 +308,10 @@ const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g) {
   for (uint32_t i = 0; i < g->node_count; i++)
     if (r->owner[i] && r->owner[i]->root == (int32_t)i && r->owner[i]->live) emit(r, r->owner[i]);
   for (uint32_t i = 0; i < g->output_count; i++) outputs[i] = mp_r_var(r, g->outputs[i]);
+  if (r->folded_norms)
+    mp_builder_warn(r->b,
+                    "%u convolutions hold a batch norm that the exporter folded into them: it is put back, its weights under names of their own",
+                    r->folded_norms);
   mp_recover_habits(r);
   return mp_builder_finish(r->b, inputs, g->input_count, outputs, g->output_count,
                            r->scoped || !strcmp(g->producer, "pytorch") ? "torchscript" : "unknown", r->training);

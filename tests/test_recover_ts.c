@@ -336,26 +336,45 @@ static void a_target_has_no_gradient(void **state) {
 
 /* ---- parameters ---- */
 
+static const mp_program *drawn(mp_arena *a, const char *text) {
+  size_t n;
+  uint8_t *bytes = test_draw(text, &n), *kept = mp_alloc(a, n);
+  memcpy(kept, bytes, n);
+  free(bytes);
+  mp_err err;
+  mp_graph_options o = {0};
+  const mp_program *p = mp_program_recover(a, mp_graph_build(a, mp_model_read_memory(a, "drawn", kept, n, &err), &o, &err), &err);
+  if (!p) fail_msg("%s", err.text);
+  return p;
+}
+
+static void a_folded_batch_norm_is_put_back(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = drawn(a,
+                              "in x float 2 3 8 8\nw onnx::Conv_7 float 5 3 3 3\nw onnx::Conv_8 float 5\n"
+                              "node Conv x onnx::Conv_7 onnx::Conv_8 -> y name=/stem/conv/Conv\nout y float\n");
+  assert_string_equal(shown(a, p),
+                      "conv2d(x,stem.conv.weight,none,1x1,0x0,1x1,1) batch_norm(%,stem.conv.folded_norm.weight,stem.conv.folded_norm.bias,"
+                      "stem.conv.folded_norm.running_mean,stem.conv.folded_norm.running_var,T,0.1,1e-05,T)");
+  assert_true(warned(p, "1 convolutions"));
+  assert_int_equal(named(p, "stem.conv.folded_norm.num_batches_tracked")->role, MP_ROLE_BUFFER);
+  mp_arena_free(a);
+}
+
 static void a_folded_head_is_tied_to_its_embedding(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  size_t n;
-  uint8_t *bytes = test_draw(
+  const mp_program *p = drawn(
+      a,
       "in ids int64 2 3\nw wte.weight float 50 8\nw onnx::MatMul_9 float 8 50\nw onnx::MatMul_7 float 8 4\nw fc.bias float 4\n"
       "node Gather wte.weight ids -> e name=/wte/Gather\nnode MatMul e onnx::MatMul_7 -> m name=/fc/MatMul\nnode Add fc.bias m -> f name=/fc/Add\n"
-      "node MatMul e onnx::MatMul_9 -> y name=/lm_head/MatMul\nout y float\nout f float\n",
-      &n);
-  mp_err err;
-  mp_graph_options o = {0};
-  const mp_model *m = mp_model_read_memory(a, "drawn", bytes, n, &err);
-  const mp_program *p = mp_program_recover(a, mp_graph_build(a, m, &o, &err), &err);
-  if (!p) fail_msg("%s", err.text);
+      "node MatMul e onnx::MatMul_9 -> y name=/lm_head/MatMul\nout y float\nout f float\n");
   assert_string_equal(shown(a, p), "embedding(wte.weight,ids) linear(%,fc.weight,fc.bias) linear(%,wte.weight)");
   assert_int_equal(named(p, "fc.weight")->dims[0], 4);
   assert_int_equal(named(p, "fc.weight")->dims[1], 8);
   assert_true(warned(p, "tied"));
   mp_arena_free(a);
-  free(bytes);
 }
 
 static void modules_alike_have_a_buffer_each(void **state) {
@@ -497,6 +516,7 @@ int main(void) {
       cmocka_unit_test(a_module_may_be_named_with_a_number),
       cmocka_unit_test(image_networks_write_in_place),
       cmocka_unit_test(a_target_has_no_gradient),
+      cmocka_unit_test(a_folded_batch_norm_is_put_back),
       cmocka_unit_test(a_folded_head_is_tied_to_its_embedding),
       cmocka_unit_test(modules_alike_have_a_buffer_each),
       cmocka_unit_test(fused_operators_come_apart),
