@@ -374,7 +374,7 @@ typedef struct build_arg {
 static const void *build_graph(mp_arena *a, void *arg) {
   const build_arg *in = arg;
   mp_build b = {.a = a, .model = in->model, .options = in->options};
-  b.source = (mp_source){a, in->model->path, in->model->bytes};
+  b.source = (mp_source){a, in->model->path, in->model->bytes, in->model->mapped};
   b.syms = mp_syms_new(a);
   b.words = mp_names_new(a, 64);
   b.value_metas = protobuf_c_message_descriptor_get_field_by_name(&onnx__value_info_proto__descriptor, "metadata_props");

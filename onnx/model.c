@@ -104,7 +104,7 @@ static const void *read_contents(mp_arena *a, void *arg) {
   m->function_names = mp_names_new(a, 8);
   if (!m->size) mp_fail(a, MP_BAD_INPUT, "%s: the file is empty; an ONNX model was expected: download or export it again", m->path);
   refuse_text(a, m);
-  mp_source source = {a, m->path, m->bytes};
+  mp_source source = {a, m->path, m->bytes, m->mapped};
   mp_walk w = mp_walk_span(&source, (mp_span){m->bytes, m->size}, &onnx__model_proto__descriptor);
   for (mp_field f; mp_walk_next(&w, &f);) switch (f.d->offset) {
       case offsetof(Onnx__ModelProto, ir_version):

@@ -3,6 +3,7 @@
 #include "onnx/wire.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, GROUP = 3, GROUP_END = 4, FIXED32 = 5 };
 
@@ -104,6 +105,17 @@ static void skip_group(mp_walk *w, const uint8_t *start) { /* groups are obsolet
   }
 }
 
+#define LARGE ((size_t)1 << 20)
+#define FOLIO ((size_t)4 << 20)
+/* A header brings in the pages around it, payload included (the kernel maps whole folios of the page cache), and every pass over a graph does it again: what a large field and the header before
+ * it brought in is handed back. It comes again from the page cache if anybody reads it. */
+static void pass_by(const mp_walk *w, const mp_span *s) {
+  static const size_t page = 4096;
+  if (s->n < LARGE || !w->source->mapped) return;
+  size_t at = (size_t)(s->at - w->source->start), from = at > FOLIO ? (at - FOLIO) / page * page : 0;
+  madvise((void *)(uintptr_t)(w->source->start + from), (at + s->n) / page * page - from, MADV_DONTNEED); /* a hint: clean file pages */
+}
+
 bool mp_walk_next(mp_walk *w, mp_field *f) {
   while (w->at < w->end) {
     const uint8_t *start = w->at;
@@ -126,6 +138,7 @@ bool mp_walk_next(mp_walk *w, mp_field *f) {
         if (f->bits > (uint64_t)(w->end - w->at)) mp_walk_fail(w, start, "a length reaches past the end");
         f->span = (mp_span){w->at, (size_t)f->bits};
         w->at += f->bits;
+        pass_by(w, &f->span);
         break;
       case GROUP:
         skip_group(w, start);

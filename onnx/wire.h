@@ -24,6 +24,7 @@ typedef struct mp_source {
   mp_arena *a;
   const char *label; /* the file's name in messages */
   const uint8_t *start;
+  bool mapped; /* from a file: pages that the walk skips are handed back */
 } mp_source;
 
 typedef struct mp_walk {

@@ -16,7 +16,7 @@ typedef struct input {
 
 static const void *walk_all(mp_arena *a, void *arg) {
   const input *in = arg;
-  mp_source source = {a, "f", (const uint8_t *)in->bytes};
+  mp_source source = {a, "f", (const uint8_t *)in->bytes, false};
   mp_walk w = mp_walk_span(&source, (mp_span){(const uint8_t *)in->bytes, in->n}, in->message);
   size_t at = 0;
   in->to->text[0] = 0;
@@ -137,7 +137,7 @@ static void groups_nest_to_a_limit(void **state) {
 
 static const void *names(mp_arena *a, void *arg) {
   const input *in = arg;
-  mp_source source = {a, "f", (const uint8_t *)in->bytes};
+  mp_source source = {a, "f", (const uint8_t *)in->bytes, false};
   mp_walk w = mp_walk_span(&source, (mp_span){(const uint8_t *)in->bytes, in->n}, in->message);
   mp_field f;
   assert_true(mp_walk_next(&w, &f));
@@ -158,7 +158,7 @@ static void a_name_holds_no_nul(void **state) {
 
 static const void *descend(mp_arena *a, void *arg) {
   const input *in = arg;
-  mp_source source = {a, "f", (const uint8_t *)in->bytes};
+  mp_source source = {a, "f", (const uint8_t *)in->bytes, false};
   mp_walk w = mp_walk_span(&source, (mp_span){(const uint8_t *)in->bytes, in->n}, in->message);
   for (mp_field f; mp_walk_next(&w, &f);) w = mp_walk_into(&w, &f);
   return in;
