@@ -192,7 +192,8 @@ int mp_cmd_check(int argc, char **argv) {
   argp_err_exit_status = 2;
   argp_parse(&argp, argc, argv, 0, NULL, &f);
   mp_err err;
-  return finish(a, "memplan check", mp_protect(a, &err, run_check, &f), &err, f.code);
+  const char *text = mp_protect(a, &err, run_check, &f); /* sets f.code */
+  return finish(a, "memplan check", text, &err, f.code);
 }
 
 /* ---- export ---- */
@@ -291,5 +292,6 @@ int mp_cmd_max_batch(int argc, char **argv) {
   argp_err_exit_status = 2;
   argp_parse(&argp, argc, argv, 0, NULL, &f);
   mp_err err;
-  return finish(a, "memplan max-batch", mp_protect(a, &err, run_batch, &f), &err, f.code);
+  const char *text = mp_protect(a, &err, run_batch, &f); /* sets f.code */
+  return finish(a, "memplan max-batch", text, &err, f.code);
 }

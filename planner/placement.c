@@ -28,6 +28,7 @@ typedef struct search {
   double base;              /* operations of a step's forward and backward, one micro-batch */
   clock_t began;
   uint32_t tried;
+  double bound;             /* of the overhead */
   bool found_blocks;        /* the program has repeated modules */
   bool only_blocks;         /* the search looks at blocks alone */
   uint64_t cap;             /* regions that free more are not chosen: a region is held whole while it is recomputed */
@@ -149,7 +150,9 @@ static void find_candidates(search *s) {
     const mp_instance *m = &p->instances[i];
     if (m->first >= m->end || !runs_once(p, i) || (m->first == 0 && m->end == p->call_count)) continue;
     if (blocks_only && m->block < 0) continue;
-    if (add(s, m->first, m->end, m->path, m->block >= 0)) s->found_blocks |= m->block >= 0;
+    if (!add(s, m->first, m->end, m->path, m->block >= 0)) continue;
+    s->all.at[s->all.n - 1].is_module = m->block >= 0;
+    s->found_blocks |= m->block >= 0;
   }
   for (uint32_t i = 0; i < p->instance_count; i++)
     if (p->instances[i].first < p->instances[i].end && (!blocks_only || !s->found_blocks || p->instances[i].block < 0)) add_runs(s, (int32_t)i);
@@ -395,6 +398,74 @@ static void by_size(search *s, record *r) {
   s->cap = UINT64_MAX;
 }
 
+/* ---- sets of repeated modules that no price reaches ---- */
+
+typedef struct subset {
+  double cost;
+  const bool *keep; /* of each repeated module */
+  uint32_t bits;    /* or: those that are recomputed */
+} subset;
+static int by_cost(const void *x, const void *y) {
+  const subset *a = x, *b = y;
+  return (a->cost > b->cost) - (a->cost < b->cost);
+}
+
+static bool try_subset(search *s, record *r, const uint32_t *at, uint32_t n, const subset *x, choice *c) {
+  c->n = 0;
+  for (uint32_t i = n; i-- > 0;)
+    if (x->keep ? !x->keep[i] : x->bits >> i & 1) c->at[c->n++] = at[i];
+  return note(s, r, c, attempt(s, c, NULL));
+}
+
+#define SUBSET_SECONDS 0.5
+#define EVERY_SUBSET 12
+/* Few modules: every set between the bound and the best so far, the cheapest first. */
+static void by_subsets(search *s, record *r, const uint32_t *at, uint32_t n, choice *c) {
+  subset *all = mp_alloc_array(s->a, (size_t)1 << n, sizeof *all);
+  uint32_t m = 0;
+  for (uint32_t bits = 1; bits < (uint32_t)1 << n; bits++) {
+    double cost = 0;
+    for (uint32_t i = 0; i < n; i++) cost += bits >> i & 1 ? s->all.at[at[i]].cost : 0;
+    if (cost >= s->bound * s->base && (!r->found || cost < r->got.cost)) all[m++] = (subset){cost, NULL, bits};
+  }
+  if (m) qsort(all, m, sizeof *all, by_cost);
+  clock_t began = clock();
+  for (uint32_t k = 0; k < m && !late(s) && (double)(clock() - began) / CLOCKS_PER_SEC < SUBSET_SECONDS; k++)
+    if (try_subset(s, r, at, n, &all[k], c)) return;
+}
+
+/* Many: the best set for each limit of kept bytes. The set that fits at the least cost is found by bisection and the sets around it. */
+static void by_knapsack(search *s, record *r, const uint32_t *at, uint32_t n, choice *c) {
+  bool *keep = mp_alloc_array(s->a, (size_t)n * (MP_KNAPSACK_UNITS + 1), sizeof *keep);
+  mp_knapsack(s->a, s->all.at, at, n, keep);
+  subset *all = mp_alloc_array(s->a, MP_KNAPSACK_UNITS + 1, sizeof *all);
+  uint32_t m = 0;
+  for (uint32_t w = 0; w <= MP_KNAPSACK_UNITS; w++) {
+    double cost = 0;
+    for (uint32_t i = 0; i < n; i++) cost += keep[(size_t)w * n + i] ? 0 : s->all.at[at[i]].cost;
+    if (m && cost >= all[m - 1].cost) continue; /* the same set, or no better */
+    all[m++] = (subset){cost, keep + (size_t)w * n, 0};
+  }
+  qsort(all, m, sizeof *all, by_cost);
+  uint32_t lo = 0, hi = m; /* all[hi] fits, m: none is known to */
+  while (lo < hi && !late(s)) {
+    uint32_t mid = (lo + hi) / 2;
+    if (try_subset(s, r, at, n, &all[mid], c)) hi = mid;
+    else lo = mid + 1;
+  }
+  for (uint32_t k = 2; k < 12 && k <= hi && !late(s); k++) try_subset(s, r, at, n, &all[hi - k], c); /* peaks do not fall evenly */
+}
+
+#define MOST_MODULES 2048
+static void by_modules(search *s, record *r) {
+  uint32_t *at = mp_alloc_array(s->a, s->all.n + 1, sizeof *at), n = 0;
+  for (uint32_t k = 0; k < s->all.n; k++)
+    if (s->all.at[k].is_module) at[n++] = k;
+  choice c = {mp_alloc_array(s->a, s->t->program->call_count + 1, sizeof *c.at), 0};
+  if (n && n <= MOST_MODULES) by_knapsack(s, r, at, n, &c);
+  if (n && n <= EVERY_SUBSET) by_subsets(s, r, at, n, &c);
+}
+
 /* a region that the fit can do without is dropped: the dearest first, of equals the last (near the start of backward it helps least) */
 static void drop_needless(search *s, choice *best, trial *got) {
   choice c = {mp_alloc_array(s->a, s->t->program->call_count + 1, sizeof *c.at), 0};
@@ -516,7 +587,7 @@ static const void *make(mp_arena *a, void *arg) {
   if (r->feasible || !s->t->train) return r;
   find_candidates(s);
   if (s->all.n) qsort(s->all.at, s->all.n, sizeof *s->all.at, by_end);
-  r->bound = lower_bound(s);
+  r->bound = s->bound = lower_bound(s);
   uint32_t calls = s->t->program->call_count;
   trial plain = {s->plain_line->peak.allocated, 0};
   record rec = {.best.at = mp_alloc_array(a, calls + 1, sizeof(uint32_t)), .nearest.at = mp_alloc_array(a, calls + 1, sizeof(uint32_t)), .got = plain, .near = plain};
@@ -524,6 +595,16 @@ static const void *make(mp_arena *a, void *arg) {
   s->only_blocks = true; /* of modules, blocks are the first guess */
   by_size(s, &rec);
   if (rec.found) drop_needless(s, &rec.best, &rec.got);
+  record sets = rec; /* another place to start from */
+  sets.best.at = mp_alloc_array(a, calls + 1, sizeof(uint32_t));
+  copy_choice(&sets.best, &rec.best);
+  by_modules(s, &sets);
+  rec.nearest = sets.nearest;
+  rec.near = sets.near;
+  if (sets.found && (!rec.found || sets.got.cost < rec.got.cost)) {
+    drop_needless(s, &sets.best, &sets.got);
+    rec = sets;
+  }
   s->only_blocks = false;
   if (s->ask->granularity == MP_BY_MODULES) {
     record any = {.best.at = mp_alloc_array(a, calls + 1, sizeof(uint32_t)), .nearest.at = rec.nearest.at, .nearest.n = rec.nearest.n, .got = plain, .near = rec.near};

@@ -24,6 +24,11 @@ typedef struct mp_candidate {
   uint64_t frees, share;  /* bytes: what it frees for sure, and at most */
   double cost;            /* operations */
   bool is_block;          /* a repeated module, or a run of siblings of a Sequential */
+  bool is_module;         /* a repeated module: these are disjoint */
 } mp_candidate;
+
+/* keep[w * n + i]: is item at[i] in the dearest set whose bytes are at most w of MP_KNAPSACK_UNITS parts of all bytes (knapsack.c) */
+#define MP_KNAPSACK_UNITS 500
+void mp_knapsack(mp_arena *a, const mp_candidate *items, const uint32_t *at, uint32_t n, bool *keep);
 
 #endif
