@@ -335,8 +335,8 @@ static void scan(mp_infer *c) {
   struct scan s = {.body = graph_attr(c, "body"), .batch = mp_int_unknown(), .turns = mp_int_unknown()};
   s.batched = mp_infer_opset(c) < 9;
   s.first = s.batched;
-  int64_t inputs = mp_infer_int(c, "num_scan_inputs", 0), states = mp_infer_ins(c) - (int64_t)s.first - inputs;
-  if (!s.body || inputs < 1 || states < 0 || s.body->input_count < (uint64_t)(inputs + states) || s.body->output_count < (uint32_t)mp_infer_outs(c)) {
+  int64_t inputs = mp_infer_int(c, "num_scan_inputs", 0), all = mp_infer_ins(c) - (int64_t)s.first, states = inputs < 1 || inputs > all ? -1 : all - inputs;
+  if (!s.body || states < 0 || s.body->input_count < (uint64_t)(inputs + states) || s.body->output_count < (uint32_t)mp_infer_outs(c)) {
     mp_infer_bad(c, "the body's inputs and outputs do not match the node's");
     return;
   }
