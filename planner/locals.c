@@ -105,6 +105,12 @@ static int32_t statement_end(const context *x, int32_t owner, int32_t call) {
   return return_of(x, owner, next);
 }
 
+/* Looked-up embeddings that only a dropout reads are a variable of their own in the models that are written so: `hidden = self.dropout(inputs_embeds)`. */
+static bool kept_apart(const context *x, int32_t var, int32_t owner) {
+  const mp_call *m = &x->calls[x->vars[var].call], *c = &x->calls[x->last[var]];
+  return named(m, "aten::embedding") && m->module != owner && (named(c, "aten::dropout") || named(c, "aten::native_dropout"));
+}
+
 static int32_t death_of(const context *x, int32_t var) {
   const mp_var *v = &x->vars[var];
   int32_t last = x->last[var];
@@ -112,6 +118,7 @@ static int32_t death_of(const context *x, int32_t var) {
   int32_t layer = layer_of_probabilities(x, var, last);
   if (layer >= 0) return layer;
   int32_t owner = owner_of(x, var), back = return_of(x, owner, last);
+  if (kept_apart(x, var, owner)) return (int32_t)x->instances[owner].end - 1;
   if (x->calls[last].module != owner ||
       !meets_another(x, &x->calls[last], var, x->calls[v->call].module != owner && named(&x->calls[last], "aten::add")))
     return back; /* inside a module it is an argument: the caller's variable is free */
