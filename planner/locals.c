@@ -105,7 +105,8 @@ static int32_t statement_end(const context *x, int32_t owner, int32_t call) {
   return return_of(x, owner, next);
 }
 
-/* Looked-up embeddings that only a dropout reads are a variable of their own in the models that are written so: `hidden = self.dropout(inputs_embeds)`. */
+/* Looked-up embeddings that only a dropout reads are a variable of their own in the models that are written so: `hidden =
+ * self.dropout(inputs_embeds)`. */
 static bool kept_apart(const context *x, int32_t var, int32_t owner) {
   const mp_call *m = &x->calls[x->vars[var].call], *c = &x->calls[x->last[var]];
   return named(m, "aten::embedding") && m->module != owner && (named(c, "aten::dropout") || named(c, "aten::native_dropout"));
@@ -123,6 +124,8 @@ static int32_t death_of(const context *x, int32_t var) {
       !meets_another(x, &x->calls[last], var, x->calls[v->call].module != owner && named(&x->calls[last], "aten::add")))
     return back; /* inside a module it is an argument: the caller's variable is free */
   if (x->calls[v->call].module == owner && elementwise(&x->calls[v->call]) && elementwise(&x->calls[last])) return back; /* inside one formula */
+  const char *type = x->instances[owner].type; /* torch.nn's own layers sum what functions return: x + self._sa_block(x) */
+  if (type && !strncmp(type, "torch.nn.", 9) && named(&x->calls[last], "aten::add")) return back;
   if (named(&x->calls[last], "aten::cat") && x->first[var] == last) return statement_end(x, owner, last);
   int32_t end = (int32_t)x->instances[owner].end - 1;
   return end > back ? end : back;
