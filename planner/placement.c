@@ -74,17 +74,8 @@ static void measure_storages(search *s) {
 
 /* ---- candidates ---- */
 
-/* An in-place call on what the region was given would run twice on it: torch.utils.checkpoint must not get such a region. */
-static bool spoils_input(const mp_program *p, uint32_t first, uint32_t end) {
-  for (uint32_t c = first; c < end; c++) {
-    const mp_call *x = &p->calls[c];
-    if (x->in_place && x->arg_count && x->args[0].kind == MP_ARG_VAR && p->vars[x->args[0].as.var].call < (int32_t)first) return true;
-  }
-  return false;
-}
-
 static bool add(search *s, uint32_t first, uint32_t end, const char *pattern, bool is_block) {
-  if (spoils_input(s->t->program, first, end)) return false;
+  if (mp_region_spoils_input(s->t->program, first, end)) return false;
   mp_candidate c = {.first = first, .end = end, .pattern = pattern, .is_block = is_block};
   int32_t last = -1;
   for (uint32_t k = first; k < end; k++)
@@ -137,18 +128,12 @@ static void add_runs(search *s, int32_t parent) {
     }
 }
 
-static bool runs_once(const mp_program *p, uint32_t i) { /* a module with shared weights that runs twice would be wrapped twice */
-  for (uint32_t k = 1; k < p->instance_count; k++)
-    if (k != i && p->instances[k].first < p->instances[k].end && !strcmp(p->instances[k].path, p->instances[i].path)) return false;
-  return true;
-}
-
 static void find_candidates(search *s) {
   const mp_program *p = s->t->program;
   bool blocks_only = s->ask->granularity != MP_BY_MODULES;
   for (uint32_t i = 1; i < p->instance_count; i++) {
     const mp_instance *m = &p->instances[i];
-    if (m->first >= m->end || !runs_once(p, i) || (m->first == 0 && m->end == p->call_count)) continue;
+    if (m->first >= m->end || !mp_instance_runs_once(p, i) || (m->first == 0 && m->end == p->call_count)) continue;
     if (blocks_only && m->block < 0) continue;
     if (!add(s, m->first, m->end, m->path, m->block >= 0)) continue;
     s->all.at[s->all.n - 1].is_module = m->block >= 0;
@@ -158,7 +143,7 @@ static void find_candidates(search *s) {
     if (p->instances[i].first < p->instances[i].end && (!blocks_only || !s->found_blocks || p->instances[i].block < 0)) add_runs(s, (int32_t)i);
   if (s->all.n) return;
   for (uint32_t i = 1; i < p->instance_count; i++) /* nothing repeats: any module */
-    if (p->instances[i].first < p->instances[i].end && runs_once(p, i)) add(s, p->instances[i].first, p->instances[i].end, p->instances[i].path, true);
+    if (p->instances[i].first < p->instances[i].end && mp_instance_runs_once(p, i)) add(s, p->instances[i].first, p->instances[i].end, p->instances[i].path, true);
 }
 
 /* ---- the cheapest disjoint set for a price of bytes: intervals by their end, a dynamic program over calls ---- */
@@ -456,6 +441,47 @@ static void by_knapsack(search *s, record *r, const uint32_t *at, uint32_t n, ch
   for (uint32_t k = 2; k < 12 && k <= hi && !late(s); k++) try_subset(s, r, at, n, &all[hi - k], c); /* peaks do not fall evenly */
 }
 
+/* Runs of modules of a Sequential as one region keep one input (Chen et al. 2016, algorithm 3): a run ends where its bytes pass a limit, the last is kept. */
+static subset cut_runs(const search *s, const uint32_t *at, uint32_t n, uint64_t limit, uint32_t *runs, uint32_t *m) {
+  subset x = {0};
+  uint64_t held = 0;
+  *m = 0;
+  for (uint32_t i = 0, from = 0, open = 0; i < n; i++) { /* open: first region that this run may still drop */
+    const mp_candidate key = {.first = s->all.at[at[from]].first, .end = s->all.at[at[i]].end};
+    const mp_candidate *run = bsearch(&key, s->all.at, s->all.n, sizeof key, by_end);
+    if (!run) from = i; /* no Sequential covers it */
+    runs[(*m)++] = run ? (uint32_t)(run - s->all.at) : at[i];
+    if (run && from < i) runs[*m - 2] = runs[*m - 1], (*m)--; /* takes the place of the shorter run */
+    if ((held += s->all.at[at[i]].frees) > limit && i + 1 < n) {
+      held = 0;
+      from = i + 1;
+      open = *m;
+    }
+    if (i + 1 == n) *m = open;
+  }
+  for (uint32_t k = 0; k < *m; k++) x.cost += s->all.at[runs[k]].cost;
+  return x;
+}
+
+#define CHEN_LIMITS 100
+static void by_runs(search *s, record *r, const uint32_t *at, uint32_t n, choice *c) {
+  uint64_t total = 0;
+  for (uint32_t i = 0; i < n; i++) total += s->all.at[at[i]].frees;
+  subset all[CHEN_LIMITS];
+  uint32_t *runs = mp_alloc_array(s->a, n + 1, sizeof *runs), m, count = 0;
+  for (uint32_t p = 1; p <= CHEN_LIMITS; p++) {
+    subset x = cut_runs(s, at, n, total / CHEN_LIMITS * p, runs, &m);
+    x.bits = p;
+    if (m && x.cost >= s->bound * s->base && (!count || x.cost != all[count - 1].cost)) all[count++] = x;
+  }
+  if (count) qsort(all, count, sizeof *all, by_cost);
+  for (uint32_t k = 0; k < count && !late(s) && (!r->found || all[k].cost < r->got.cost); k++) {
+    cut_runs(s, at, n, total / CHEN_LIMITS * all[k].bits, runs, &m);
+    for (c->n = 0; c->n < m; c->n++) c->at[c->n] = runs[m - 1 - c->n];
+    if (note(s, r, c, attempt(s, c, NULL))) return;
+  }
+}
+
 #define MOST_MODULES 2048
 static void by_modules(search *s, record *r) {
   uint32_t *at = mp_alloc_array(s->a, s->all.n + 1, sizeof *at), n = 0;
@@ -464,6 +490,7 @@ static void by_modules(search *s, record *r) {
   choice c = {mp_alloc_array(s->a, s->t->program->call_count + 1, sizeof *c.at), 0};
   if (n && n <= MOST_MODULES) by_knapsack(s, r, at, n, &c);
   if (n && n <= EVERY_SUBSET) by_subsets(s, r, at, n, &c);
+  if (n && n <= MOST_MODULES) by_runs(s, r, at, n, &c);
 }
 
 /* a region that the fit can do without is dropped: the dearest first, of equals the last (near the start of backward it helps least) */
@@ -663,24 +690,4 @@ const mp_placement *mp_placement_make(mp_arena *a, const mp_trace *t, const mp_r
   if (!t || !run || !ask) return NULL;
   search s = {.t = t, .run = run, .ask = ask, .cap = UINT64_MAX};
   return mp_protect(a, err, make, &s);
-}
-
-/* ---- what recomputation does besides ---- */
-
-static bool named(const mp_call *c, const char *part) { return strstr(c->row->name, part) != NULL; }
-
-const char *const *mp_placement_notes(mp_arena *a, const mp_trace *t, const mp_plan *plan, uint32_t *n) {
-  const mp_region *r;
-  uint32_t count = mp_plan_regions(a, t->program, plan, &r), dropout = 0, norm = 0;
-  for (uint32_t i = 0; i < count; i++)
-    for (uint32_t c = r[i].first; c < r[i].end; c++) {
-      const mp_call *x = &t->program->calls[c];
-      dropout += named(x, "dropout") || named(x, "bernoulli") || (named(x, "scaled_dot_product") && x->arg_count > 4 && x->args[4].kind == MP_ARG_FLOAT && x->args[4].as.f > 0);
-      norm += named(x, "batch_norm");
-    }
-  const char **notes = mp_alloc_array(a, 3, sizeof *notes);
-  *n = 0;
-  if (dropout) notes[(*n)++] = mp_format(a, "%u calls of dropout are recomputed: torch.utils.checkpoint has to restore the RNG state (preserve_rng_state, its default)", dropout);
-  if (norm) notes[(*n)++] = mp_format(a, "%u batch norms are recomputed: in training they update their running statistics twice a step; halve their momentum or accept it", norm);
-  return notes;
 }

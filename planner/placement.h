@@ -27,6 +27,11 @@ typedef struct mp_candidate {
   bool is_module;         /* a repeated module: these are disjoint */
 } mp_candidate;
 
+/* An in-place call of calls [first, end) writes into what they were given. */
+bool mp_region_spoils_input(const mp_program *p, uint32_t first, uint32_t end);
+/* A module with shared weights that runs twice would be wrapped twice. */
+bool mp_instance_runs_once(const mp_program *p, uint32_t i);
+
 /* keep[w * n + i]: is item at[i] in the dearest set whose bytes are at most w of MP_KNAPSACK_UNITS parts of all bytes (knapsack.c) */
 #define MP_KNAPSACK_UNITS 500
 void mp_knapsack(mp_arena *a, const mp_candidate *items, const uint32_t *at, uint32_t n, bool *keep);

@@ -11,7 +11,7 @@ Every figure is measured: a placement is a list of regions, replayed by `memplan
     Chen greedy   a run ends where its bytes pass a limit (Chen et al. 2016, algorithm 3); the last run is kept; the cheapest limit that fits
     knapsack      torch._functorch dp_knapsack over each block's bytes and operations; the largest activation memory budget that fits
 
-A run that crosses from one list of blocks into another is cut there. Exit 1: memplan's plan costs more than another that fits."""
+A run is one region where its blocks are members of one Sequential, because only those can be called one after the other; elsewhere each of its blocks is a region. Exit 1: memplan's plan costs more than another that fits."""
 import json, os, subprocess, sys
 
 BINARY = os.environ.get("MEMPLAN", "build/memplan")
@@ -30,9 +30,10 @@ class Model:
         self.dims = [x for r in rest if not r.startswith("--") for x in ("--dim", r)]
         self.options = self.dims + [r for r in rest if r.startswith("--")]
         self.known = {}
-        self.blocks = []
+        self.blocks, self.modules = [], set()
         for line in command("inspect", self.path, "--program", *self.dims).splitlines():
             words = line.split()
+            if words[:1] == ["module"]: self.modules.add(words[1])     # a Sequential runs itself and is listed, a ModuleList is not
             if words[:1] == ["module"] and words[-2:-1] == ["block"]: self.blocks.append(words[1])
         self.plain = self.fit([])
         one = [self.fit([b]) for b in self.blocks]
@@ -65,7 +66,8 @@ def runs(m, cuts):
     for cut in cuts:
         group = []
         for b in m.blocks[first:cut]:
-            if group and group[-1].rpartition(".")[0] == b.rpartition(".")[0]: group.append(b)
+            parent = b.rpartition(".")[0]
+            if group and group[-1].rpartition(".")[0] == parent and parent in m.modules: group.append(b)
             else:
                 out.append(group)
                 group = [b]
