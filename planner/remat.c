@@ -122,7 +122,7 @@ static void seed_from_eviction(hunt *h, mp_evict_way way, size_t limit, const ui
  * large one. */
 static void seed_by_lowering(hunt *h, const list *base) {
   search x;
-  rclock part = share(h, h->best.nodes.n ? 0.4 : 0.7);
+  rclock part = share(h, h->best.cost < (h->g->base_cost + h->lower) * 1.1 ? 0.3 : 0.7);
   start(h, &x, base);
   double step = 0.02;
   list good = {0};

@@ -140,17 +140,24 @@ static void weigh(search *x, uint32_t node, uint32_t place, double over, double 
   if (score < best->score) *best = (choice){node, place, score};
 }
 
-/* the best place to compute node again between the peak and its next use: right before the use, or where one of its inputs is last held */
-static void weigh_drop(search *x, uint32_t node, uint64_t peak, uint32_t use, double over, double noise, choice *best) {
+/* The best place to compute node again between the peak and its next use: right before the use, right after the peak, where one of its inputs
+ * is last held, or, with noise, anywhere. */
+static void weigh_drop(search *x, uint32_t node, uint32_t peak, uint32_t use, double over, double noise, choice *best) {
   const rgraph *g = x->g;
   seq *s = x->s;
   double scale = noise > 0 ? 1 + noise * fraction(x) : 1;
-  uint64_t key = mp_seq_key(s, use);
+  uint64_t key = mp_seq_key(s, use), from = mp_seq_key(s, peak);
   weigh(x, node, use, over, scale, best);
+  uint32_t early = mp_seq_next(s, peak);
+  if (early != use) weigh(x, node, early, over, scale, best);
   for (uint32_t k = g->in_at[node]; k < g->in_at[node + 1]; k++) {
     uint32_t p = mp_seq_before(s, g->in[k], key), end = mp_seq_end(s, p);
     uint64_t at = mp_seq_key(s, end);
-    if (at > peak && at < key) weigh(x, node, mp_seq_next(s, end), over, scale, best);
+    if (at > from && at < key) weigh(x, node, mp_seq_next(s, end), over, scale, best);
+  }
+  if (noise > 0 && draw(x, 2)) {
+    uint32_t lo = s->ev[peak].node, hi = s->ev[use].node, any = s->of_node[lo < hi ? lo + draw(x, hi - lo) : hi].at[0];
+    if (mp_seq_key(s, any) > from && mp_seq_key(s, any) < key) weigh(x, node, any, over, scale, best);
   }
 }
 
@@ -169,7 +176,7 @@ static choice choose(search *x, uint32_t peak, double noise, uint32_t most) {
     if (g->cost[i] >= best.score * (double)g->bytes[i]) break; /* so are all that follow */
     if (mp_seq_key(s, s->of_node[i].at[0]) >= key) continue;
     uint32_t e = mp_seq_before(s, i, key), use = mp_seq_user_after(s, e, key);
-    if (use != NONE && use != peak) weigh_drop(x, i, key, use, over, noise, &best);
+    if (use != NONE && use != peak) weigh_drop(x, i, peak, use, over, noise, &best);
   }
   x->hot = 0;
   x->most = NONE;
