@@ -142,7 +142,7 @@ static void seed_by_lowering(hunt *h, const list *base) {
       continue;
     }
     mp_search_trim(&x);
-    mp_search_improve(&x, h->g->base_cost, 150, false, &part);
+    mp_search_improve(&x, h->g->base_cost, 60, false, &part);
     level = x.budget;
     mp_seq_save(x.s, &good);
   }
@@ -255,9 +255,9 @@ static const void *solve(mp_arena *a, void *arg) {
   r->feasible = true;
   write_steps(a, g, &b, r);
   double slack = 1e-9 * g->base_cost;
+  assert(r->bound <= r->cost + slack);
   r->optimal = r->cost <= r->bound + slack;
   if (r->optimal) r->bound = r->cost; /* they differ by rounding at most */
-  assert(r->bound <= r->cost);
   return r;
 }
 
