@@ -61,7 +61,7 @@ static list base_nodes(mp_arena *a, const rgraph *g) {
 }
 
 /* under a second for what can be done in it; instances whose gap is rarely closed get more. The first schedule may take `grace` times that. */
-static double default_limit(uint32_t n) { return n < 800 || n > 5000 ? 0.5 : 1.8; }
+static double default_limit(uint32_t n) { return n < 800 || n > 5000 ? 0.45 : 1.8; }
 static double grace(uint32_t n) { return n < 800 ? 1.5 : n > 5000 ? 10 : 1.4; }
 
 typedef struct hunt {
@@ -209,6 +209,8 @@ static void search_all(hunt *h) {
   h->clock->cpu_end = whole.cpu_end;
   h->clock->wall_end = whole.wall_end;
   h->clock->over = false;
+  bool near = h->best.cost <= (g->base_cost + h->lower) * 1.005;
+  if (near && h->opt->time_limit <= 0) *h->clock = mp_rclock_part(h->clock, default_limit(0)); /* little is left to gain */
   if (!h->best.nodes.n || h->opt->no_search || done(h)) return;
   search x;
   start(h, &x, &h->best.nodes);
@@ -243,7 +245,7 @@ static const void *solve(mp_arena *a, void *arg) {
     search_all(&h);
     b = h.best;
     r->impossible = h.impossible;
-    double more = j->opt.time_limit > 0 ? 0.1 * j->opt.time_limit : g->n < 800 ? 0.1 : 0.4;
+    double more = j->opt.time_limit > 0 ? 0.1 * j->opt.time_limit : g->n < 800 || g->n > 5000 ? 0.1 : 0.4;
     raise_bound(&h, more, 400, 20000);
     r->bound = g->base_cost + h.lower;
   }
