@@ -225,6 +225,37 @@ static void micro_batch(loop *l, uint32_t m, bool last_of_all) {
   let_go(l, &l->others);
 }
 
+/* ---- what a loop may do besides the optimizer ---- */
+
+/* Kept from the start: torch.optim.swa_utils.AveragedModel's copy of the parameters; torch.amp.GradScaler's scale and growth tracker. */
+static void make_extras(loop *l) {
+  mp_em *e = l->e;
+  size_t scope = mp_em_enter(e);
+  mp_category was = e->born;
+  e->born = MP_CAT_MASTER;
+  for (uint32_t i = 0; l->run->ema && i < l->param_count; i++) mp_em_hold(e, mp_em_new_like(e, "ema", l->params[i]));
+  e->born = MP_CAT_OPTIMIZER;
+  for (int i = 0; l->run->grad_scaler && i < 2; i++) mp_em_hold(e, mp_em_scalar(e, "aten::full", i ? MP_INT32 : MP_FLOAT));
+  e->born = was;
+  mp_em_leave(e, scope, NULL, 0);
+}
+
+/* unscale_ takes found_inf and 1 / scale; clip_grad_norm_ a norm of each gradient, their stack, the total and the coefficient (torch/nn/utils/clip_grad.py): the gradients themselves are scaled in place */
+static void before_step(loop *l) {
+  mp_em *e = l->e;
+  size_t scope = mp_em_enter(e);
+  for (int i = 0; l->run->grad_scaler && i < 2; i++) mp_em_scalar(e, "aten::full", MP_FLOAT);
+  int64_t n = 0;
+  for (uint32_t i = 0; l->run->clip_grad && i < l->param_count; i++) {
+    if (l->grads[l->params[i]] < 0) continue;
+    mp_em_scalar(e, "aten::_foreach_norm", MP_FLOAT);
+    n++;
+  }
+  if (n) mp_em_new(e, "aten::stack", MP_FLOAT, 1, &n);
+  for (int i = 0; n && i < 4; i++) mp_em_scalar(e, "aten::linalg_vector_norm", MP_FLOAT);
+  mp_em_leave(e, scope, NULL, 0);
+}
+
 static void iteration(loop *l, uint8_t n, bool last) {
   l->e->live->iteration = n;
   mp_live_step(l->e, MP_ITERATION, -1, MP_CAT_ACTIVATION, 0, "");
@@ -240,6 +271,7 @@ static void iteration(loop *l, uint8_t n, bool last) {
     l->gradient_bytes += l->e->stor.at[l->e->tens.at[g].storage].bytes;
   }
   phase(l, MP_STEP);
+  if (l->t->train) before_step(l);
   if (l->t->train) mp_opt_step(l->e, l->opt, l->grads);
   if (l->run->zero_grad == MP_ZERO_END && l->opt) zero_grad(l);
 }
@@ -290,6 +322,7 @@ static const void *make(mp_arena *a, void *arg) {
   phase(&l, MP_SETUP);
   replay(&l, 0, t->setup_events);
   if (t->train) l.opt = mp_opt_new(l.e, j->run->optimizer, j->run->precision == MP_BF16_MASTER, l.params, l.param_count);
+  if (t->train) make_extras(&l);
   uint8_t rounds = j->run->infer ? 1 : 3;
   for (uint8_t i = 0; i < rounds; i++) iteration(&l, i, i + 1 == rounds);
   mp_tape *tape = mp_alloc(a, sizeof *tape);
