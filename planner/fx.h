@@ -88,6 +88,7 @@ typedef struct fx_rec {
   mp_text guessed, unread; /* names of parameters, for one warning each */
   fx_norm norm;
   bool train_op, convolutional;
+  bool unsound; /* a call makes no sense: the metadata is not to be trusted */
 } fx_rec;
 
 /* recover_fx.c */
@@ -115,6 +116,9 @@ bool fx_number_of_value(const mp_value *v, mp_arg *out);
 
 /* fx_in_place.c: which results are written over an operand; the file does not say */
 bool fx_in_place(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n);
+
+/* fx_check.c: are these arguments that the call can have */
+bool fx_sound(fx_rec *r, const char *name, const mp_arg *args, uint32_t n);
 
 /* fx_masks.c: attention masks that only an export makes */
 void fx_drop_masks(fx_rec *r);

@@ -207,7 +207,11 @@ uint32_t fx_read_args(fx_rec *r, const fx_group *g, mp_arg *args, uint32_t max) 
     while (n <= at) args[n++] = mp_arg_none();
     args[at] = fx_arg(r, &c->kwargs[k].value, &p);
   }
-  if (p.rank >= 0 && n > 1 && FX_ONE_OF(c->op, "aten::view", "aten::_unsafe_view", "aten::reshape", "aten::expand"))
+  if (p.rank >= 0 && n && FX_ONE_OF(c->op, "aten::full", "aten::zeros", "aten::ones", "aten::empty"))
+    args[0] = mp_arg_ints(r->a, p.dims, (uint32_t)p.rank);
+  if (p.rank >= 0 && n > 1 &&
+      FX_ONE_OF(c->op, "aten::view", "aten::_unsafe_view", "aten::reshape", "aten::expand", "aten::new_full", "aten::new_zeros", "aten::new_ones",
+                "aten::new_empty"))
     args[1] = mp_arg_ints(r->a, p.dims, (uint32_t)p.rank);
   if (p.rank > 2 && n > 2 && !strncmp(c->op, "aten::upsample_", 15)) {
     args[1] = mp_arg_ints(r->a, p.dims + 2, (uint32_t)p.rank - 2);

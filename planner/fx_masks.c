@@ -50,7 +50,7 @@ static int32_t unrepeated(fx_rec *r, int32_t var) {
   for (size_t i = 0; i < sizeof chain / sizeof *chain; i++) {
     const mp_call *c = maker(r, var);
     if (c && i == 1 && strcmp(c->row->name, chain[i]) != 0) continue;
-    if (!c || strcmp(c->row->name, chain[i]) != 0 || c->args[0].kind != MP_ARG_VAR) return -1;
+    if (!c || strcmp(c->row->name, chain[i]) != 0 || !c->arg_count || c->args[0].kind != MP_ARG_VAR) return -1;
     var = c->args[0].as.var;
   }
   return var;
@@ -126,7 +126,8 @@ static bool drop_from_kernel(fx_rec *r, mp_call *call, uint32_t calls, bool *can
 /* Attention that is written out adds its mask to the scores: one that hides nothing is not made. A causal one is. */
 static bool drop_from_sum(fx_rec *r, uint32_t number, uint32_t calls, bool *candidates) {
   mp_call *call = mp_builder_call_at(r->b, number);
-  if (call->arg_count != 2 || call->args[0].kind != MP_ARG_VAR || call->args[1].kind != MP_ARG_VAR) return false;
+  if (call->arg_count != 2 || !call->out_count || call->outs[0] < 0 || call->args[0].kind != MP_ARG_VAR || call->args[1].kind != MP_ARG_VAR)
+    return false;
   const mp_call *made = maker(r, call->args[1].as.var);
   if (!made || !FX_ONE_OF(made->row->name, "aten::where", "aten::masked_fill", "aten::mul")) return false;
   mask m = {.from = mp_alloc_array(r->a, calls, sizeof(bool)), .plain = true};

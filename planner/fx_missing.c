@@ -340,7 +340,7 @@ static int64_t elements(const mp_var *v) {
 /* A view whose shape is gone. An operand of attention has the shape of its fellow; elsewhere the next view says all that matters. */
 static int32_t lost_view(fx_rec *r, const fx_group *g, const char *name, int32_t x, uint32_t arg) {
   mp_var v = *mp_builder_at(r->b, x);
-  if (strcmp(g->call->op, "aten::scaled_dot_product_attention") != 0 || arg > 2) return x;
+  if (strcmp(g->call->op, "aten::scaled_dot_product_attention") != 0 || arg > 2 || g->call->arg_count < 3) return x;
   for (uint32_t i = 0; i < 3; i++) {
     const fx_ref *f = i != arg && g->call->args[i].kind == MP_FX_REF ? fx_ref_of(r, g->call->args[i].text) : NULL;
     if (!f || f->kind != FX_TENSOR) continue;

@@ -130,7 +130,7 @@ void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg) {
     else if (arg == 1) {
       uint32_t externals;
       const int32_t *in = fx_externals(r, g, &externals);
-      const fx_ref *x = g->call->args[0].kind == MP_FX_REF ? fx_ref_of(r, g->call->args[0].text) : NULL;
+      const fx_ref *x = g->call->arg_count && g->call->args[0].kind == MP_FX_REF ? fx_ref_of(r, g->call->args[0].text) : NULL;
       if (x && x->kind == FX_TENSOR) {
         const mp_var *v = mp_builder_at(r->b, x->var);
         fx_give_dims(r, p, t, 2, (int64_t[]){last_dim(r, out), v->rank ? v->dims[v->rank - 1] : 1});
@@ -140,7 +140,8 @@ void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg) {
     }
   } else if (FX_ONE_OF(op, "aten::addmm", "aten::baddbmm") && arg == 0)
     n = last_dim(r, out);
-  else if (FX_ONE_OF(op, "aten::layer_norm", "aten::rms_norm") && g->call->args[1].kind == MP_FX_LIST && g->call->args[1].n <= MP_RANK) {
+  else if (FX_ONE_OF(op, "aten::layer_norm", "aten::rms_norm") && g->call->arg_count > 1 && g->call->args[1].kind == MP_FX_LIST &&
+           g->call->args[1].n <= MP_RANK) {
     for (uint32_t i = 0; i < g->call->args[1].n; i++) dims[i] = g->call->args[1].at[i].i;
     fx_give_dims(r, p, t, (int)g->call->args[1].n, dims);
     return;

@@ -37,7 +37,7 @@ static uint32_t rms_norm(parts *p, mp_arg *args) {
   mp_arg dims = part_arg(p, 1, 1), weight = mp_arg_none();
   uint32_t n = dims.kind == MP_ARG_INTS && dims.n <= (uint32_t)x->rank ? dims.n : 1;
   args[1] = mp_arg_ints(p->r->a, x->dims + x->rank - n, n);
-  for (uint32_t i = 0; i < 2 && p->at[5]; i++)
+  for (uint32_t i = 0; p->at[5] && i < p->at[5]->call->arg_count; i++)
     if (p->at[5]->call->args[i].kind == MP_FX_REF && fx_param_named(p->r, p->at[5]->call->args[i].text)) weight = part_arg(p, 5, i);
   args[2] = weight;
   args[3] = part_arg(p, 2, 1);

@@ -8,14 +8,21 @@
  * No gradient. The target of a regression loss is a constant to it: calls that only lead there ran under torch.no_grad. */
 #include <string.h>
 
-#include "planner/recover.h"
+#include "planner/inside.h"
+
+typedef struct habits {
+  mp_arena *a;
+  mp_builder *b;
+  const int32_t *outputs;
+  uint32_t output_count;
+} habits;
 
 static const char *name_of(const mp_call *c) { return c->row->name; }
 static bool is(const mp_call *c, const char *name) { return c && !strcmp(name_of(c), name); }
 
 static bool starts(const mp_call *c, const char *stem) { return c && !strncmp(name_of(c), stem, strlen(stem)); }
 
-static const mp_call *maker(mp_rec *r, int32_t var) {
+static const mp_call *maker(habits *r, int32_t var) {
   int32_t c = var < 0 ? -1 : mp_builder_at(r->b, var)->call;
   return c < 0 ? NULL : mp_builder_call_at(r->b, (uint32_t)c);
 }
@@ -23,7 +30,7 @@ static const mp_call *maker(mp_rec *r, int32_t var) {
 static int32_t operand(const mp_call *c, uint32_t i) { return c && i < c->arg_count && c->args[i].kind == MP_ARG_VAR ? c->args[i].as.var : -1; }
 
 /* how many times each variable is read */
-static uint32_t *readers(mp_rec *r) {
+static uint32_t *readers(habits *r) {
   uint32_t *n = mp_alloc_array(r->a, (size_t)mp_builder_var_count(r->b), sizeof *n);
   for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
     const mp_call *call = mp_builder_call_at(r->b, c);
@@ -33,13 +40,12 @@ static uint32_t *readers(mp_rec *r) {
         if (call->args[i].as.vars[k] >= 0) n[call->args[i].as.vars[k]]++;
     }
   }
-  for (uint32_t i = 0; i < r->g->output_count; i++)
-    if (r->var[r->g->outputs[i]] >= 0) n[r->var[r->g->outputs[i]]]++;
+  for (uint32_t i = 0; i < r->output_count; i++) n[r->outputs[i]]++;
   return n;
 }
 
 /* a result that its maker does not keep for backward: it may be overwritten */
-static bool fresh(mp_rec *r, const uint32_t *reads, int32_t var) {
+static bool fresh(habits *r, const uint32_t *reads, int32_t var) {
   const mp_call *m = maker(r, var);
   if (!m || reads[var] != 1) return false;
   return starts(m, "aten::conv") || is(m, "aten::batch_norm") || starts(m, "aten::_native_batch_norm") || is(m, "aten::add") || is(m, "aten::mul") ||
@@ -47,7 +53,7 @@ static bool fresh(mp_rec *r, const uint32_t *reads, int32_t var) {
 }
 
 /* -> convolutions; *linears: products with a weight */
-static uint32_t layers(mp_rec *r, uint32_t *linears) {
+static uint32_t layers(habits *r, uint32_t *linears) {
   uint32_t convolutions = 0;
   for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
     const mp_call *call = mp_builder_call_at(r->b, c);
@@ -64,7 +70,7 @@ static int shortcut(const mp_call *c, const uint32_t *reads) {
   return reads[b] > 1 ? 1 : reads[a] > 1 ? 0 : -1;
 }
 
-static bool same_dims(mp_rec *r, int32_t a, int32_t b) {
+static bool same_dims(habits *r, int32_t a, int32_t b) {
   const mp_var *x = mp_builder_at(r->b, a), *y = mp_builder_at(r->b, b);
   if (x->rank != y->rank || x->dtype != y->dtype) return false;
   for (int i = 0; i < x->rank; i++)
@@ -72,13 +78,14 @@ static bool same_dims(mp_rec *r, int32_t a, int32_t b) {
   return true;
 }
 
-static void find_in_place(mp_rec *r, const uint32_t *reads) {
+static void find_in_place(habits *r, const uint32_t *reads) {
   static const char *const activations[] = {"aten::relu", "aten::hardtanh", "aten::hardswish", "aten::silu", "aten::leaky_relu"};
   uint32_t count = 0, linears = 0, convolutions = layers(r, &linears);
   bool adds = convolutions > 0, activations_too = convolutions > linears;
   for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
     const mp_call *call = mp_builder_call_at(r->b, c);
-    if (is(call, "aten::add") && mp_builder_at(r->b, call->outs[0])->rank == 4 && shortcut(call, reads) == 0) adds = false;
+    if (is(call, "aten::add") && call->out_count && call->outs[0] >= 0 && mp_builder_at(r->b, call->outs[0])->rank == 4 && shortcut(call, reads) == 0)
+      adds = false;
   }
   for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
     mp_call *call = mp_builder_call_at(r->b, c);
@@ -87,7 +94,8 @@ static void find_in_place(mp_rec *r, const uint32_t *reads) {
     const char *type = call->module < 0 ? NULL : mp_builder_instance(r->b, call->module)->type; /* known: F.relu of a linear layer is out of place */
     int32_t x = operand(call, 0), y = operand(call, 1);
     bool normed = starts(maker(r, x), "aten::conv") || is(maker(r, x), "aten::batch_norm") || starts(maker(r, x), "aten::_native_batch_norm");
-    if (type && activation && !strstr(type, ".activation.") && (!normed || call->source)) activation = false; /* with the source line, it says inplace=True */
+    if (type && activation && !strstr(type, ".activation.") && (!normed || call->source))
+      activation = false; /* with the source line, it says inplace=True */
     if (x < 0 || call->no_grad || !fresh(r, reads, x)) continue;
     bool residual = adds && is(call, "aten::add") && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
                     mp_builder_at(r->b, y)->role == MP_ROLE_RESULT;
@@ -100,15 +108,12 @@ static void find_in_place(mp_rec *r, const uint32_t *reads) {
 }
 
 /* marks what leads to a loss's target alone */
-static void find_no_grad(mp_rec *r) {
+static void find_no_grad(habits *r) {
   uint32_t calls = mp_builder_call_count(r->b), count = 0;
   int32_t vars = mp_builder_var_count(r->b);
   bool *wanted = mp_alloc_array(r->a, (size_t)vars, sizeof *wanted); /* a gradient may flow to it */
   bool any = false;
-  for (uint32_t i = 0; i < r->g->output_count; i++) { /* an output may be a cast that changes nothing */
-    int32_t v = mp_r_var(r, r->g->outputs[i]);
-    if (v >= 0) wanted[v] = true;
-  }
+  for (uint32_t i = 0; i < r->output_count; i++) wanted[r->outputs[i]] = true;
   for (uint32_t c = calls; c-- > 0;) {
     mp_call *call = mp_builder_call_at(r->b, c);
     bool reached = false, loss = is(call, "aten::mse_loss") || is(call, "aten::binary_cross_entropy_with_logits");
@@ -135,8 +140,9 @@ static void find_no_grad(mp_rec *r) {
   if (count) mp_builder_warn(r->b, "%u calls with parameters only lead to the loss's target: taken to run without gradients", count);
 }
 
-void mp_recover_habits(mp_rec *r) {
-  const uint32_t *reads = readers(r);
-  find_no_grad(r);
-  find_in_place(r, reads);
+void mp_program_habits(mp_builder *b, const int32_t *outputs, uint32_t output_count) {
+  habits h = {mp_builder_arena(b), b, outputs, output_count};
+  const uint32_t *reads = readers(&h);
+  find_no_grad(&h);
+  find_in_place(&h, reads);
 }

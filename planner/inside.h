@@ -106,6 +106,8 @@ void mp_builder_leave(mp_builder *b, const char *path); /* its forward returned:
 /* Takes out the calls marked in `dead` (one flag a call); nothing that stays may read their results. */
 void mp_builder_remove(mp_builder *b, const bool *dead);
 void mp_builder_warn(mp_builder *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* habits.c: what no file says, assumed as usual: which calls write in place, which ran without gradients. Before the builder finishes. */
+void mp_program_habits(mp_builder *b, const int32_t *outputs, uint32_t output_count);
 /* fixes instance ranges, lifetimes (locals.c), blocks; the builder is done */
 const mp_program *mp_builder_finish(mp_builder *b, const int32_t *inputs, uint32_t input_count, const int32_t *outputs, uint32_t output_count, const char *exporter,
                                     bool training);

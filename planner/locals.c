@@ -73,11 +73,11 @@ static bool named(const mp_call *c, const char *name) { return !strcmp(c->row->n
  * layer, -1 */
 static int32_t layer_of_probabilities(const context *x, int32_t var, int32_t reader) {
   const mp_call *c = &x->calls[reader];
-  if ((!named(c, "aten::matmul") && !named(c, "aten::bmm")) || c->args[0].kind != MP_ARG_VAR || c->args[0].as.var != var) return -1;
+  if ((!named(c, "aten::matmul") && !named(c, "aten::bmm")) || !c->arg_count || c->args[0].kind != MP_ARG_VAR || c->args[0].as.var != var) return -1;
   const mp_call *m = &x->calls[x->vars[var].call];
   for (int step = 0; step < 2 && (named(m, "aten::dropout") || named(m, "aten::native_dropout") || named(m, "aten::to") || named(m, "aten::type_as"));
        step++) {
-    int32_t from = m->args[0].kind == MP_ARG_VAR ? x->vars[m->args[0].as.var].call : -1;
+    int32_t from = m->arg_count && m->args[0].kind == MP_ARG_VAR ? x->vars[m->args[0].as.var].call : -1;
     if (from < 0) return -1;
     m = &x->calls[from];
   }

@@ -125,7 +125,6 @@ int32_t mp_r_result(mp_rec *r, const mp_hit *h, int slot);
 void mp_r_last(mp_rec *r, const mp_hit *h, const char *name, const mp_arg *args, uint32_t n);
 
 const char *mp_r_module_path(mp_rec *r, int32_t node); /* "": the name has none */
-void mp_recover_habits(mp_rec *r);                     /* habits.c: what ran in place, what without gradients */
 
 /* ---- rows' functions, by family ---- */
 #define MP_ROW_CHECK(name) bool name(mp_rec *r, mp_hit *h)

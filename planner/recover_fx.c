@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "planner/fx.h"
-#include "planner/recover.h"
 
 #define KEY(s) "pkg.torch.onnx." s
 
@@ -184,6 +183,7 @@ int32_t fx_module(fx_rec *r, const fx_group *g) {
 
 uint32_t fx_emit(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t module, const int32_t *outs, uint32_t outs_n,
                  bool with_nodes) {
+  if (!fx_sound(r, name, args, n)) r->unsound = true;
   uint32_t call = mp_builder_call(r->b, name, args, n, outs, outs_n, module, g->nodes, with_nodes ? g->node_count : 0);
   mp_call *c = mp_builder_call_at(r->b, call);
   c->source = g->source;
@@ -198,7 +198,9 @@ static mp_arg first_arg(fx_rec *r, const fx_group *g) {
   return g->call->arg_count ? fx_arg(r, &g->call->args[0], &p) : mp_arg_none();
 }
 
-static int64_t int_of(const mp_arg *a) { return a->kind == MP_ARG_INT ? a->as.i : a->kind == MP_ARG_FLOAT ? (int64_t)a->as.f : a->as.b; }
+static int64_t int_of(const mp_arg *a) {
+  return a->kind == MP_ARG_INT ? a->as.i : a->kind == MP_ARG_FLOAT ? (int64_t)a->as.f : a->kind == MP_ARG_BOOL && a->as.b;
+}
 
 /* symbolic sizes and Python numbers */
 static bool read_scalar(fx_rec *r, const fx_group *g) {
@@ -620,10 +622,10 @@ const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g) {
   add_inputs(&r, specs, spec_count, inputs);
   fx_make_whole(&r);
   read_groups(&r);
+  if (r.unsound) return NULL;
   fx_drop_masks(&r);
   fx_settle_params(&r);
   uint32_t output_count = read_outputs(&r, specs, spec_count, outputs);
-  mp_rec habits = {.a = a, .g = g, .b = r.b, .var = r.var_of_value};
-  mp_recover_habits(&habits);
+  mp_program_habits(r.b, outputs, output_count);
   return mp_builder_finish(r.b, inputs, g->input_count, outputs, output_count, "dynamo", r.train_op || lossy(&r));
 }

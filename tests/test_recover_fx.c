@@ -171,11 +171,12 @@ static void merged_transposes_a_copy_and_symbolic_sizes_come_back(void **state) 
 static void a_removed_bias_and_a_transposed_weight_keep_their_size(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  const mp_program *p = recovered(a,
-                                  "opset 20\nx: float[2,5,3]; val_0 = float[3,7]\n"
-                                  "linear = MatMul(x, val_0)" FX("%linear : [num_users=1] = call_function[target=torch.ops.aten.linear.default](args "
-                                                                 "= (%args_0, %p_w, %p_b), kwargs = {})") "\n" SIGNATURE(
-                                      "p_w: PARAMETER target='w'\np_b: PARAMETER target='b'\nargs_0: USER_INPUT") "-> linear");
+  const mp_program *p =
+      recovered(a,
+                "opset 20\nx: float[2,5,3]; val_0 = float[3,7]\n"
+                "linear = MatMul(x, val_0)" FX("%linear : [num_users=1] = call_function[target=torch.ops.aten.linear.default](args "
+                                               "= (%args_0, %p_w, %p_b), kwargs = {})") "\n" SIGNATURE("p_w: PARAMETER target='w'\np_b: PARAMETER "
+                                                                                                       "target='b'\nargs_0: USER_INPUT") "-> linear");
   assert_string_equal(shown(a, p, 0), ".  aten::linear(%x, %w, %b)");
   const mp_var *w = &p->vars[p->calls[0].args[1].as.var], *b = &p->vars[p->calls[0].args[2].as.var];
   assert_int_equal(w->rank, 2);
@@ -205,11 +206,24 @@ static void rms_norm_is_made_whole(void **state) {
   mp_arena_free(a);
 }
 
+static void arguments_that_make_no_sense_are_not_trusted(void **state) {
+  (void)state;
+  static const char *const wrong[] = {"%x, 0, 9", "%x, -7, 1", "None, 0, 1", ""};
+  mp_arena *a = mp_arena_new(0);
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+    assert_null(mp_recover_fx(
+        a, test_graph(a, mp_format(a,
+                                   "x: float[2,3]\ntranspose = Transpose(x) perm=[1,0] meta.pkg.torch.onnx.fx_node=\"%%transpose : [num_users=1] = "
+                                   "call_function[target=torch.ops.aten.transpose.int](args = (%s), kwargs = {})\"\n-> transpose",
+                                   wrong[i]))));
+  mp_arena_free(a);
+}
+
 /* a layer that shares its weights: nothing but the order of its submodules says where its second run begins */
 static void a_shared_layer_runs_twice(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-#define STEP(in, out, child)                                                                                                              \
+#define STEP(in, out, child)                                                                                                               \
   out " = Relu(" in ")" FX("%" out " : [num_users=1] = call_function[target=torch.ops.aten.relu.default](args = (%" in ",), kwargs = {})") \
       IN("['', 'layer.0', 'layer.0." child "', '" out "']", "['M', 'Layer', 'Part', 'aten']") "\n"
   const mp_program *p = recovered(a, "opset 20\nx: float[4]\n" STEP("x", "r1", "a") STEP("r1", "r2", "b") STEP("r2", "r3", "c") STEP("r3", "r4", "a")
@@ -242,6 +256,7 @@ int main(void) {
       cmocka_unit_test(a_removed_bias_and_a_transposed_weight_keep_their_size),
       cmocka_unit_test(rms_norm_is_made_whole),
       cmocka_unit_test(a_shared_layer_runs_twice),
+      cmocka_unit_test(arguments_that_make_no_sense_are_not_trusted),
       cmocka_unit_test(a_file_without_the_metadata_is_not_taken),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
