@@ -62,7 +62,7 @@ static void joined(mp_em *e, bool stacked) {
   mp_tensor_info i = *mp_em_info(e, x[0]);
   int64_t dim = mp_c_int(e, 1, 0), dims[MP_RANK + 1];
   int rank = i.rank + stacked;
-  if (dim < 0) dim += rank;
+  dim = mp_em_axis(e, dim, rank);
   for (int k = 0; k < rank; k++) dims[k] = i.dims[stacked && k > dim ? k - 1 : k];
   dims[dim] = 0;
   for (uint32_t k = 0; k < n; k++) dims[dim] += stacked ? 1 : mp_em_info(e, x[k])->dims[dim];
@@ -125,7 +125,7 @@ static void repeat_interleave(mp_em *e) {
     x = mp_op_reshape(e, x, 1, (int64_t[]){-1});
     i = *mp_em_info(e, x);
   }
-  if (dim < 0) dim += i.rank;
+  dim = mp_em_axis(e, dim, i.rank);
   memcpy(dims, i.dims, sizeof dims);
   mp_ten wide = mp_op_unsqueeze(e, x, dim + 1);
   mp_tensor_info w = *mp_em_info(e, wide);

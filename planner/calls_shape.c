@@ -40,7 +40,7 @@ static void unflatten(mp_em *e) {
   int64_t dim = mp_c_int(e, 1, 0), parts[MP_RANK], dims[2 * MP_RANK];
   uint32_t m = mp_c_ints(e, 2, parts, MP_RANK);
   int n = 0;
-  if (dim < 0) dim += i.rank;
+  dim = mp_em_axis(e, dim, i.rank);
   for (int k = 0; k < i.rank; k++) {
     if (k != dim) dims[n++] = i.dims[k];
     for (uint32_t p = 0; k == dim && p < m; p++) dims[n++] = parts[p];
@@ -106,7 +106,7 @@ static void unfold(mp_em *e) {
   mp_ten x = mp_c_ten(e, 0);
   mp_tensor_info i = *mp_em_info(e, x);
   int64_t dim = mp_c_int(e, 1, 0), size = mp_c_int(e, 2, 1), step = mp_c_int(e, 3, 1), dims[MP_RANK + 1], strides[MP_RANK + 1];
-  if (dim < 0) dim += i.rank;
+  dim = mp_em_axis(e, dim, i.rank);
   memcpy(dims, i.dims, sizeof i.dims);
   memcpy(strides, i.strides, sizeof i.strides);
   dims[i.rank] = size;
@@ -193,7 +193,7 @@ static const mp_grad grad_split = {"SplitBackward0", back_split}, grad_split_siz
 static void parts(mp_em *e, const mp_grad *row, int64_t dim, const int64_t *sizes, uint32_t n) {
   mp_ten x = mp_c_ten(e, 0);
   mp_tensor_info i = *mp_em_info(e, x);
-  if (dim < 0) dim += i.rank;
+  dim = mp_em_axis(e, dim, i.rank);
   bool node = mp_fn_begin(e, row, &x, 1);
   int64_t at = 0;
   for (uint32_t k = 0; k < n; k++) {
@@ -232,7 +232,7 @@ static void unbind(mp_em *e) {
   mp_ten x = mp_c_ten(e, 0);
   mp_tensor_info i = *mp_em_info(e, x);
   int64_t dim = mp_c_int(e, 1, 0), dims[MP_RANK], strides[MP_RANK];
-  if (dim < 0) dim += i.rank;
+  dim = mp_em_axis(e, dim, i.rank);
   int n = 0;
   for (int k = 0; k < i.rank; k++)
     if (k != dim) {

@@ -9,6 +9,19 @@ const mp_tensor_info *mp_em_info(const mp_em *e, mp_ten t) {
   if (t < 0) mp_fail(e->a, MP_BAD_INPUT, "%s: a tensor argument is missing; memplan inspect --node shows what the file gives", e->c ? e->c->row->name : "backward");
   return &e->tens.at[t];
 }
+const mp_tensor_info *mp_em_ranked(const mp_em *e, mp_ten t, int least) {
+  const mp_tensor_info *i = mp_em_info(e, t);
+  if (i->rank < least)
+    mp_fail(e->a, MP_BAD_INPUT, "%s: an operand of %d dimensions, at least %d were expected; memplan inspect --node shows what the file gives", e->c ? e->c->row->name : "backward", i->rank, least);
+  return i;
+}
+int64_t mp_em_axis(const mp_em *e, int64_t axis, int rank) {
+  int n = rank ? rank : 1; /* c10::maybe_wrap_dim takes 0 and -1 for a scalar */
+  if (axis < -n || axis >= n)
+    mp_fail(e->a, MP_BAD_INPUT, "%s: dimension %lld of a tensor of rank %d; the recovered program is wrong here", e->c ? e->c->row->name : "backward", (long long)axis, rank);
+  return axis < 0 ? axis + n : axis;
+}
+
 bool mp_em_grad_enabled(const mp_em *e) { return e->grad; }
 const mp_run *mp_em_run(const mp_em *e) { return e->run; }
 const mp_call *mp_em_call(const mp_em *e) { return e->c; }
@@ -132,12 +145,18 @@ static mp_ten add_tensor(mp_em *e, const mp_tensor_info *info) {
   return own(e, t);
 }
 
-static void check_rank(mp_em *e, int rank) {
+/* Every tensor and view passes here, so that products of dims never overflow behind it. */
+static void check_dims(mp_em *e, const char *op, int rank, const int64_t *dims) {
   if (rank > MP_RANK) mp_fail(e->a, MP_BAD_INPUT, "a tensor of rank %d: memplan follows tensors of up to %d dimensions on the device", rank, MP_RANK);
+  uint64_t n = 1;
+  for (int i = 0; i < rank; i++) {
+    if (dims[i] < 0) mp_fail(e->a, MP_BAD_INPUT, "%s: a tensor with a dimension of %lld; check the dimensions given with --dim", op, (long long)dims[i]);
+    if (dims[i] && (!mp_mul_u64(n, (uint64_t)dims[i], &n) || n >= MP_MOST_ELEMENTS)) mp_fail(e->a, MP_BAD_INPUT, "%s: a tensor of more than 2^56 elements; check the dimensions given with --dim", op);
+  }
 }
 
 mp_ten mp_em_new_strided(mp_em *e, const char *op, mp_dtype t, int rank, const int64_t *dims, const int64_t *strides) {
-  check_rank(e, rank);
+  check_dims(e, op, rank, dims);
   mp_tensor_info info = {.storage = (int32_t)e->stor.n, .dtype = t, .rank = rank, .fn = -1};
   uint64_t last = 0; /* index of the last element */
   bool empty = false, ok = true;
@@ -160,7 +179,7 @@ mp_ten mp_em_new_strided(mp_em *e, const char *op, mp_dtype t, int rank, const i
 
 mp_ten mp_em_new(mp_em *e, const char *op, mp_dtype t, int rank, const int64_t *dims) {
   int64_t strides[MP_RANK];
-  check_rank(e, rank);
+  check_dims(e, op, rank, dims);
   mp_strides_contiguous(rank, dims, strides);
   return mp_em_new_strided(e, op, t, rank, dims, strides);
 }
@@ -178,7 +197,7 @@ mp_ten mp_em_scalar(mp_em *e, const char *op, mp_dtype t) { return mp_em_new(e, 
 void mp_em_set_what(mp_em *e, mp_ten t, mp_what what) { e->stor.at[e->tens.at[t].storage].what = (uint8_t)what; }
 
 mp_ten mp_em_view(mp_em *e, mp_ten t, int rank, const int64_t *dims, const int64_t *strides, int64_t offset) {
-  check_rank(e, rank);
+  check_dims(e, "a view", rank, dims);
   mp_tensor_info info = {.storage = e->tens.at[t].storage, .dtype = e->tens.at[t].dtype, .rank = rank, .offset = offset, .fn = -1, .is_view = true};
   if (rank) {
     memcpy(info.dims, dims, (size_t)rank * sizeof *dims);

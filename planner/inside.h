@@ -5,6 +5,7 @@
 #include "planner/memplan.h"
 
 #define MP_RANK 8 /* of a tensor on the device */
+#define MP_MOST_ELEMENTS (UINT64_C(1) << 56) /* of a tensor, expanded axes included: products of dims never overflow */
 
 /* ================= program ================= */
 
@@ -232,6 +233,8 @@ struct mp_trace {
 
 mp_arena *mp_em_arena(mp_em *e);
 const mp_tensor_info *mp_em_info(const mp_em *e, mp_ten t); /* valid until the next tensor is made: copy what you need */
+const mp_tensor_info *mp_em_ranked(const mp_em *e, mp_ten t, int least); /* the same of a tensor with at least that many dimensions: else MP_BAD_INPUT */
+int64_t mp_em_axis(const mp_em *e, int64_t axis, int rank); /* an axis from 0; MP_BAD_INPUT where a tensor of that rank has none such */
 bool mp_em_grad_enabled(const mp_em *e);
 const mp_run *mp_em_run(const mp_em *e);
 

@@ -287,7 +287,7 @@ static mp_ten batched(mp_em *e, mp_ten a, mp_ten b) {
 }
 
 mp_ten mp_op_matmul(mp_em *e, mp_ten a, mp_ten b) {
-  int ra = e->tens.at[a].rank, rb = e->tens.at[b].rank;
+  int ra = mp_em_ranked(e, a, 1)->rank, rb = mp_em_ranked(e, b, 1)->rank;
   size_t scope = mp_em_enter(e);
   mp_ten r;
   if (ra == 1 && rb == 1) r = mp_op_sum_dims(e, mp_op_mul(e, a, b), NULL, 0, false); /* dot */
@@ -301,7 +301,7 @@ mp_ten mp_op_matmul(mp_em *e, mp_ten a, mp_ten b) {
 /* aten/src/ATen/native/Linear.cpp, linear and _flatten_nd_linear */
 mp_ten mp_op_linear(mp_em *e, mp_ten x, mp_ten w, mp_ten bias) {
   size_t scope = mp_em_enter(e);
-  mp_tensor_info i = e->tens.at[x];
+  mp_tensor_info i = *mp_em_ranked(e, x, 1);
   mp_ten wt = mp_op_t(e, w), r;
   if (bias >= 0 && i.rank == 2) {
     r = mp_op_addmm(e, bias, x, wt);

@@ -83,7 +83,7 @@ static mp_ten permuted(mp_em *e, mp_ten t, const int64_t *perm, const mp_grad *r
   mp_tensor_info i = e->tens.at[t];
   int64_t dims[MP_RANK], strides[MP_RANK], full[MP_RANK];
   for (int k = 0; k < i.rank; k++) {
-    full[k] = perm[k] < 0 ? perm[k] + i.rank : perm[k];
+    full[k] = mp_em_axis(e, perm[k], i.rank);
     dims[k] = i.dims[full[k]];
     strides[k] = i.strides[full[k]];
   }
@@ -97,8 +97,8 @@ mp_ten mp_op_transpose(mp_em *e, mp_ten t, int64_t d0, int64_t d1) {
   int64_t perm[MP_RANK];
   if (!rank) return mp_em_alias(e, t);
   for (int k = 0; k < rank; k++) perm[k] = k;
-  d0 = d0 < 0 ? d0 + rank : d0;
-  d1 = d1 < 0 ? d1 + rank : d1;
+  d0 = mp_em_axis(e, d0, rank);
+  d1 = mp_em_axis(e, d1, rank);
   perm[d0] = d1;
   perm[d1] = d0;
   return permuted(e, t, perm, &grad_transpose);
@@ -106,7 +106,9 @@ mp_ten mp_op_transpose(mp_em *e, mp_ten t, int64_t d0, int64_t d1) {
 
 mp_ten mp_op_t(mp_em *e, mp_ten t) {
   static const int64_t swap[] = {1, 0}, same[] = {0};
-  return permuted(e, t, e->tens.at[t].rank == 2 ? swap : same, &grad_t);
+  int rank = e->tens.at[t].rank;
+  if (rank > 2) mp_fail(e->a, MP_BAD_INPUT, "aten::t of a tensor of rank %d; the recovered program is wrong here", rank);
+  return permuted(e, t, rank == 2 ? swap : same, &grad_t);
 }
 
 /* ---- expand, squeeze, unsqueeze ---- */
@@ -135,7 +137,7 @@ mp_ten mp_op_expand(mp_em *e, mp_ten t, int rank, const int64_t *dims) {
 mp_ten mp_op_unsqueeze(mp_em *e, mp_ten t, int64_t dim) {
   mp_tensor_info i = e->tens.at[t];
   int64_t dims[MP_RANK + 1], strides[MP_RANK + 1];
-  if (dim < 0) dim += i.rank + 1;
+  dim = mp_em_axis(e, dim, i.rank + 1);
   for (int k = 0, from = 0; k <= i.rank; k++) {
     bool fresh = k == dim;
     dims[k] = fresh ? 1 : i.dims[from];
@@ -149,7 +151,7 @@ mp_ten mp_op_squeeze(mp_em *e, mp_ten t, int64_t dim) {
   mp_tensor_info i = e->tens.at[t];
   int64_t dims[MP_RANK], strides[MP_RANK];
   int n = 0;
-  if (dim < 0) dim += i.rank;
+  dim = mp_em_axis(e, dim, i.rank);
   for (int k = 0; k < i.rank; k++) {
     if (k == dim && i.dims[k] == 1) continue;
     dims[n] = i.dims[k];
@@ -171,8 +173,7 @@ static const mp_grad grad_select = {"SelectBackward0", back_select}, grad_slice 
 mp_ten mp_op_select(mp_em *e, mp_ten t, int64_t dim, int64_t index) {
   mp_tensor_info i = e->tens.at[t];
   int64_t dims[MP_RANK], strides[MP_RANK];
-  if (dim < 0) dim += i.rank;
-  if (dim < 0 || dim >= i.rank) mp_fail(e->a, MP_BAD_INPUT, "aten::select of dimension %lld of a tensor of rank %d; the recovered program is wrong here", (long long)dim, i.rank);
+  dim = mp_em_axis(e, dim, i.rank);
   if (index < 0) index += i.dims[dim];
   int n = 0;
   for (int k = 0; k < i.rank; k++) {
@@ -185,9 +186,8 @@ mp_ten mp_op_select(mp_em *e, mp_ten t, int64_t dim, int64_t index) {
 
 mp_ten mp_op_slice(mp_em *e, mp_ten t, int64_t dim, int64_t start, int64_t end, int64_t step) {
   mp_tensor_info i = e->tens.at[t];
-  if (dim < 0) dim += i.rank;
-  if (dim < 0 || dim >= i.rank || step < 1)
-    mp_fail(e->a, MP_BAD_INPUT, "aten::slice of dimension %lld by %lld of a tensor of rank %d; the recovered program is wrong here", (long long)dim, (long long)step, i.rank);
+  dim = mp_em_axis(e, dim, i.rank);
+  if (step < 1) mp_fail(e->a, MP_BAD_INPUT, "aten::slice by %lld; the recovered program is wrong here", (long long)step);
   int64_t n = i.dims[dim];
   start = start < 0 ? start + n : start;
   end = end < 0 ? end + n : end;

@@ -218,8 +218,7 @@ MP_ROW_EMIT(mp_row_cumsum) {
 MP_ROW_EMIT(mp_row_sort) {
   const mp_node *n = mp_r_node(r, h->root);
   int rank = mp_r_rank(r, h->values[0]);
-  int64_t axis = mp_node_int(n, "axis", -1);
-  if (axis < 0) axis += rank;
+  int64_t axis = mp_r_axis(r, h->root, mp_node_int(n, "axis", -1), rank);
   int64_t k = mp_r_dim(r, n->out[0] >= 0 ? n->out[0] : n->out[1], (int)axis);
   bool sort = k == mp_r_dim(r, h->values[0], (int)axis);
   int32_t outs[2] = {mp_r_result(r, h, 0), mp_r_result(r, h, 1)};

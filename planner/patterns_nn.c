@@ -221,9 +221,8 @@ static void emit_layer_norm(mp_rec *r, const mp_hit *h, int first_axis, double e
 
 MP_ROW_EMIT(mp_row_layer_norm) {
   const mp_node *n = mp_r_node(r, h->root);
-  int64_t axis = mp_node_int(n, "axis", -1);
-  int rank = mp_r_rank(r, h->values[0]);
-  emit_layer_norm(r, h, (int)(axis < 0 ? axis + rank : axis), mp_node_float(n, "epsilon", 1e-5));
+  int64_t axis = mp_r_axis(r, h->root, mp_node_int(n, "axis", -1), mp_r_rank(r, h->values[0]));
+  emit_layer_norm(r, h, (int)axis, mp_node_float(n, "epsilon", 1e-5));
 }
 
 /* written as nine nodes before opset 17 */
@@ -266,10 +265,9 @@ MP_ROW_EMIT(mp_row_group_norm_node) {
 MP_ROW_EMIT(mp_row_rms_norm_node) {
   const mp_node *n = mp_r_node(r, h->root);
   int rank = mp_r_rank(r, h->values[0]);
-  int64_t axis = mp_node_int(n, "axis", -1), shape[MP_RANK];
+  int64_t axis = mp_r_axis(r, h->root, mp_node_int(n, "axis", -1), rank), shape[MP_RANK];
   uint32_t count = 0;
-  for (int i = (int)(axis < 0 ? axis + rank : axis); i < rank; i++)
-    if (i >= 0) shape[count++] = mp_r_dim(r, h->values[0], i);
+  for (int i = (int)axis; i < rank; i++) shape[count++] = mp_r_dim(r, h->values[0], i);
   mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_ints(r->a, shape, count), mp_r_tensor(r, h->values[1]),
                    mp_arg_float(mp_node_float(n, "epsilon", 1e-5))};
   mp_r_last(r, h, "aten::rms_norm", args, 4);

@@ -3,8 +3,6 @@
 
 #include "planner/patterns.h"
 
-static int64_t wrap(int64_t axis, int rank) { return axis < 0 ? axis + rank : axis; }
-
 /* the root's result dims as an argument */
 static mp_arg result_dims(mp_rec *r, const mp_hit *h) {
   int32_t v = mp_r_node(r, h->root)->out[0];
@@ -32,40 +30,45 @@ static int32_t swapped(mp_rec *r, int32_t from, int64_t a, int64_t b) {
   return mp_r_new(r, v.name, v.dtype, v.rank, v.dims);
 }
 
+/* how many axes are not where they were; the first two of them */
+static int moved_axes(const int64_t *perm, int rank, int64_t two[2]) {
+  int n = 0;
+  for (int i = 0; i < rank; i++)
+    if (perm[i] != i && n++ < 2) two[n - 1] = i;
+  return n;
+}
+
+static void permutation(mp_rec *r, const mp_hit *h, int rank, int64_t *perm) {
+  const mp_node *n = mp_r_node(r, h->root);
+  const mp_attr *a = mp_node_attr(n, "perm");
+  uint32_t seen = 0;
+  for (int i = 0; i < rank; i++) {
+    perm[i] = a && a->kind == MP_ATTR_INTS && (int)a->n == rank ? a->as.ints[i] : rank - 1 - i;
+    if (perm[i] >= 0 && perm[i] < rank) seen |= 1u << perm[i];
+  }
+  if (seen != (1u << rank) - 1) mp_fail(r->a, MP_BAD_INPUT, "%s: node '%s' (Transpose): perm is no permutation of %d axes", r->g->path, n->name, rank);
+}
+
 /* How many transpositions make this permutation; the pairs in the order of their calls. Two at most are looked for: exporters merge x.transpose(1,
  * 2).transpose(2, 3). */
 static int transpositions(const int64_t *perm, int rank, int64_t pair[2][2]) {
-  int64_t moved[MP_RANK];
-  int n = 0;
-  for (int i = 0; i < rank; i++)
-    if (perm[i] != i) moved[n++ % MP_RANK] = i;
-  if (n == 2) {
-    pair[0][0] = moved[0];
-    pair[0][1] = moved[1];
-    return 1;
-  }
+  int64_t first[MP_RANK];
+  int n = moved_axes(perm, rank, pair[0]);
+  if (n == 2) return 1;
   if (n != 3) return 0;
-  for (int a = 0; a < 3; a++) { /* the second call swaps the last two axes, as in q @ k.transpose(-1, -2) */
-    int64_t first[MP_RANK];
-    for (int i = 0; i < rank; i++) first[i] = perm[i];
-    first[rank - 1] = perm[rank - 2];
-    first[rank - 2] = perm[rank - 1];
-    int64_t rest[2][2];
-    if (a == 0 && transpositions(first, rank, rest) == 1) {
-      memcpy(pair[0], rest[0], sizeof rest[0]);
-      pair[1][0] = rank - 2;
-      pair[1][1] = rank - 1;
-      return 2;
-    }
-  }
-  return 0;
+  memcpy(first, perm, (size_t)rank * sizeof *perm); /* the second call swaps the last two axes, as in q @ k.transpose(-1, -2) */
+  first[rank - 1] = perm[rank - 2];
+  first[rank - 2] = perm[rank - 1];
+  if (moved_axes(first, rank, pair[0]) != 2) return 0;
+  pair[1][0] = rank - 2;
+  pair[1][1] = rank - 1;
+  return 2;
 }
 
 MP_ROW_EMIT(mp_row_transpose) {
-  const mp_attr *a = mp_node_attr(mp_r_node(r, h->root), "perm");
   int rank = mp_r_rank(r, h->values[0]);
   int64_t perm[MP_RANK], pair[2][2];
-  for (int i = 0; i < rank; i++) perm[i] = a && a->kind == MP_ATTR_INTS && (int)a->n == rank ? a->as.ints[i] : rank - 1 - i;
+  permutation(r, h, rank, perm);
   mp_arg x = mp_r_tensor(r, h->values[0]);
   int n = transpositions(perm, rank, pair);
   int32_t user;
@@ -97,7 +100,7 @@ MP_ROW_EMIT(mp_row_unsqueeze) {
     return;
   }
   for (uint32_t i = 0; i < n; i++) { /* in ascending order, so that each is where it will stay */
-    int64_t axis = wrap(axes[i], rank);
+    int64_t axis = mp_r_axis(r, h->root, axes[i], rank);
     uint32_t k = i;
     for (; k > 0 && axes[k - 1] > axis; k--) axes[k] = axes[k - 1];
     axes[k] = axis;
@@ -177,7 +180,7 @@ MP_ROW_EMIT(mp_row_slice) {
   mp_arg x = mp_r_tensor(r, from);
   int32_t last = -1;
   for (uint32_t i = 0; i < cuts; i++) {
-    int64_t axis = wrap(m ? axes[i] : (int64_t)i, rank), size = mp_r_dim(r, from, (int)axis), left = mp_r_dim(r, to, (int)axis);
+    int64_t axis = mp_r_axis(r, h->root, m ? axes[i] : (int64_t)i, rank), size = mp_r_dim(r, from, (int)axis), left = mp_r_dim(r, to, (int)axis);
     int64_t step = s && steps[i] != INT64_MIN ? steps[i] : 1, start = n && starts[i] != INT64_MIN ? starts[i] : 0;
     if (step < 0) {
       flips[flipped++] = axis;
@@ -208,7 +211,7 @@ MP_ROW_EMIT(mp_row_slice) {
 
 MP_ROW_EMIT(mp_row_split) {
   const mp_node *n = mp_r_node(r, h->root);
-  int64_t axis = wrap(mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0]));
+  int64_t axis = mp_r_axis(r, h->root, mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0]));
   int32_t *outs = mp_alloc_array(r->a, n->outs, sizeof *outs);
   int64_t *sizes = mp_alloc_array(r->a, n->outs, sizeof *sizes);
   bool even = true;
@@ -232,7 +235,7 @@ MP_ROW_EMIT(mp_row_select) {
   const mp_node *n = mp_r_node(r, h->root);
   double x = 0;
   mp_r_number(r, h->values[1], &x);
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_int(wrap(mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0]))), mp_arg_int((int64_t)x)};
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_int(mp_r_axis(r, h->root, mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0]))), mp_arg_int((int64_t)x)};
   mp_r_last(r, h, "aten::select", args, 3);
 }
 
@@ -246,7 +249,7 @@ MP_ROW_CHECK(mp_row_is_embedding) {
 
 MP_ROW_EMIT(mp_row_gather) {
   const mp_node *n = mp_r_node(r, h->root);
-  int64_t axis = wrap(mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0]));
+  int64_t axis = mp_r_axis(r, h->root, mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0]));
   if (mp_r_rank(r, h->values[1]) > 1) { /* x[:, ids] */
     int32_t list[MP_RANK];
     for (int64_t i = 0; i < axis; i++) list[i] = -1;
@@ -262,7 +265,7 @@ MP_ROW_EMIT(mp_row_gather) {
 /* calls of (tensor, dim, ...) */
 MP_ROW_EMIT(mp_row_dim_index) {
   const mp_node *n = mp_r_node(r, h->root);
-  mp_arg x = mp_r_tensor(r, h->values[0]), dim = mp_arg_int(wrap(mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0])));
+  mp_arg x = mp_r_tensor(r, h->values[0]), dim = mp_arg_int(mp_r_axis(r, h->root, mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0])));
   if (!strcmp(n->type, "DepthToSpace")) {
     mp_arg args[] = {x, mp_arg_int(mp_node_int(n, "blocksize", 1))};
     mp_r_last(r, h, "aten::pixel_shuffle", args, 2);
@@ -292,18 +295,18 @@ MP_ROW_EMIT(mp_row_cat) {
   const mp_node *n = mp_r_node(r, h->root);
   int32_t *list = mp_alloc_array(r->a, n->ins, sizeof *list);
   for (int i = 0; i < n->ins; i++) list[i] = mp_r_var(r, mp_r_in(r, h->root, i));
-  mp_arg args[] = {mp_arg_vars(r->a, list, n->ins), mp_arg_int(wrap(mp_node_int(n, "axis", 0), mp_r_rank(r, n->out[0])))};
+  mp_arg args[] = {mp_arg_vars(r->a, list, n->ins), mp_arg_int(mp_r_axis(r, h->root, mp_node_int(n, "axis", 0), mp_r_rank(r, n->out[0])))};
   mp_r_last(r, h, "aten::cat", args, 2);
 }
 
 MP_ROW_CHECK(mp_row_is_stack) {
   const mp_node *n = mp_r_node(r, h->root);
-  int64_t axes[MP_RANK], axis = wrap(mp_node_int(n, "axis", 0), mp_r_rank(r, n->out[0]));
+  int64_t axes[MP_RANK], axis = mp_r_axis(r, h->root, mp_node_int(n, "axis", 0), mp_r_rank(r, n->out[0]));
   if (n->ins < 2) return false;
   int32_t *parts = mp_alloc_array(r->a, n->ins, sizeof *parts);
   for (int i = 0; i < n->ins; i++) {
     int32_t u = mp_r_maker(r, mp_r_in(r, h->root, i), "Unsqueeze");
-    if (u < 0 || mp_r_axes(r, u, 1, axes) != 1 || wrap(axes[0], mp_r_rank(r, mp_r_node(r, u)->out[0])) != axis) return false;
+    if (u < 0 || mp_r_axes(r, u, 1, axes) != 1 || mp_r_axis(r, u, axes[0], mp_r_rank(r, mp_r_node(r, u)->out[0])) != axis) return false;
     if (r->fixed[mp_r_node(r, u)->out[0]]) return false;
     parts[i] = mp_r_in(r, u, 0);
   }
@@ -317,7 +320,7 @@ MP_ROW_EMIT(mp_row_stack) {
   const mp_node *n = mp_r_node(r, h->root);
   int32_t *list = mp_alloc_array(r->a, n->ins, sizeof *list);
   for (int i = 0; i < n->ins; i++) list[i] = mp_r_var(r, h->needs[i]);
-  mp_arg args[] = {mp_arg_vars(r->a, list, n->ins), mp_arg_int(wrap(mp_node_int(n, "axis", 0), mp_r_rank(r, n->out[0])))};
+  mp_arg args[] = {mp_arg_vars(r->a, list, n->ins), mp_arg_int(mp_r_axis(r, h->root, mp_node_int(n, "axis", 0), mp_r_rank(r, n->out[0])))};
   mp_r_last(r, h, "aten::stack", args, 2);
 }
 
@@ -329,7 +332,7 @@ static bool cut(mp_rec *r, int32_t slice, int64_t *axis, int64_t *start, int64_t
   if (n->ins > 4 && mp_r_ints(r, n->in[4], steps, MP_RANK) == 1 && steps[0] != 1) return false;
   int rank = mp_r_rank(r, n->in[0]);
   if (mp_r_ints(r, n->in[3], axes, MP_RANK) != 1 || rank < 1) return false;
-  *axis = wrap(axes[0], rank);
+  *axis = mp_r_axis(r, slice, axes[0], rank);
   *start = starts[0] < 0 ? starts[0] + mp_r_dim(r, n->in[0], (int)*axis) : starts[0];
   *size = mp_r_dim(r, n->out[0], (int)*axis);
   return true;
@@ -344,12 +347,12 @@ MP_ROW_CHECK(mp_row_is_roll) {
     if (s < 0 || !cut(r, s, &axis[i], &start[i], &size[i])) return false;
   }
   h->note = size[0];
-  return axis[0] == axis[1] && axis[0] == wrap(mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0])) && start[1] == 0 && start[0] == size[1] &&
+  return axis[0] == axis[1] && axis[0] == mp_r_axis(r, h->root, mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0])) && start[1] == 0 && start[0] == size[1] &&
          size[0] + size[1] == mp_r_dim(r, h->values[0], (int)axis[0]);
 }
 
 MP_ROW_EMIT(mp_row_roll) {
-  int64_t shift = h->note, axis = wrap(mp_node_int(mp_r_node(r, h->root), "axis", 0), mp_r_rank(r, h->values[0]));
+  int64_t shift = h->note, axis = mp_r_axis(r, h->root, mp_node_int(mp_r_node(r, h->root), "axis", 0), mp_r_rank(r, h->values[0]));
   mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_ints(r->a, &shift, 1), mp_arg_ints(r->a, &axis, 1)};
   mp_r_last(r, h, "aten::roll", args, 3);
 }

@@ -133,7 +133,12 @@ int32_t mp_builder_var(mp_builder *b, mp_role role, const char *name, mp_dtype t
             b->graph && b->graph->path ? b->graph->path : "program", name, rank, MP_RANK);
   mp_var *v = mp_push(b->arena, &b->vars);
   *v = (mp_var){.name = mp_strdup(b->arena, name), .dtype = t, .role = role, .rank = rank, .call = -1, .slot = -1, .value = value, .tied = -1};
-  for (int i = 0; i < rank; i++) v->dims[i] = dims[i];
+  uint64_t n = 1;
+  for (int i = 0; i < rank; i++) {
+    v->dims[i] = dims[i];
+    if (dims[i] > 0 && (!mp_mul_u64(n, (uint64_t)dims[i], &n) || n >= MP_MOST_ELEMENTS))
+      mp_fail(b->arena, MP_BAD_INPUT, "%s: '%s' has more than 2^56 elements; check the dimensions given with --dim", b->graph && b->graph->path ? b->graph->path : "program", name);
+  }
   return (int32_t)(b->vars.n - 1);
 }
 

@@ -236,6 +236,9 @@ int32_t mp_r_var(mp_rec *r, int32_t value) {
   if (p >= 0 && mp_r_node(r, p)->out[0] != v)
     mp_fail(r->a, MP_BAD_INPUT, "%s: '%s' is read, an output of node '%s' (%s) that the framework's call does not give", r->g->path,
             value_at(r, v)->name, mp_r_node(r, p)->name, mp_r_node(r, p)->type);
+  if (p >= 0 && is(mp_r_node(r, p), "Constant"))
+    mp_fail(r->a, MP_BAD_INPUT, "%s: '%s' comes from node '%s', a Constant that reads %d values; ONNX's Constant has no inputs", r->g->path, value_at(r, v)->name, mp_r_node(r, p)->name,
+            mp_r_node(r, p)->ins);
   mp_fail(r->a, MP_INTERNAL, "%s: '%s' is read before a call makes it", r->g->path, value_at(r, v)->name);
 }
 
@@ -247,7 +250,7 @@ mp_arg mp_r_arg(mp_rec *r, int32_t value) {
   bool known = mp_r_number(r, value, &x), real = mp_dtype_is_float(value_at(r, value)->dtype);
   if (real) return mp_arg_float(known ? x : 1.0);
   if (value_at(r, value)->dtype == MP_BOOL) return mp_arg_bool(known && x != 0);
-  return mp_arg_int(known ? (int64_t)x : 1);
+  return mp_arg_int(known && x > -0x1p63 && x < 0x1p63 ? (int64_t)x : 1);
 }
 
 mp_arg mp_r_model_type(mp_rec *r, mp_dtype t) {

@@ -57,6 +57,12 @@ int32_t mp_r_maker(const mp_rec *r, int32_t value, const char *type) {
 
 int mp_r_rank(const mp_rec *r, int32_t value) { return value < 0 ? -1 : value_at(r, value)->rank; }
 
+int64_t mp_r_axis(mp_rec *r, int32_t node, int64_t axis, int rank) {
+  if (axis < -rank || axis >= rank)
+    mp_fail(r->a, MP_BAD_INPUT, "%s: node '%s' (%s): axis %lld of a tensor of %d dimensions", r->g->path, mp_r_node(r, node)->name, mp_r_node(r, node)->type, (long long)axis, rank);
+  return axis < 0 ? axis + rank : axis;
+}
+
 int64_t mp_r_dim(mp_rec *r, int32_t value, int i) {
   const mp_value *v = value_at(r, value);
   if (v->rank >= 0 && i < 0) i += v->rank;

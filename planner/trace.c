@@ -168,7 +168,7 @@ static void find_roots(mp_em *e, mp_trace *t) {
     mp_ten out = e->var_ten[e->p->outputs[i]];
     if (out >= 0 && e->tens.at[out].requires_grad && e->tens.at[out].fn >= 0) roots[t->root_count++] = out;
   }
-  if (t->loss >= 0 && e->tens.at[t->loss].requires_grad) roots[t->root_count++] = t->loss;
+  if (t->loss >= 0 && e->tens.at[t->loss].requires_grad && e->tens.at[t->loss].fn >= 0) roots[t->root_count++] = t->loss;
   t->roots = roots;
 }
 
