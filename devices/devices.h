@@ -51,13 +51,11 @@ typedef struct mp_device_overhead {
   uint64_t held;             /* what the driver keeps of `usable`: no process can have it */
   uint64_t cublas_stream;    /* cuBLAS workspace of one (thread, stream) */
   uint64_t cublas;           /* of a training process: the forward thread and autograd's */
-  uint64_t cudnn_low, cudnn_high; /* workspace of convolutions: not static, a range */
   uint64_t nccl;             /* one communicator */
-  const char *context_from, *held_from, *cublas_from, *cudnn_from, *nccl_from;
+  const char *context_from, *held_from, *cublas_from, *nccl_from;
 } mp_device_overhead;
-/* For a size and for what does not run CUDA: the figures of a recent consumer GPU. convolutions: the largest input + output + weight of one
- * convolution of the program in bytes (0: it has none); cuDNN's range follows from it. */
-void mp_device_overheads(const mp_device *d, uint64_t convolutions, mp_device_overhead *o);
+/* For a size and for what does not run CUDA: the figures of a recent consumer GPU. cuDNN's workspaces depend on the run: planner/timeline.c. */
+void mp_device_overheads(const mp_device *d, mp_device_overhead *o);
 
 /* ---- the room's own ---- */
 typedef struct mp_device_table {

@@ -73,7 +73,7 @@ static const struct {
 
 #define ROWS(t) (sizeof(t) / sizeof *(t))
 
-void mp_device_overheads(const mp_device *d, uint64_t convolutions, mp_device_overhead *o) {
+void mp_device_overheads(const mp_device *d, mp_device_overhead *o) {
   bool known = d && !mp_device_is_size(d) && d->cc;
   uint8_t cc = known ? d->cc : 86; /* a recent consumer GPU */
   mp_runtime runs = d && d->runs == MP_RUNS_ROCM ? MP_RUNS_ROCM : MP_RUNS_CUDA;
@@ -99,12 +99,6 @@ void mp_device_overheads(const mp_device *d, uint64_t convolutions, mp_device_ov
       }
   }
   if (d && mp_device_is_size(d)) o->held_from = "a size counts as usable: 0";
-  /* Without benchmark mode cuDNN takes the first algorithm of its heuristic that gets its workspace: none for implicit GEMM, and for kernels that
-   * want another layout a copy of the operands. FFT and non-fused Winograd can take more; PyTorch falls back where memory is short. */
-  o->cudnn_low = 0;
-  o->cudnn_high = convolutions;
-  o->cudnn_from = !convolutions ? "no convolutions"
-                                : "not static: from none (implicit GEMM) to a copy of the operands of the largest convolution (layout change)";
   o->nccl = MIB(512);
   o->nccl_from = "about 0.5 GB a communicator: channels' buffers, NCCL_BUFFSIZE 4 MiB a channel and peer, and its kernels";
 }

@@ -27,8 +27,7 @@ static const void *make(mp_arena *a, void *arg) {
   x->tape = or_fail(a, mp_tape_make(a, x->trace, q->run, plan, &err), &err);
   x->timeline = or_fail(a, mp_timeline_make(a, x->tape, &err), &err);
   mp_verdict *v = mp_alloc_array(a, q->device_count + 1, sizeof *v);
-  uint64_t convolution = mp_trace_convolution(x->trace);
-  for (uint32_t i = 0; i < q->device_count; i++) v[i] = mp_verdict_make(x->timeline, q->devices[i], &q->workspaces, convolution);
+  for (uint32_t i = 0; i < q->device_count; i++) v[i] = mp_verdict_make(x->timeline, q->devices[i], &q->workspaces);
   x->verdicts = v;
   return x;
 }

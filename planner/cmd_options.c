@@ -23,7 +23,7 @@ static const struct argp_option options[] = {
     {"infer", INFER, 0, 0, "one forward pass under no_grad; its outputs stay", 2},
     {"grad-scaler", SCALER, 0, 0, "a GradScaler, as fp16 autocast wants", 2},
     {"clip-grad", CLIP, 0, 0, "clip_grad_norm_ before each optimizer step", 2},
-    {"hold-outputs", HOLD, 0, 0, "the loop keeps the model's outputs (out = model(...)): the logits live through backward", 2},
+    {"hold-outputs", HOLD, "WHAT", OPTION_ARG_OPTIONAL, "the loop keeps the model's outputs (outputs = model(...)): logits, cache (default: a decoder's keys and values too), old-cache (as transformers before 4.56)", 2},
     {"ema", EMA, 0, 0, "an exponential moving average of the parameters", 2},
     {"expandable-segments", EXPANDABLE, 0, 0, "the caching allocator runs with expandable_segments:True", 2},
     {"checkpoint", CHECKPOINT, "WHAT", 0, "recompute: none (default), blocks, module paths, globs, PATH.FIRST..PATH.LAST, or plan.json", 3},
@@ -43,6 +43,8 @@ static const word attentions[] = {{"as-exported", MP_ATTN_AS_EXPORTED}, {"writte
                                   {"efficient", MP_ATTN_EFFICIENT}, {"flash", MP_ATTN_FLASH}, {0}};
 static const word losses[] = {{"auto", MP_LOSS_AUTO}, {"none", MP_LOSS_NONE}, {"sum", MP_LOSS_SUM}, {"mse", MP_LOSS_MSE}, {"cross-entropy", MP_LOSS_CROSS_ENTROPY}, {0}};
 static const word zero_grads[] = {{"start", MP_ZERO_START}, {"after-forward", MP_ZERO_AFTER_FORWARD}, {"end", MP_ZERO_END}, {0}};
+
+static const word holds[] = {{"logits", MP_HOLD_LOGITS}, {"cache", MP_HOLD_CACHE}, {"old-cache", MP_HOLD_OLD_CACHE}, {0}};
 
 static int choose(struct argp_state *state, const char *option, const word *words, const char *arg) {
   for (const word *w = words; w->name; w++)
@@ -127,11 +129,16 @@ static error_t parse_run(int key, char *arg, struct argp_state *state, mp_option
     case SCALER: r->grad_scaler = true; break;
     case CLIP: r->clip_grad = true; break;
     case EMA: r->ema = true; break;
-    case HOLD: r->hold_outputs = true; break;
+    case HOLD: r->hold_outputs = (mp_hold)choose(state, "hold-outputs", holds, arg ? arg : "cache"); break;
     case EXPANDABLE: r->expandable_segments = true; break;
     default: return ARGP_ERR_UNKNOWN;
   }
   return 0;
+}
+
+/* transformers makes no cache under gradient checkpointing: a region that runs twice would put its keys and values there twice */
+static void without_cache(mp_options *o) {
+  if (o->run.hold_outputs > MP_HOLD_LOGITS) o->run.hold_outputs = MP_HOLD_LOGITS;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
@@ -150,6 +157,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
       if (!o->models.n && !o->model_optional) argp_error(state, "which model? give the path of an ONNX file");
       o->run.freeze = o->freeze.at;
       o->run.freezes = o->freeze.n;
+      if (o->checkpoint.n || o->recomputes) without_cache(o);
       break;
     default: return parse_run(key, arg, state, o);
   }

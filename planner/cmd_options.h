@@ -20,6 +20,7 @@ typedef struct mp_options {
   mp_workspaces workspaces;
   uint32_t stages; /* --devices N */
   bool json, quiet;
+  bool recomputes;     /* the command may choose to recompute: set after mp_options_init */
   bool model_optional; /* set after mp_options_init by a command that can do without */
 } mp_options;
 

@@ -117,7 +117,7 @@ static const void *run_plan(mp_arena *a, void *arg) {
   if (!f->ask.budget) f->ask.budget = p->timeline->peak.allocated;
   f->code = !p->feasible;
   for (uint32_t i = 0; i < q->device_count; i++)
-    f->code |= mp_verdict_make(p->timeline, q->devices[i], &q->workspaces, mp_trace_convolution(x->trace)).fits == MP_FITS_NOT;
+    f->code |= mp_verdict_make(p->timeline, q->devices[i], &q->workspaces).fits == MP_FITS_NOT;
   return mp_or_fail(a, f->o.json ? mp_report_plan_json(a, x, p, &f->ask, &err) : mp_report_plan_text(a, x, p, &f->ask, &err), &err);
 }
 
@@ -144,6 +144,7 @@ int mp_cmd_plan(int argc, char **argv) {
   mp_arena *a = mp_arena_new(0);
   if (!a) return 3;
   mp_options_init(&f.o, a);
+  f.o.recomputes = true;
   argp_err_exit_status = 2;
   argp_parse(&argp, argc, argv, 0, NULL, &f);
   began = clock();
@@ -189,6 +190,7 @@ int mp_cmd_check(int argc, char **argv) {
   mp_arena *a = mp_arena_new(0);
   if (!a) return 3;
   mp_options_init(&f.o, a);
+  f.o.recomputes = true;
   argp_err_exit_status = 2;
   argp_parse(&argp, argc, argv, 0, NULL, &f);
   mp_err err;

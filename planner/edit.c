@@ -5,7 +5,7 @@
  * that is assumed is a warning. */
 #include <string.h>
 
-#include "planner/inside.h"
+#include "planner/outputs.h"
 
 typedef struct edit {
   mp_arena *a;
@@ -18,6 +18,7 @@ typedef struct edit {
   int32_t module;  /* old instance that calls go to now */
   uint32_t dropped;
   bool copies; /* the file shows where dropout was */
+  uint8_t *cached; /* of each old variable: keys or values that the model returns, CACHED until it did */
   MP_VEC(int32_t) inputs;
   MP_VEC(int32_t) outputs;
 } edit;
@@ -257,6 +258,46 @@ static int32_t common_module(const edit *e, const mp_call *c) {
   return 0;
 }
 
+/* ---- the outputs that a loop holds (outputs.c) ---- */
+
+enum { CACHED = 1, RETURNED };
+
+static void find_cached(edit *e) {
+  e->cached = mp_alloc_array(e->a, e->p->var_count + 1, sizeof *e->cached);
+  if (e->run->hold_outputs < MP_HOLD_CACHE) return;
+  const mp_attention_call *list;
+  uint32_t n = mp_find_cached(e->a, e->p, &list);
+  for (uint32_t i = 0; i < n; i++) e->cached[list[i].k] = e->cached[list[i].v] = CACHED;
+}
+
+/* Before the first call that reads them: the cache gets them, or a copy that is read from then on. */
+static void hold_cached(edit *e, const mp_call *old, int32_t module) {
+  for (uint32_t i = 0; i < old->arg_count; i++) {
+    int32_t v = operand(old, i);
+    if (v < 0 || e->cached[v] != CACHED || var_at(e, v)->role != MP_ROLE_RESULT) continue;
+    e->cached[v] = RETURNED;
+    if (e->run->hold_outputs == MP_HOLD_CACHE) {
+      mp_arg args[] = {mp_arg_vars(e->a, &e->now[v], 1), mp_arg_int(-2)};
+      e->now[v] = call(e, module, "aten::cat", args, 2, like(e, e->now[v], "cache"));
+    }
+    mp_builder_at(e->b, e->now[v])->is_held = true;
+  }
+}
+
+/* sdpa_attention_forward of transformers 4.48 to 4.55 copies what the kernel reads, where it has gaps. (A model that called the kernel itself, as OPT did, copied nothing; its file is the same.) */
+static void without_gaps(edit *e, const mp_call *old, mp_arg *args, int32_t module) {
+  if (e->run->hold_outputs != MP_HOLD_OLD_CACHE || !is(old, "aten::scaled_dot_product_attention")) return;
+  for (uint32_t i = 0; i < 3 && i < old->arg_count; i++)
+    if (args[i].kind == MP_ARG_VAR) args[i] = mp_arg_var(call(e, module, "aten::contiguous", &args[i], 1, like(e, args[i].as.var, "contiguous")));
+}
+
+/* what the loss is of, the file's or the one that was added */
+static void hold_logits(edit *e) {
+  mp_program p = {.calls = mp_builder_call_at(e->b, 0), .vars = mp_builder_at(e->b, 0), .outputs = e->outputs.at, .output_count = (uint32_t)e->outputs.n};
+  int32_t logits = e->run->hold_outputs && mp_builder_call_count(e->b) ? mp_find_logits(&p) : -1;
+  if (logits >= 0) mp_builder_at(e->b, logits)->is_held = true;
+}
+
 static void copy_calls(edit *e) {
   const mp_program *p = e->p;
   uint32_t adapters = 0;
@@ -269,8 +310,10 @@ static void copy_calls(edit *e) {
       continue;
     }
     int32_t module = enter(e, old->module);
+    hold_cached(e, old, module);
     mp_arg *args = mp_alloc_array(e->a, old->arg_count, sizeof *args);
     for (uint32_t i = 0; i < old->arg_count; i++) args[i] = renamed(e, old->args[i]);
+    without_gaps(e, old, args, module);
     if (e->run->dropout >= 0 && old->arg_count > 4 && is(old, "aten::scaled_dot_product_attention")) args[4] = mp_arg_float(e->run->dropout);
     if (e->run->dropout >= 0 && old->arg_count > 1 && (is(old, "aten::dropout") || is(old, "aten::native_dropout")))
       args[1] = mp_arg_float(e->run->dropout);
@@ -312,15 +355,12 @@ static bool scalar_loss(const mp_program *p) {
   return p->output_count == 1 && p->vars[p->outputs[0]].rank == 0 && mp_dtype_is_float(p->vars[p->outputs[0]].dtype);
 }
 
-/* Does the model predict the next token: its attention is causal (a flag, or a mask made by comparing positions), and it reads one sequence only. An
- * encoder and a decoder read two; the decoder's labels are its own, not shifted. */
+/* Does the model predict the next token: it looks at the past alone, and reads one sequence only. An encoder and a decoder read two; the decoder's labels are its own, not
+ * shifted. */
 static bool causal(const mp_program *p) {
-  bool masked = false;
   int32_t sequence = -1;
   for (uint32_t c = 0; c < p->call_count; c++) {
     const mp_call *x = &p->calls[c];
-    if (is(x, "aten::scaled_dot_product_attention") && x->arg_count > 5 && x->args[5].kind == MP_ARG_BOOL && x->args[5].as.b) masked = true;
-    if (is(x, "aten::tril") || is(x, "aten::triu") || is(x, "aten::le")) masked = true;
     if (!is(x, "aten::embedding")) continue;
     int32_t ids = operand(x, 1);
     while (ids >= 0 && p->vars[ids].call >= 0 && view(&p->calls[p->vars[ids].call])) ids = operand(&p->calls[p->vars[ids].call], 0);
@@ -330,7 +370,7 @@ static bool causal(const mp_program *p) {
   }
   for (uint32_t i = 0; i < p->input_count; i++)
     if (mp_dtype_is_float(p->vars[p->inputs[i]].dtype)) return false;
-  return masked;
+  return mp_looks_back(p);
 }
 
 static int32_t reshaped(edit *e, int32_t v, int rank, const int64_t *dims) {
@@ -430,12 +470,14 @@ static const void *apply(mp_arena *a, void *arg) {
   const mp_program *p = q->p;
   bool loss = !q->run->infer && q->run->loss != MP_LOSS_NONE && !scalar_loss(p);
   bool place = q->run->dropout > 0 && !has_dropout(p) && !p->training;
-  if (!loss && q->run->dropout < 0 && !q->run->lora_rank) return p;
+  bool hold = q->run->hold_outputs && !q->run->infer;
+  if (!loss && q->run->dropout < 0 && !q->run->lora_rank && !hold) return p;
   edit *e = mp_alloc(a, sizeof *e);
   *e = (edit){.a = a, .p = p, .run = q->run, .b = mp_builder_new(a, p->graph)};
   e->drop = mp_alloc_array(a, p->var_count, sizeof *e->drop);
   count_reads(e);
   if (place) place_dropout(e);
+  find_cached(e);
   copy_vars(e);
   for (uint32_t i = 0; i < p->warning_count; i++)
     if (strncmp(p->warnings[i], "no rule for", 11) != 0) mp_builder_warn(e->b, "%s", p->warnings[i]); /* the builder says that itself */
@@ -443,6 +485,7 @@ static const void *apply(mp_arena *a, void *arg) {
   copy_calls(e);
   for (uint32_t i = 0; i < p->output_count; i++) *mp_push(a, &e->outputs) = e->now[p->outputs[i]];
   if (loss) add_loss(e);
+  if (hold) hold_logits(e);
   if (place) mp_builder_warn(e->b, "dropout %g is put on %u places where transformer blocks have it: the file has none", q->run->dropout, e->dropped);
   return mp_builder_finish(e->b, e->inputs.at, (uint32_t)e->inputs.n, e->outputs.at, (uint32_t)e->outputs.n, p->exporter, p->training);
 }

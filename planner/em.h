@@ -39,7 +39,6 @@ struct mp_em {
   bool grad, autocast_in_call;
   mp_dtype autocast;          /* MP_UNDEFINED: off */
   mp_category born;           /* category of new storages */
-  int32_t held_var;           /* a variable that outlives its frame, -1 */
   int32_t call;               /* of the program, -1 */
   const mp_call *c;
   mp_ten *var_ten;            /* of each program variable */

@@ -41,6 +41,7 @@ typedef struct mp_var {
   int32_t tied;       /* PARAMETER, BUFFER: the variable whose storage it shares (a view or the same), -1 for its own */
   int32_t dies;       /* RESULT: the call after which the program's Python lets go of it (locals.c); call count: at the end of the step */
   bool is_output;     /* of the model */
+  bool is_held;       /* RESULT: the loop keeps it until the next forward pass returns (outputs.h) */
   bool is_boundary;   /* INPUT: made by an earlier stage, which wants its gradient back */
 } mp_var;
 
@@ -215,7 +216,8 @@ struct mp_trace {
   uint32_t setup_events;     /* events before this one make parameters and buffers */
   uint32_t input_events;     /* events before this one (after setup) make one batch */
   mp_ten loss;               /* -1: nothing to differentiate */
-  mp_ten held;               /* the logits, where the run holds the model's outputs; -1 */
+  const mp_ten *held;        /* what the loop keeps of the model's outputs */
+  uint32_t held_count;
   const mp_ten *roots;       /* what backward starts from: the loss, or a stage's outputs, whose gradients the next stage sends */
   uint32_t root_count;
   bool train;                /* loss exists and something requires grad */

@@ -12,8 +12,7 @@ typedef struct place_job {
 static const void *place(mp_arena *a, void *arg) {
   const place_job *j = arg;
   const mp_question *q = j->x->question;
-  uint64_t convolution = mp_trace_convolution(j->x->trace);
-  mp_verdict none = mp_verdict_make(j->x->timeline, j->d, &q->workspaces, convolution);
+  mp_verdict none = mp_verdict_make(j->x->timeline, j->d, &q->workspaces);
   uint64_t besides = none.needed - j->x->timeline->peak.reserved + none.overhead.held;
   mp_search ask = *j->ask;
   ask.budget = j->d->usable > besides ? j->d->usable - besides : 0;
@@ -23,7 +22,7 @@ static const void *place(mp_arena *a, void *arg) {
     mp_err err;
     p = mp_placement_make(a, j->x->trace, q->run, &ask, &err);
     if (!p) mp_fail(a, err.code, "%s", err.text);
-    mp_verdict v = mp_verdict_make(p->timeline, j->d, &q->workspaces, convolution);
+    mp_verdict v = mp_verdict_make(p->timeline, j->d, &q->workspaces);
     if (!p->feasible || v.fits != MP_FITS_NOT) break;
     uint64_t over = (uint64_t)-v.spare, step = over > ask.budget / 200 ? over : ask.budget / 200;
     if (p->timeline->peak.allocated < step) break;
@@ -72,7 +71,7 @@ static bool fits(mp_arena *a, const job *j, int64_t n, mp_max_batch *r) {
   mp_search ask = {.granularity = j->g};
   const mp_placement *p = mp_placement_for_device(a, x, j->q->devices[0], &ask, &err);
   if (!p) mp_fail(a, err.code, "%s", err.text);
-  mp_verdict v = mp_verdict_make(p->timeline, j->q->devices[0], &j->q->workspaces, mp_trace_convolution(x->trace));
+  mp_verdict v = mp_verdict_make(p->timeline, j->q->devices[0], &j->q->workspaces);
   if (!p->feasible || v.fits == MP_FITS_NOT) return false;
   *r = (mp_max_batch){n, j->dim, x, p};
   return true;

@@ -29,6 +29,8 @@ typedef enum mp_precision { MP_FP32, MP_AMP_FP16, MP_AMP_BF16, MP_PURE_BF16, MP_
 typedef enum mp_attention { MP_ATTN_AS_EXPORTED, MP_ATTN_WRITTEN_OUT, MP_ATTN_SDPA, MP_ATTN_MATH, MP_ATTN_EFFICIENT, MP_ATTN_FLASH } mp_attention;
 typedef enum mp_loss { MP_LOSS_AUTO, MP_LOSS_NONE, MP_LOSS_SUM, MP_LOSS_MSE, MP_LOSS_CROSS_ENTROPY } mp_loss;
 typedef enum mp_zero_grad { MP_ZERO_START, MP_ZERO_AFTER_FORWARD, MP_ZERO_END } mp_zero_grad;
+/* what `outputs = model(**batch)` keeps until the next forward pass returns: the logits; of a decoder of transformers its keys and values too (from version 4.56 on, and before) */
+typedef enum mp_hold { MP_HOLD_NOTHING, MP_HOLD_LOGITS, MP_HOLD_CACHE, MP_HOLD_OLD_CACHE } mp_hold;
 typedef struct mp_optimizer mp_optimizer; /* a row of the table in planner/optimizer.c */
 
 typedef struct mp_run {
@@ -45,7 +47,7 @@ typedef struct mp_run {
   const char *lora_glob;         /* NULL: every linear layer */
   bool infer;                    /* one forward under no_grad */
   bool grad_scaler, clip_grad, ema;
-  bool hold_outputs;             /* `out = model(**batch); out.loss.backward()`: the logits live until the next forward pass returns */
+  mp_hold hold_outputs;          /* `outputs = model(**batch); outputs.loss.backward()` */
   bool expandable_segments;      /* the caching allocator runs with expandable_segments:True; only reserved bytes change */
 } mp_run;
 mp_run mp_run_default(void);
@@ -108,6 +110,7 @@ typedef struct mp_timeline {
   const mp_saved *saved;
   uint32_t saved_count;
   uint64_t flops_forward, flops_backward, flops_recompute; /* of one optimizer step */
+  int64_t cudnn_low, cudnn_high; /* what cuDNN's workspaces change in reserved bytes: a range, since no file says which algorithms run (timeline.c) */
   const char *const *warnings;
   uint32_t warning_count;
 } mp_timeline;
@@ -142,13 +145,13 @@ mp_workspaces mp_workspaces_default(void);
 typedef struct mp_verdict {
   const mp_device *device;
   mp_device_overhead overhead; /* after overrides */
-  uint64_t usable, needed;     /* needed = reserved + cuBLAS + cuDNN's low figure + context */
+  int64_t cudnn_low, cudnn_high; /* the timeline's, or the override */
+  uint64_t usable, needed;     /* needed = reserved + cuBLAS + cuDNN's low figure, where that is above 0, + context */
   mp_fits fits;
   int64_t spare;               /* usable - needed: negative is the shortfall */
 } mp_verdict;
-mp_verdict mp_verdict_make(const mp_timeline *t, const mp_device *d, const mp_workspaces *w, uint64_t convolution);
-/* The largest input + output + weight of one convolution of the trace, in bytes: what cuDNN's range follows from. */
-uint64_t mp_trace_convolution(const mp_trace *t);
+/* d NULL: the overheads of a recent consumer GPU, usable 0 */
+mp_verdict mp_verdict_make(const mp_timeline *t, const mp_device *d, const mp_workspaces *w);
 
 /* ---- the whole chain for one question ---- */
 typedef struct mp_question {

@@ -19,7 +19,7 @@ static json_t *aliases_json(const char *aliases) {
 
 static json_t *device_json(const mp_device *d) {
   mp_device_overhead o;
-  mp_device_overheads(d, 0, &o);
+  mp_device_overheads(d, &o);
   json_t *peaks = json_pack("{s:o,s:o,s:o,s:o,s:o}", "fp32", number_or_null(d->fp32), "tf32", number_or_null(d->tf32), "fp16",
                             number_or_null(d->fp16), "bf16", number_or_null(d->bf16), "fp8", number_or_null(d->fp8));
   json_t *j =
@@ -56,7 +56,7 @@ static double gib(uint64_t bytes) { return (double)bytes / (double)(1u << 30); }
 
 static void one(mp_arena *a, mp_text *t, const mp_device *d) {
   mp_device_overhead o;
-  mp_device_overheads(d, 0, &o);
+  mp_device_overheads(d, &o);
   mp_text_add(a, t, "%s\n", d->name);
   if (d->parts > 1)
     mp_text_add(a, t, "  memory      %d x %.6g GiB; a process sees one of them (bandwidth, peaks and power below are the whole board's)\n", d->parts,

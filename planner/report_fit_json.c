@@ -42,12 +42,9 @@ static json_t *devices_of(const mp_answer *a, const mp_verdict *verdicts) {
 }
 
 static json_t *workspace_of(const mp_answer *a) {
-  mp_device_overhead none;
-  const mp_device_overhead *o = &none;
-  if (a->question->device_count) o = &a->verdicts[0].overhead;
-  else mp_device_overheads(NULL, mp_trace_convolution(a->trace), &none);
-  return json_pack("{s:I,s:I,s:I,s:I}", "cublas", (json_int_t)o->cublas, "cudnn_low", (json_int_t)o->cudnn_low, "cudnn_high", (json_int_t)o->cudnn_high, "context",
-                   (json_int_t)o->context);
+  mp_verdict v = a->question->device_count ? a->verdicts[0] : mp_verdict_make(a->timeline, NULL, &a->question->workspaces);
+  return json_pack("{s:I,s:I,s:I,s:I}", "cublas", (json_int_t)v.overhead.cublas, "cudnn_low", (json_int_t)v.cudnn_low, "cudnn_high", (json_int_t)v.cudnn_high, "context",
+                   (json_int_t)v.overhead.context);
 }
 
 static json_t *answer(const mp_answer *a) {

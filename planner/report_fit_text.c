@@ -1,4 +1,5 @@
 /* An answer for people: what the memory is, where the peak is, a bar for each device, and what to try next. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "planner/report.h"
@@ -87,7 +88,9 @@ static void verdicts(mp_arena *a, mp_text *t, const mp_answer *x) {
   }
   const mp_verdict *v = &x->verdicts[0];
   mp_text_add(a, t, "  needed, as nvidia-smi shows it, = reserved %s + cuBLAS %s + CUDA context %s", mp_size_text(a, x->timeline->peak.reserved), mp_size_text(a, v->overhead.cublas), mp_size_text(a, v->overhead.context));
-  if (v->overhead.cudnn_high) mp_text_add(a, t, " + cuDNN %s (up to %s)", mp_size_text(a, v->overhead.cudnn_low), mp_size_text(a, v->overhead.cudnn_high));
+  if (v->cudnn_low > 0) mp_text_add(a, t, " + cuDNN %s", mp_size_text(a, (uint64_t)v->cudnn_low));
+  if (v->cudnn_low < v->cudnn_high)
+    mp_text_add(a, t, "; cuDNN's choice of algorithms moves it by %s%s to %s", v->cudnn_low < 0 ? "-" : "", mp_size_text(a, (uint64_t)llabs(v->cudnn_low)), mp_size_text(a, (uint64_t)v->cudnn_high));
   mp_text_add(a, t, "\n");
   for (uint32_t i = 0; i < x->question->device_count; i++) {
     const mp_device *d = x->verdicts[i].device;

@@ -15,7 +15,7 @@ static mp_answer planned(mp_arena *a, const job *j) {
   x.tape = j->p->tape;
   x.timeline = j->p->timeline;
   mp_verdict *v = mp_alloc_array(a, x.question->device_count + 1, sizeof *v);
-  for (uint32_t i = 0; i < x.question->device_count; i++) v[i] = mp_verdict_make(x.timeline, x.question->devices[i], &x.question->workspaces, mp_trace_convolution(x.trace));
+  for (uint32_t i = 0; i < x.question->device_count; i++) v[i] = mp_verdict_make(x.timeline, x.question->devices[i], &x.question->workspaces);
   x.verdicts = v;
   return x;
 }

@@ -81,7 +81,7 @@ static uint64_t peak_of(mp_arena *a, const work *w, uint32_t i, uint32_t first, 
   const mp_tape *tape = mp_tape_make(a, t, w->run, &plan, &err);
   const mp_timeline *l = mp_timeline_make(a, tape, &err);
   if (!l) mp_fail(a, err.code, "stage %u: %s", i, err.text);
-  if (out) *out = (mp_stage){.first = first, .end = end, .timeline = l, .convolution = mp_trace_convolution(t)};
+  if (out) *out = (mp_stage){.first = first, .end = end, .timeline = l};
   return l->peak.reserved;
 }
 
@@ -179,7 +179,7 @@ static const void *split(mp_arena *a, void *arg) {
   mp_split *r = mp_alloc(a, sizeof *r);
   for (uint32_t i = 0; i < j->n; i++) {
     mp_verdict *v = mp_alloc_array(a, q->device_count + 1, sizeof *v);
-    for (uint32_t d = 0; d < q->device_count; d++) v[d] = mp_verdict_make(s[i].timeline, q->devices[d], &q->workspaces, s[i].convolution);
+    for (uint32_t d = 0; d < q->device_count; d++) v[d] = mp_verdict_make(s[i].timeline, q->devices[d], &q->workspaces);
     rows[i] = (mp_split_row){s[i].from, s[i].to, s[i].timeline, v};
     if (s[i].timeline->peak.reserved > s[r->worst].timeline->peak.reserved) r->worst = i;
   }

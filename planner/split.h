@@ -8,7 +8,6 @@ typedef struct mp_stage {
   uint32_t first, end; /* program calls */
   const char *from, *to; /* module paths of its first and last block */
   const mp_timeline *timeline;
-  uint64_t convolution;
 } mp_stage;
 
 /* Cuts p into n stages so that the largest peak is small; every candidate is measured by building each stage's tape. Micro-batches in flight: stage i (from 0) of n

@@ -154,7 +154,7 @@ static void forward(loop *l) {
   replay(l, t->setup_events, t->input_events);
   let_go(l, &l->old_batch);
   if (t->loss >= 0) set_aside(l, t->loss, &l->old_loss);
-  if (t->held >= 0) set_aside(l, t->held, &l->old_loss);
+  for (uint32_t i = 0; i < t->held_count; i++) set_aside(l, t->held[i], &l->old_loss);
   mp_checkpoint_forward(l->ck);
   replay(l, t->input_events, t->event_count);
   let_go(l, &l->old_loss);

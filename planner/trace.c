@@ -102,7 +102,7 @@ static dying sort_by_death(mp_arena *a, const mp_program *p) {
 }
 
 static void drop_var(mp_em *e, int32_t v) {
-  if (e->p->vars[v].role != MP_ROLE_RESULT || e->var_ten[v] < 0 || e->p->vars[v].is_output || v == e->held_var) return;
+  if (e->p->vars[v].role != MP_ROLE_RESULT || e->var_ten[v] < 0 || e->p->vars[v].is_output || e->p->vars[v].is_held) return;
   mp_em_release(e, e->var_ten[v]);
   e->var_ten[v] = -1;
 }
@@ -135,24 +135,6 @@ static void run_call(mp_em *e, uint32_t n, mp_ten *made) {
   mp_em_leave(e, scope, NULL, 0);
 }
 
-/* What the loss is of, behind the views and casts that the loss function makes: the logits that a model returns beside its loss. */
-static int32_t find_logits(const mp_program *p) {
-  static const char *const passing[] = {"view", "reshape", "_unsafe_view", "flatten", "slice", "transpose", "permute", "contiguous", "clone", "to", "_to_copy", "cross_entropy_loss",
-                                        "nll_loss", "mse_loss", "log_softmax", "add", "mean", "sum"};
-  for (uint32_t i = 0; i < p->output_count; i++) {
-    int32_t v = p->outputs[i];
-    if (p->vars[v].rank || !mp_dtype_is_float(p->vars[v].dtype)) continue;
-    for (uint32_t hops = 0; hops < 16 && v >= 0 && p->vars[v].call >= 0; hops++) {
-      const mp_call *c = &p->calls[p->vars[v].call];
-      bool pass = false;
-      for (size_t k = 0; k < sizeof passing / sizeof *passing; k++) pass = pass || !strcmp(c->row->name + strlen("aten::"), passing[k]);
-      if (!pass || !c->arg_count || c->args[0].kind != MP_ARG_VAR) return p->vars[v].rank ? v : -1;
-      v = c->args[0].as.var;
-    }
-  }
-  return -1;
-}
-
 /* the tensor to differentiate: a floating scalar among the outputs */
 static mp_ten find_loss(const mp_em *e) {
   for (uint32_t i = 0; i < e->p->output_count; i++) {
@@ -160,6 +142,15 @@ static mp_ten find_loss(const mp_em *e) {
     if (t >= 0 && mp_dtype_is_float(e->tens.at[t].dtype) && mp_numel(&e->tens.at[t]) == 1) return t;
   }
   return -1;
+}
+
+static void find_held(mp_arena *a, mp_trace *t) {
+  const mp_program *p = t->program;
+  MP_VEC(mp_ten) held = {0};
+  for (uint32_t v = 0; v < p->var_count; v++)
+    if (p->vars[v].is_held && t->var_tensor[v] >= 0 && t->var_tensor[v] != t->loss) *mp_push(a, &held) = t->var_tensor[v];
+  t->held = held.at;
+  t->held_count = (uint32_t)held.n;
 }
 
 static void find_roots(mp_em *e, mp_trace *t) {
@@ -181,7 +172,6 @@ static const void *make(mp_arena *a, void *arg) {
   e->run = j->run;
   e->p = p;
   e->call = -1;
-  e->held_var = j->run->hold_outputs && !j->run->infer ? find_logits(p) : -1;
   e->var_ten = mp_alloc_array(a, p->var_count + 1, sizeof *e->var_ten);
   for (uint32_t v = 0; v < p->var_count; v++) e->var_ten[v] = -1;
   mp_trace *t = mp_alloc(a, sizeof *t);
@@ -221,7 +211,7 @@ static const void *make(mp_arena *a, void *arg) {
   t->event_count = (uint32_t)e->events.n;
   t->var_tensor = made;
   t->loss = loss;
-  t->held = e->held_var >= 0 ? made[e->held_var] : -1;
+  find_held(a, t);
   find_roots(e, t);
   mp_trace_bury(a, t, e->fns.at);
   t->train = !j->run->infer && t->root_count > 0;

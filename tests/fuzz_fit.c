@@ -37,8 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
   run.attention = (mp_attention)(how / 8 % 6);
   run.loss = (mp_loss)(how / 64 % 4 + (how / 64 % 4 ? 1 : 0));
   run.accumulate = 1 + more % 3;
-  run.hold_outputs = more & 4;
-  run.lora_rank = more & 8 ? 2 : 0;
+  run.hold_outputs = (mp_hold)(more / 4 % 4);
+  run.lora_rank = more % 7 == 3 ? 2 : 0;
   run.infer = (more & 48) == 48;
   run.dropout = more & 64 ? 0.1 : -1;
   const char *blocks = "blocks";

@@ -215,25 +215,23 @@ static void overheads_follow_the_architecture(void **state) {
               {"h100", 32 << 20}, {"b200", 32 << 20}, {"5090", 32 << 20}, {"mi250x", 32 << 20}, {"mi300x", 128 << 20}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     mp_device_overhead o;
-    mp_device_overheads(find(rows[i].text), 1000, &o);
+    mp_device_overheads(find(rows[i].text), &o);
     assert_int_equal(o.cublas_stream, rows[i].stream);
     assert_int_equal(o.cublas, 2 * rows[i].stream);
     assert_in_range(o.context, 300ull << 20, 430ull << 20);
-    assert_int_equal(o.cudnn_low, 0);
-    assert_int_equal(o.cudnn_high, 1000);
     assert_true(o.held < 1ull << 30);
     assert_non_null(o.context_from);
   }
   mp_device_overhead o;
-  mp_device_overheads(find("3090"), 0, &o);
+  mp_device_overheads(find("3090"), &o);
   assert_int_equal(o.held, (24576ull << 20) - (24258ull << 20)); /* 23.69 GiB of 24 */
-  mp_device_overheads(find("a100-pcie-80g"), 0, &o); /* by rule: 0.2 GiB + 0.6 % of 80 GiB */
+  mp_device_overheads(find("a100-pcie-80g"), &o); /* by rule: 0.2 GiB + 0.6 % of 80 GiB */
   assert_in_range(o.held, 690ull << 20, 700ull << 20);
-  mp_device_overheads(find("jetson-orin"), 0, &o);
+  mp_device_overheads(find("jetson-orin"), &o);
   assert_int_equal(o.held, 0); /* the rule of its usable memory has it */
-  mp_device_overheads(find("24GB"), 0, &o);
+  mp_device_overheads(find("24GB"), &o);
   assert_int_equal(o.held, 0);
-  mp_device_overheads(NULL, 0, &o);
+  mp_device_overheads(NULL, &o);
   assert_int_equal(o.cublas_stream, 8519680);
 }
 

@@ -237,6 +237,25 @@ static void sums_hold_for_other_models_and_runs(void **state) {
   }
 }
 
+/* cuDNN's workspaces: none without convolutions; with them at most half of what the replay leaves unused goes, at least a third of it or a copy of the largest operands comes. What may
+ * go is not counted on: needed stays what reserved asks for. */
+static void cudnn_moves_reserved_by_a_range(void **state) {
+  (void)state;
+  json_t *root = ask_json("fit " BERT " --device 24GB --json", 0), *w = json_object_get(root, "workspace");
+  assert_int_equal(number(w, "cudnn_low"), 0);
+  assert_int_equal(number(w, "cudnn_high"), 0);
+  json_decref(root);
+  root = ask_json("fit " SAMPLES "resnet50.onnx --dim batch=8 --loss cross-entropy --device 24GB --json", 0);
+  w = json_object_get(root, "workspace");
+  json_int_t reserved = number(json_object_get(root, "peak"), "reserved"), unused = reserved - number(json_object_get(root, "peak"), "allocated");
+  assert_int_equal(number(w, "cudnn_low"), -(unused / 2));
+  assert_in_range(number(w, "cudnn_high"), unused / 3, unused);
+  /* layer1.0.conv3: 8 x 64 x 56 x 56 in, 8 x 256 x 56 x 56 out, its weight */
+  assert_true(number(w, "cudnn_high") >= 4 * (8 * (64 + 256) * 56 * 56 + 64 * 256));
+  assert_int_equal(number(json_array_get(json_object_get(root, "devices"), 0), "needed"), reserved + number(w, "cublas") + number(w, "context"));
+  json_decref(root);
+}
+
 static void overrides_count(void **state) {
   (void)state;
   json_t *root = ask_json("fit " BERT " --device 24GB --workspace cublas=0,cudnn=1MB,context=100MB --json", 0);
@@ -436,7 +455,7 @@ int main(void) {
       cmocka_unit_test(all_devices_are_ranked_by_size),
       cmocka_unit_test(json_has_what_the_contract_says),
       cmocka_unit_test(sums_hold_for_other_models_and_runs),
-      cmocka_unit_test(overrides_count),
+      cmocka_unit_test(cudnn_moves_reserved_by_a_range), cmocka_unit_test(overrides_count),
       cmocka_unit_test(what_is_assumed_is_said),
       cmocka_unit_test(the_timeline_adds_up),
       cmocka_unit_test(expandable_segments_leave_less_idle),

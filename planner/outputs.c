@@ -1,0 +1,142 @@
+/* What a training loop holds that keeps the model's outputs: outputs = model(**batch); outputs.loss.backward(). They live until the next forward pass gives others.
+ *
+ * Logits: what the loss is of, behind the views and casts that the loss function makes.
+ *
+ * The cache. A decoder of transformers returns the keys and values of its layers too (past_key_values: config.use_cache is true unless gradient checkpointing
+ * is on). Since transformers 4.56 DynamicLayer.update concatenates them to an empty tensor, and attention reads that copy; from 4.48 to 4.55 the cache takes them as they are, and
+ * sdpa_attention_forward copies what is not contiguous (cache_utils.py, integrations/sdpa_attention.py).
+ *
+ * Which layers: with cross attention those behind the encoder, without it all of a model whose attention is causal. */
+#include "planner/outputs.h"
+
+#include <string.h>
+
+#include "planner/calls.h"
+
+static bool is(const mp_call *c, const char *name) { return c && !strcmp(c->row->name, name); }
+static bool one_of(const mp_call *c, const char *const *names, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (is(c, names[i])) return true;
+  return false;
+}
+static const mp_call *maker(const mp_program *p, int32_t v) { return v < 0 || p->vars[v].call < 0 ? NULL : &p->calls[p->vars[v].call]; }
+static int32_t operand(const mp_call *c, uint32_t i) { return c && i < c->arg_count && c->args[i].kind == MP_ARG_VAR ? c->args[i].as.var : -1; }
+
+/* ---- logits ---- */
+
+int32_t mp_find_logits(const mp_program *p) {
+  static const char *const passing[] = {"aten::view", "aten::reshape", "aten::_unsafe_view", "aten::flatten", "aten::slice", "aten::transpose", "aten::permute", "aten::contiguous",
+                                        "aten::clone", "aten::to", "aten::_to_copy", "aten::cross_entropy_loss", "aten::nll_loss", "aten::mse_loss", "aten::log_softmax", "aten::add",
+                                        "aten::mean", "aten::sum"};
+  for (uint32_t i = 0; i < p->output_count; i++) {
+    int32_t v = p->outputs[i];
+    if (p->vars[v].rank || !mp_dtype_is_float(p->vars[v].dtype)) continue;
+    for (uint32_t hops = 0; hops < 16 && v >= 0 && maker(p, v); hops++) {
+      const mp_call *c = maker(p, v);
+      if (!one_of(c, passing, MP_COUNT(passing)) || operand(c, 0) < 0) return hops ? v : -1;
+      v = operand(c, 0);
+    }
+  }
+  return -1;
+}
+
+/* ---- attention ---- */
+
+/* back through calls of these names, by the first operand */
+static int32_t behind(const mp_program *p, int32_t v, const char *const *names, size_t n) {
+  for (uint32_t hops = 0; hops < 12; hops++) {
+    const mp_call *c = maker(p, v);
+    if (!one_of(c, names, n) || operand(c, 0) < 0) break;
+    v = operand(c, 0);
+  }
+  return v;
+}
+
+/* The heads of keys and values may be repeated before the kernel: what was repeated. */
+static int32_t states(const mp_program *p, int32_t v) {
+  static const char *const copies[] = {"aten::reshape", "aten::view", "aten::clone", "aten::contiguous"}, *const repeats[] = {"aten::expand", "aten::unsqueeze"};
+  int32_t wide = behind(p, v, copies, MP_COUNT(copies));
+  if (is(maker(p, wide), "aten::repeat_interleave")) return operand(maker(p, wide), 0);
+  return is(maker(p, wide), "aten::expand") ? behind(p, wide, repeats, MP_COUNT(repeats)) : v;
+}
+
+/* softmax(q k^T ...) v: the product of the probabilities, and back to the scores */
+static bool written_out(const mp_program *p, uint32_t at, mp_attention_call *r) {
+  static const char *const weights[] = {"aten::dropout", "aten::native_dropout", "aten::to", "aten::_to_copy", "aten::type_as"};
+  static const char *const scores[] = {"aten::add", "aten::mul", "aten::div", "aten::masked_fill", "aten::to", "aten::_to_copy", "aten::clamp", "aten::maximum"};
+  static const char *const products[] = {"aten::matmul", "aten::bmm"}, *const turns[] = {"aten::transpose", "aten::permute"};
+  const mp_call *c = &p->calls[at];
+  if (!one_of(c, products, MP_COUNT(products))) return false;
+  const mp_call *softmax = maker(p, behind(p, operand(c, 0), weights, MP_COUNT(weights)));
+  if (!is(softmax, "aten::softmax") && !is(softmax, "aten::_softmax")) return false;
+  int32_t v = operand(softmax, 0);
+  const mp_call *m = maker(p, v);
+  for (uint32_t hops = 0; m && !one_of(m, products, MP_COUNT(products)) && hops < 8; hops++) {
+    if (is(m, "aten::where")) v = operand(m, 1) >= 0 && maker(p, operand(m, 1)) ? operand(m, 1) : operand(m, 2);
+    else if (one_of(m, scores, MP_COUNT(scores))) v = operand(m, 0);
+    else return false;
+    m = maker(p, v);
+  }
+  if (!m || !one_of(m, products, MP_COUNT(products))) return false;
+  int32_t k = operand(m, 1);
+  if (one_of(maker(p, k), turns, MP_COUNT(turns))) k = operand(maker(p, k), 0);
+  *r = (mp_attention_call){.q = operand(m, 0), .k = states(p, k), .v = states(p, operand(c, 1)), .call = at};
+  return r->q >= 0 && r->k >= 0 && r->v >= 0;
+}
+
+static bool kernel(const mp_program *p, uint32_t at, mp_attention_call *r) {
+  const mp_call *c = &p->calls[at];
+  if (!is(c, "aten::scaled_dot_product_attention") || operand(c, 0) < 0 || operand(c, 1) < 0 || operand(c, 2) < 0) return false;
+  *r = (mp_attention_call){.q = operand(c, 0), .k = states(p, operand(c, 1)), .v = states(p, operand(c, 2)), .call = at, .is_kernel = true};
+  return true;
+}
+
+/* the hidden states that a projection reads */
+static int32_t hidden(const mp_program *p, int32_t v) {
+  static const char *const ways[] = {"aten::transpose", "aten::permute", "aten::view", "aten::reshape", "aten::contiguous", "aten::clone", "aten::add", "aten::mul", "aten::slice", "aten::select",
+                                     "aten::split", "aten::split_with_sizes", "aten::chunk", "aten::unbind", "aten::to", "aten::_to_copy", "aten::squeeze", "aten::unsqueeze"};
+  v = behind(p, v, ways, MP_COUNT(ways));
+  const mp_call *c = maker(p, v);
+  if (is(c, "aten::linear") || is(c, "aten::matmul") || is(c, "aten::mm")) v = operand(c, 0);
+  else if (is(c, "aten::addmm")) v = operand(c, 1);
+  return behind(p, v, ways, MP_COUNT(ways));
+}
+
+/* Does the model look at the past alone: a flag, or a mask made by comparing positions, or a square one among its buffers? */
+static bool compares_positions(const mp_program *p, const mp_call *c) {
+  static const char *const comparisons[] = {"aten::le", "aten::lt", "aten::ge", "aten::gt"};
+  int32_t x = operand(c, 0), y = operand(c, 1);
+  return one_of(c, comparisons, MP_COUNT(comparisons)) && x >= 0 && y >= 0 && c->out_count && c->outs[0] >= 0 && p->vars[c->outs[0]].rank >= 2 && !mp_dtype_is_float(p->vars[x].dtype) &&
+         !mp_dtype_is_float(p->vars[y].dtype);
+}
+
+bool mp_looks_back(const mp_program *p) {
+  static const char *const triangles[] = {"aten::tril", "aten::triu"}, *const views[] = {"aten::slice", "aten::view", "aten::unsqueeze", "aten::to"};
+  for (uint32_t c = 0; c < p->call_count; c++) {
+    const mp_call *x = &p->calls[c];
+    if (is(x, "aten::scaled_dot_product_attention") && x->arg_count > 5 && x->args[5].kind == MP_ARG_BOOL && x->args[5].as.b) return true;
+    if (one_of(x, triangles, MP_COUNT(triangles)) || compares_positions(p, x)) return true;
+    int32_t mask = is(x, "aten::where") ? behind(p, operand(x, 0), views, MP_COUNT(views)) : -1;
+    const mp_var *v = mask < 0 ? NULL : &p->vars[mask];
+    if (v && (v->role == MP_ROLE_BUFFER || v->role == MP_ROLE_CONSTANT) && v->rank >= 2 && v->dims[v->rank - 1] > 1 && v->dims[v->rank - 1] == v->dims[v->rank - 2]) return true;
+  }
+  return false;
+}
+
+uint32_t mp_find_cached(mp_arena *a, const mp_program *p, const mp_attention_call **list) {
+  MP_VEC(mp_attention_call) all = {0};
+  int32_t encoded = -1; /* the call that ends the encoder */
+  for (uint32_t c = 0; c < p->call_count; c++) {
+    mp_attention_call x;
+    if (!kernel(p, c, &x) && !written_out(p, c, &x)) continue;
+    int32_t q = hidden(p, x.q), k = hidden(p, x.k);
+    if (q != k && k >= 0 && encoded < 0) encoded = p->vars[k].call;
+    *mp_push(a, &all) = x;
+  }
+  *list = all.at;
+  if (encoded < 0) return mp_looks_back(p) ? (uint32_t)all.n : 0;
+  uint32_t n = 0;
+  for (size_t i = 0; i < all.n; i++)
+    if ((int32_t)all.at[i].call > encoded) all.at[n++] = all.at[i];
+  return n;
+}
