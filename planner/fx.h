@@ -85,7 +85,7 @@ typedef struct fx_rec {
   MP_VEC(fx_layer) layers;
   MP_VEC(int32_t) taken; /* values that references of the group being read stand for */
   int32_t *var_of_value, *group_of_node;
-  mp_text guessed, unread; /* names of parameters, for one warning each */
+  mp_text guessed, likened, unread; /* names of parameters, for one warning each */
   fx_norm norm;
   bool train_op, convolutional;
   bool unsound; /* a call makes no sense: the metadata is not to be trusted */
@@ -133,6 +133,9 @@ void fx_add_placeholder(fx_rec *r, const mp_fx_spec *s);
 void fx_give_dims(fx_rec *r, fx_param *p, mp_dtype t, int rank, const int64_t *dims);
 void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg); /* from the call that reads it as argument `arg` */
 void fx_settle_params(fx_rec *r);                                            /* when all is read */
+
+/* fx_analogy.c: sizes of parameters that no call names: before calls are read, and again with what these told */
+void fx_size_by_analogy(fx_rec *r);
 
 /* fx_missing.c: calls that the exporter's optimizer removed, from the references that are left */
 bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg);

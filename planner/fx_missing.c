@@ -206,6 +206,20 @@ static void guess_size(fx_rec *r, fx_param *p, const mp_value *v, second with, b
   fx_give_dims(r, p, with == DTYPE ? MP_FLOAT : v->dtype, with == IDS && rank > 1 ? 2 : rank, own);
 }
 
+static bool has_elements(const mp_var *v, int rank, const int64_t *dims) {
+  uint64_t have = 1, want = 1;
+  for (int i = 0; i < v->rank; i++) have *= (uint64_t)v->dims[i];
+  for (int i = 0; i < rank; i++) want *= (uint64_t)dims[i];
+  return have == want;
+}
+
+/* More was done to the parameter than the name of the last operation says: its sum, in the shape that is read, gives it a gradient all the same. */
+static void emit_whole_sum(fx_rec *r, const fx_group *g, fx_param *p, const mp_value *v, int rank, const int64_t *dims, int32_t out) {
+  int32_t sum = rank ? fx_result_dims(r, "sum", v->dtype, 0, NULL) : out;
+  fx_emit(r, g, "aten::sum", (mp_arg[]){mp_arg_var(p->var)}, 1, fx_module(r, g), &sum, 1, false);
+  if (rank) fx_emit(r, g, "aten::expand", (mp_arg[]){mp_arg_var(sum), mp_arg_ints(r->a, dims, (uint32_t)rank)}, 2, fx_module(r, g), &out, 1, false);
+}
+
 static void emit_folded(fx_rec *r, const fx_group *g, fx_param *p, const char *stem, int32_t value, int rank, const int64_t *dims, int32_t out) {
   const mp_value *v = &r->g->values[value];
   const char *op = mp_format(r->a, "aten::%s", stem);
@@ -215,6 +229,12 @@ static void emit_folded(fx_rec *r, const fx_group *g, fx_param *p, const char *s
       op = folded[i].op;
       with = folded[i].with;
     }
+  bool scalar = !p->known && with == UNIT && !rank; /* a sum of it, times a number: says nothing of its size, which another constant may */
+  if (scalar || (p->known && (with == SIZE || with == UNIT) && !has_elements(mp_builder_at(r->b, p->var), rank, dims))) {
+    emit_whole_sum(r, g, p, v, rank, dims, out);
+    p->used = !scalar;
+    return;
+  }
   guess_size(r, p, v, with, !strcmp(stem, "expand"), rank, dims);
   mp_arg args[] = {mp_arg_var(p->var), mp_arg_none()};
   int64_t perm[MP_RANK];

@@ -198,6 +198,7 @@ static void like_sibling(fx_rec *r, const fx_param *p) {
 /* A parameter that no call names: the same tensor as another (tied), when the calls of its module use another of its last name; else one that the
  * forward pass leaves alone. */
 void fx_settle_params(fx_rec *r) {
+  fx_size_by_analogy(r);
   for (size_t i = 0; i < r->params.n; i++) {
     fx_param *p = &r->params.at[i];
     if (p->spec->target && !fx_uses(r, p->spec->name) && p->known == false) find_tied(r, p);
@@ -213,5 +214,6 @@ void fx_settle_params(fx_rec *r) {
   if (r->unread.n)
     mp_builder_warn(r->b, "%s: in the graph signature, but no call reads it: taken to be tied to another or not to train, and not counted",
                     r->unread.at);
+  if (r->likened.n) mp_builder_warn(r->b, "%s: folded into constants at export; sizes are taken from modules of the same class", r->likened.at);
   if (r->guessed.n) mp_builder_warn(r->b, "%s: folded into constants at export; sizes are taken from those", r->guessed.at);
 }

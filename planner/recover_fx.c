@@ -620,6 +620,7 @@ const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g) {
     if (!specs[i].is_output && strcmp(specs[i].kind, "USER_INPUT") != 0) fx_add_placeholder(&r, &specs[i]);
   int32_t *inputs = mp_alloc_array(a, g->input_count, sizeof *inputs), *outputs = mp_alloc_array(a, g->output_count, sizeof *outputs);
   add_inputs(&r, specs, spec_count, inputs);
+  fx_size_by_analogy(&r);
   fx_make_whole(&r);
   read_groups(&r);
   if (r.unsound) return NULL;

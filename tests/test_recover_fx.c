@@ -186,6 +186,24 @@ static void a_removed_bias_and_a_transposed_weight_keep_their_size(void **state)
   mp_arena_free(a);
 }
 
+/* Of a's scale only its sum times a number is left. b, of the same class, still has its own: where b has 5, a has 3. */
+static void a_folded_parameter_has_the_size_of_its_like(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define CALL(out, op, args, module) \
+  FX("%" out " : [num_users=1] = call_function[target=torch.ops.aten." op ".Tensor](args = (" args "), kwargs = {})") IN("['', '" module "', '" out "']", "['M', 'Step', 'aten']") "\n"
+  const mp_program *p = recovered(a, "opset 20\nx: float[2,3]; y: float[2,5]; a.bias = float[3]; total = float[]; b.bias = float[5]; b.scale = float[5]\n"
+                                     "add = Add(x, a.bias)" CALL("add", "add", "%x, %p_a_bias", "a") "mul_1 = Mul(add, total)" CALL("mul_1", "mul", "%add, %mul", "a")
+                                     "add_1 = Add(y, b.bias)" CALL("add_1", "add", "%y, %p_b_bias", "b") "mul_2 = Mul(add_1, b.scale)" CALL("mul_2", "mul", "%add_1, %p_b_scale", "b")
+                                     SIGNATURE("p_a_bias: PARAMETER target='a.bias'\np_a_scale: PARAMETER target='a.scale'\np_b_bias: PARAMETER target='b.bias'\np_b_scale: PARAMETER "
+                                               "target='b.scale'\nx: USER_INPUT\ny: USER_INPUT") "-> mul_1, mul_2");
+  assert_string_equal(shown(a, p, 1), "a  aten::sum(%a.scale)");
+  const mp_var *scale = &p->vars[p->calls[1].args[0].as.var];
+  assert_int_equal(scale->rank, 1);
+  assert_int_equal(scale->dims[0], 3);
+  mp_arena_free(a);
+}
+
 static void rms_norm_is_made_whole(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -254,6 +272,7 @@ int main(void) {
       cmocka_unit_test(a_folded_batch_norm_is_two_calls),
       cmocka_unit_test(merged_transposes_a_copy_and_symbolic_sizes_come_back),
       cmocka_unit_test(a_removed_bias_and_a_transposed_weight_keep_their_size),
+      cmocka_unit_test(a_folded_parameter_has_the_size_of_its_like),
       cmocka_unit_test(rms_norm_is_made_whole),
       cmocka_unit_test(a_shared_layer_runs_twice),
       cmocka_unit_test(arguments_that_make_no_sense_are_not_trusted),
