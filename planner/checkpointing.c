@@ -1,9 +1,15 @@
 #include "planner/checkpointing.h"
+#include "planner/invertible.h"
 
 #include <assert.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+/* What a region that inverts was given or gives: a tensor of the trace, and what backward made of it. */
+typedef struct edge {
+  mp_ten made;             /* the forward pass's */
+  mp_ten now;              /* an input: what it was rebuilt as; an output: what the region holds; -1 */
+  int32_t region, slot;    /* an input: the region that inverts and its output that this is; an output: the region that rebuilds it, -1 */
+} edge;
 
 typedef struct region {
   mp_region calls;
@@ -11,7 +17,10 @@ typedef struct region {
   uint32_t savers, left;   /* nodes that save something: all, and those that have not run */
   bool needed;             /* backward reaches one of them; otherwise nothing holds the region's inputs */
   bool entered, recomputed;
-  MP_VEC(mp_ten) inputs;   /* tensors of the trace that are made outside and read inside */
+  MP_VEC(mp_ten) inputs;   /* tensors of the trace that are made outside and read inside, and are kept */
+  MP_VEC(mp_ten) keeps;    /* those and the outputs that it keeps */
+  MP_VEC(edge) rebuilt;    /* of a region that inverts: inputs that are not kept */
+  MP_VEC(edge) outputs;
   MP_VEC(mp_ten) kept;     /* that the policy keeps until they are handed to the recomputation */
 } region;
 
@@ -26,58 +35,42 @@ struct mp_checkpoint_state {
   int32_t *stor_map;
 };
 
-/* ---- which calls ---- */
-
-static bool in_range(const char *pattern, const char *path) { /* PATH.FIRST..PATH.LAST */
-  const char *dots = strstr(pattern, "..");
-  if (!dots) return false;
-  const char *last = dots + 2, *pdot = strrchr(last, '.');
-  size_t stem = pdot ? (size_t)(pdot - last) + 1 : 0;
-  if (strncmp(path, last, stem) != 0 || strncmp(pattern, last, stem) != 0) return false;
-  char *end;
-  long n = strtol(path + stem, &end, 10);
-  if (end == path + stem || *end) return false;
-  return n >= strtol(pattern + stem, NULL, 10) && n <= strtol(last + stem, NULL, 10);
-}
-
-static bool matches(const char *pattern, const mp_instance *m) {
-  if (!strcmp(pattern, "blocks")) return m->block >= 0;
-  return strcmp(pattern, m->path) == 0 || in_range(pattern, m->path) || mp_glob(pattern, m->path);
-}
-
-static int by_first(const void *x, const void *y) {
-  const mp_region *a = x, *b = y;
-  if (a->first != b->first) return a->first < b->first ? -1 : 1;
-  return a->end > b->end ? -1 : a->end < b->end; /* the wider first */
-}
-
-uint32_t mp_plan_regions(mp_arena *a, const mp_program *p, const mp_plan *plan, const mp_region **regions) {
-  MP_VEC(mp_region) all = {0};
-  for (uint32_t k = 0; plan && k < plan->checkpoints; k++) {
-    const char *pattern = plan->checkpoint[k];
-    if (!strcmp(pattern, "none")) continue;
-    size_t before = all.n;
-    bool range = strstr(pattern, "..") != NULL;
-    for (uint32_t i = 1; i < p->instance_count; i++) {
-      const mp_instance *m = &p->instances[i];
-      if (m->first >= m->end || !matches(pattern, m)) continue;
-      mp_region *last = range && all.n > before ? &all.at[all.n - 1] : NULL;
-      if (last && last->end == m->first) last->end = m->end; /* a run of siblings is one region */
-      else *mp_push(a, &all) = (mp_region){m->first, m->end};
-    }
-    if (all.n == before)
-      mp_fail(a, MP_BAD_INPUT, "--checkpoint '%s' matches no module of %s that runs; memplan fit --tree lists their paths%s", pattern, p->path,
-              !strcmp(pattern, "blocks") ? " (no repeated blocks were found)" : "");
-  }
-  if (all.n) qsort(all.at, all.n, sizeof *all.at, by_first);
-  size_t n = 0;
-  for (size_t i = 0; i < all.n; i++)
-    if (!n || all.at[i].first >= all.at[n - 1].end) all.at[n++] = all.at[i];
-  *regions = all.at;
-  return (uint32_t)n;
-}
-
 /* ---- the regions of a trace ---- */
+
+static bool is_rebuilt(const region *r, mp_ten t) {
+  for (size_t i = 0; i < r->rebuilt.n; i++)
+    if (r->rebuilt.at[i].made == t) return true;
+  return false;
+}
+
+static void find_edges(mp_arena *a, mp_checkpoint_state *ck, region *r) {
+  if (!r->calls.inverts) return;
+  const mp_inverse *x = mp_inverse_find(a, ck->t->program, r->calls.first, r->calls.end);
+  for (uint32_t i = 0; i < x->rebuilt_count; i++)
+    if (ck->t->var_tensor[x->rebuilt[i]] >= 0) *mp_push(a, &r->rebuilt) = (edge){ck->t->var_tensor[x->rebuilt[i]], -1, -1, -1};
+  for (uint32_t i = 0; i < x->output_count; i++)
+    if (ck->t->var_tensor[x->outputs[i]] >= 0) *mp_push(a, &r->outputs) = (edge){ck->t->var_tensor[x->outputs[i]], -1, -1, -1};
+}
+
+/* An output that the next region rebuilds is handed back by it. */
+static void join_edges(mp_checkpoint_state *ck) {
+  for (uint32_t i = 0; i < ck->count; i++)
+    for (size_t k = 0; k < ck->regions[i].rebuilt.n; k++)
+      for (uint32_t j = 0; j < i; j++)
+        for (size_t o = 0; o < ck->regions[j].outputs.n; o++) {
+          edge *in = &ck->regions[i].rebuilt.at[k], *out = &ck->regions[j].outputs.at[o];
+          if (in->made != out->made || !ck->regions[i].needed) continue;
+          in->region = (int32_t)j;
+          in->slot = (int32_t)o;
+          out->region = (int32_t)i;
+        }
+}
+
+static void find_keeps(mp_arena *a, region *r) {
+  for (size_t k = 0; k < r->inputs.n; k++) *mp_push(a, &r->keeps) = r->inputs.at[k];
+  for (size_t k = 0; k < r->outputs.n; k++)
+    if (r->outputs.at[k].region < 0) *mp_push(a, &r->keeps) = r->outputs.at[k].made;
+}
 
 /* What a region reads that was made outside, parameters and buffers apart. */
 static void find_inputs(mp_arena *a, mp_checkpoint_state *ck, region *r) {
@@ -92,7 +85,7 @@ static void find_inputs(mp_arena *a, mp_checkpoint_state *ck, region *r) {
         if (v < 0) continue;
         const mp_var *var = &p->vars[v];
         bool outside = var->role == MP_ROLE_INPUT || (var->role == MP_ROLE_RESULT && (var->call < (int32_t)r->calls.first || var->call >= (int32_t)r->calls.end));
-        if (outside && ck->t->var_tensor[v] >= 0) *mp_push(a, &r->inputs) = ck->t->var_tensor[v];
+        if (outside && ck->t->var_tensor[v] >= 0 && !is_rebuilt(r, ck->t->var_tensor[v])) *mp_push(a, &r->inputs) = ck->t->var_tensor[v];
       }
     }
   }
@@ -128,9 +121,12 @@ mp_checkpoint_state *mp_checkpoint_new(mp_arena *a, const mp_trace *t, const mp_
   for (uint32_t i = 0; i < n; i++) {
     ck->regions[i].calls = regions[i];
     for (uint32_t c = regions[i].first; c < regions[i].end; c++) ck->of_call[c] = (int32_t)i;
+    find_edges(a, ck, &ck->regions[i]);
     find_inputs(a, ck, &ck->regions[i]);
   }
   find_events(ck);
+  join_edges(ck);
+  for (uint32_t i = 0; i < n; i++) find_keeps(a, &ck->regions[i]);
   ck->ten_map = mp_alloc_array(a, t->tensor_count + 1, sizeof *ck->ten_map);
   ck->stor_map = mp_alloc_array(a, t->storage_count + 1, sizeof *ck->stor_map);
   memset(ck->ten_map, -1, (t->tensor_count + 1) * sizeof *ck->ten_map);
@@ -145,6 +141,8 @@ void mp_checkpoint_forward(mp_checkpoint_state *ck) {
     ck->regions[i].entered = ck->regions[i].recomputed = false;
     ck->regions[i].left = ck->regions[i].savers;
     ck->regions[i].kept.n = 0;
+    for (size_t k = 0; k < ck->regions[i].rebuilt.n; k++) ck->regions[i].rebuilt.at[k].now = -1;
+    for (size_t k = 0; k < ck->regions[i].outputs.n; k++) ck->regions[i].outputs.at[k].now = -1;
   }
   if (ck) ck->flops = 0;
 }
@@ -167,7 +165,14 @@ static bool is_kept(const mp_checkpoint_state *ck, int32_t storage) {
 }
 
 void mp_checkpoint_made(mp_em *e, mp_checkpoint_state *ck, mp_ten t) {
-  if (!ck || !ck->save_calls || e->call < 0 || ck->of_call[e->call] < 0 || ck->t->tensors[t].is_view || !is_kept(ck, ck->t->tensors[t].storage)) return;
+  if (!ck || e->call < 0 || ck->of_call[e->call] < 0) return;
+  region *r = &ck->regions[ck->of_call[e->call]];
+  for (size_t k = 0; k < r->outputs.n && r->needed; k++)
+    if (r->outputs.at[k].made == t && r->outputs.at[k].region < 0 && r->outputs.at[k].now < 0) {
+      mp_em_hold(e, t);
+      r->outputs.at[k].now = t;
+    }
+  if (!ck->save_calls || ck->t->tensors[t].is_view || !is_kept(ck, ck->t->tensors[t].storage)) return;
   mp_em_hold(e, t);
   *mp_push(e->a, &ck->regions[ck->of_call[e->call]].kept) = t;
 }
@@ -181,8 +186,8 @@ void mp_checkpoint_enter(mp_em *e, mp_checkpoint_state *ck, int32_t i) {
 
 uint32_t mp_checkpoint_inputs(const mp_checkpoint_state *ck, uint32_t i, const mp_ten **inputs) {
   if (!ck || i >= ck->count) return UINT32_MAX;
-  *inputs = ck->regions[i].inputs.at;
-  return ck->regions[i].needed ? (uint32_t)ck->regions[i].inputs.n : 0;
+  *inputs = ck->regions[i].keeps.at;
+  return ck->regions[i].needed ? (uint32_t)ck->regions[i].keeps.n : 0;
 }
 
 /* ---- recomputation ---- */
@@ -216,11 +221,23 @@ static void keep_saved(mp_em *e, mp_checkpoint_state *ck, int32_t fn) {
   }
 }
 
-static void recompute(mp_em *e, mp_checkpoint_state *ck, region *r) {
+typedef MP_VEC(mp_ten) open_list; /* tensors of the trace whose copies the frames of a second run hold */
+
+static void close_copy(mp_em *e, const mp_checkpoint_state *ck, open_list *open, mp_ten t) {
+  if (ck->ten_map[t] < 0) return;
+  mp_em_release(e, ck->ten_map[t]);
+  for (size_t k = open->n; k-- > 0;)
+    if (open->at[k] == t) {
+      open->at[k] = -1;
+      break;
+    }
+}
+
+/* Runs the region's events again. With `save` its nodes keep what they need, and it ends with the last of them; -> the event behind the last one. */
+static uint32_t run_again(mp_em *e, mp_checkpoint_state *ck, region *r, bool save, open_list *open) {
   const mp_event *ev = ck->t->events;
-  MP_VEC(mp_ten) open = {0}; /* tensors of the trace whose copies the frames of the recomputation hold */
   uint32_t savers = 0, i = r->from;
-  for (; i < r->to && savers < r->savers; i++) {
+  for (; i < r->to && (!save || r->calls.inverts || savers < r->savers); i++) {
     int32_t a = ev[i].a;
     switch (ev[i].kind) {
       case MP_EV_CALL:
@@ -232,31 +249,88 @@ static void recompute(mp_em *e, mp_checkpoint_state *ck, region *r) {
         break;
       case MP_EV_TENSOR:
         copy_tensor(e, ck, a);
-        *mp_push(e->a, &open) = a;
+        *mp_push(e->a, open) = a;
         break;
-      case MP_EV_DROP:
-        if (ck->ten_map[a] < 0) break;
-        mp_em_release(e, ck->ten_map[a]);
-        for (size_t k = open.n; k-- > 0;)
-          if (open.at[k] == a) {
-            open.at[k] = -1;
-            break;
-          }
-        break;
+      case MP_EV_DROP: close_copy(e, ck, open, a); break;
       case MP_EV_FN:
-        if (!ck->t->fns[a].dead) keep_saved(e, ck, a);
+        if (save && !ck->t->fns[a].dead) keep_saved(e, ck, a);
         savers += ck->t->fns[a].saved_count > 0;
         break;
       case MP_EV_SCRATCH: mp_live_event(e, MP_EV_SCRATCH, 0, ev[i].b); break;
       default: break;
     }
   }
-  for (size_t k = 0; k < r->kept.n; k++) mp_em_release(e, r->kept.at[k]); /* popped from the policy's cache */
-  for (size_t k = 0; k < open.n; k++)
-    if (open.at[k] >= 0) mp_em_release(e, ck->ten_map[open.at[k]]);
-  for (uint32_t j = r->from; j < i; j++) {
+  return i;
+}
+
+static void leave_frames(mp_em *e, mp_checkpoint_state *ck, const region *r, uint32_t end, const open_list *open) {
+  const mp_event *ev = ck->t->events;
+  for (size_t k = 0; k < open->n; k++)
+    if (open->at[k] >= 0) mp_em_release(e, ck->ten_map[open->at[k]]);
+  for (uint32_t j = r->from; j < end; j++) {
     if (ev[j].kind == MP_EV_TENSOR) ck->ten_map[ev[j].a] = -1;
     if (ev[j].kind == MP_EV_NEW) ck->stor_map[ev[j].a] = -1;
+  }
+}
+
+/* What the inverse made: a tensor of the input's own size, in the storage of a result that is as large where there is one. */
+static mp_ten rebuild(mp_em *e, mp_checkpoint_state *ck, const region *r, mp_ten input, bool *taken) {
+  mp_tensor_info info = ck->t->tensors[input];
+  uint64_t bytes = 0;
+  mp_dtype_bytes(info.dtype, mp_numel(&info), &bytes);
+  mp_strides_contiguous(info.rank, info.dims, info.strides);
+  info.offset = 0;
+  info.storage = -1;
+  for (size_t k = 0; k < r->outputs.n && info.storage < 0; k++) {
+    mp_ten copy = ck->ten_map[r->outputs.at[k].made];
+    if (taken[k] || copy < 0 || e->stor.at[e->tens.at[copy].storage].bytes != bytes) continue;
+    taken[k] = true;
+    info.storage = e->tens.at[copy].storage;
+  }
+  if (info.storage < 0) {
+    mp_storage fresh = ck->t->storages[ck->t->tensors[input].storage];
+    info.storage = (int32_t)e->stor.n;
+    fresh.bytes = bytes;
+    *mp_push(e->a, &e->stor) = fresh;
+    mp_live_event(e, MP_EV_NEW, info.storage, 0);
+  }
+  mp_ten t = (mp_ten)e->tens.n;
+  *mp_push(e->a, &e->tens) = info;
+  *mp_push(e->a, &e->holds) = 1;
+  mp_live_event(e, MP_EV_TENSOR, t, 0);
+  return t;
+}
+
+/* The inverse runs without gradients and takes what the forward pass takes; then the outputs go. */
+static void invert(mp_em *e, mp_checkpoint_state *ck, region *r) {
+  open_list open = {0};
+  uint32_t end = run_again(e, ck, r, false, &open);
+  bool *taken = mp_alloc_array(e->a, r->outputs.n + 1, sizeof *taken);
+  for (size_t k = 0; k < r->rebuilt.n; k++) r->rebuilt.at[k].now = rebuild(e, ck, r, r->rebuilt.at[k].made, taken);
+  leave_frames(e, ck, r, end, &open);
+  for (size_t k = 0; k < r->outputs.n; k++) {
+    if (r->outputs.at[k].now >= 0) mp_em_release(e, r->outputs.at[k].now);
+    r->outputs.at[k].now = -1;
+  }
+  for (size_t k = 0; k < r->rebuilt.n; k++) { /* the second run reads these */
+    const edge *in = &r->rebuilt.at[k];
+    ck->ten_map[in->made] = in->now;
+    ck->stor_map[ck->t->tensors[in->made].storage] = e->tens.at[in->now].storage;
+    if (in->region < 0) continue;
+    mp_em_hold(e, in->now);
+    ck->regions[in->region].outputs.at[in->slot].now = in->now;
+  }
+}
+
+static void recompute(mp_em *e, mp_checkpoint_state *ck, region *r) {
+  open_list open = {0};
+  if (r->calls.inverts) invert(e, ck, r);
+  uint32_t end = run_again(e, ck, r, true, &open);
+  for (size_t k = 0; k < r->kept.n; k++) mp_em_release(e, r->kept.at[k]); /* popped from the policy's cache */
+  leave_frames(e, ck, r, end, &open);
+  for (size_t k = 0; k < r->rebuilt.n; k++) {
+    ck->ten_map[r->rebuilt.at[k].made] = -1;
+    ck->stor_map[ck->t->tensors[r->rebuilt.at[k].made].storage] = -1;
   }
 }
 
@@ -278,4 +352,6 @@ void mp_checkpoint_after(mp_em *e, mp_checkpoint_state *ck, int32_t fn) {
   region *r = &ck->regions[i];
   if (--r->left || !r->entered) return;
   for (size_t k = 0; k < r->inputs.n; k++) mp_em_release(e, r->inputs.at[k]);
+  for (size_t k = 0; k < r->rebuilt.n; k++)
+    if (r->rebuilt.at[k].now >= 0) mp_em_release(e, r->rebuilt.at[k].now);
 }

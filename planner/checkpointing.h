@@ -1,7 +1,11 @@
 /* Activation checkpointing inside the tape: torch.utils.checkpoint, non-reentrant (torch/utils/checkpoint.py: _checkpoint_hook, _recomputation_hook).
  *
  * In the forward pass the nodes of a recomputed region keep nothing; the region keeps its inputs. The first node of the region that needs a saved tensor in backward runs the
- * region again, up to the last tensor that is to be saved (early stop); then each node frees what it used. */
+ * region again, up to the last tensor that is to be saved (early stop); then each node frees what it used.
+ *
+ * A region that inverts (invertible.h) keeps its outputs instead of its inputs, and those only where the next region does not rebuild them. Backward runs its inverse without
+ * gradients, which takes what the forward pass takes, lets the outputs go, and then runs the region again on what was rebuilt: one forward pass more than
+ * a checkpointed region (the way of MemCNN's InvertibleModuleWrapper; van de Leemput et al. 2019). */
 #ifndef MP_CHECKPOINTING_H
 #define MP_CHECKPOINTING_H
 
@@ -9,9 +13,10 @@
 
 typedef struct mp_region {
   uint32_t first, end; /* program calls */
+  bool inverts;        /* its inputs are rebuilt from its outputs */
 } mp_region;
 
-/* The regions that a plan recomputes, in order, disjoint: of nested matches the outermost counts. A pattern that matches nothing is MP_BAD_INPUT. */
+/* The regions that a plan recomputes, in order, disjoint: of nested matches the outermost counts. A pattern that matches nothing, or names a module that is not invertible, is MP_BAD_INPUT. */
 uint32_t mp_plan_regions(mp_arena *a, const mp_program *p, const mp_plan *plan, const mp_region **regions);
 
 /* save_calls: of each program call, 1: selective checkpointing keeps what its heavy kernel made (torch.utils.checkpoint's create_selective_checkpoint_contexts, MUST_SAVE),

@@ -17,7 +17,6 @@ typedef struct state {
   mp_arena *a;
   mp_options common;
   mp_compute_options o;
-  mp_plan plan;
   mp_compute_phase phases[MANY];
   const char *models;
   double epochs;
@@ -149,9 +148,8 @@ static const char *work(state *st, mp_err *err) {
   }
   if (devices) o->device = d[0];
   if (common->models.n) o->model = common->models.at[0];
-  st->plan = (mp_plan){.checkpoint = common->checkpoint.at, .checkpoints = common->checkpoint.n};
   o->run = &common->run;
-  o->plan = &st->plan;
+  o->plan = mp_options_plan(common);
   o->workspaces = common->workspaces;
   if (!st->scheduled) st->phases[o->phase_count++] = (mp_compute_phase){.epochs = st->epochs > 0 ? st->epochs : 1};
   const mp_compute *c = mp_compute_make(st->a, o, err);

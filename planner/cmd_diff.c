@@ -47,9 +47,7 @@ static const struct argp argp = {more, parse, "MODEL MEASURED.csv|SNAPSHOT.json"
 static const mp_question *question(mp_arena *a, const mp_options *o) {
   mp_err err;
   mp_question *q = mp_alloc(a, sizeof *q);
-  mp_plan *plan = mp_alloc(a, sizeof *plan);
-  *plan = (mp_plan){.checkpoint = o->checkpoint.at, .checkpoints = o->checkpoint.n};
-  *q = (mp_question){.path = o->models.at[0], .run = &o->run, .plan = plan, .plan_file = mp_options_plan_file(o), .workspaces = o->workspaces};
+  *q = (mp_question){.path = o->models.at[0], .run = &o->run, .plan = mp_options_plan(o), .plan_file = mp_options_plan_file(o), .workspaces = o->workspaces};
   q->bindings = mp_or_fail(a, mp_options_bindings(o, &q->binding_count, &err), &err);
   q->devices = mp_or_fail(a, mp_options_devices(o, &q->device_count, &err), &err);
   return q;

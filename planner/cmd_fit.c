@@ -80,8 +80,7 @@ static questions ask(mp_arena *a, const mp_options *o) {
   mp_err err;
   uint32_t device_count;
   const mp_device *const *devices = mp_or_fail(a, mp_options_devices(o, &device_count, &err), &err);
-  mp_plan *plan = mp_alloc(a, sizeof *plan);
-  *plan = (mp_plan){.checkpoint = o->checkpoint.at, .checkpoints = o->checkpoint.n};
+  const mp_plan *plan = mp_options_plan(o);
   texts *lists = mp_alloc_array(a, o->dims.n + 1, sizeof *lists);
   size_t combinations = 1;
   for (uint32_t i = 0; i < o->dims.n; i++) {

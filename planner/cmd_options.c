@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-  DIM = 0x200, DEVICE, OPTIMIZER, PRECISION, ACCUMULATE, ZERO_GRAD, DEVICES, CHECKPOINT, LOSS, DROPOUT, ATTENTION, FREEZE, LORA, WORKSPACE, INFER, SCALER, CLIP, EMA, HOLD, EXPANDABLE, JSON, QUIET
+  DIM = 0x200, DEVICE, OPTIMIZER, PRECISION, ACCUMULATE, ZERO_GRAD, DEVICES, CHECKPOINT, LOSS, DROPOUT, ATTENTION, FREEZE, LORA, WORKSPACE, INFER, SCALER, CLIP, EMA, HOLD, INVERTIBLE, EXPANDABLE, JSON, QUIET
 };
 
 static const struct argp_option options[] = {
@@ -27,6 +27,7 @@ static const struct argp_option options[] = {
     {"ema", EMA, 0, 0, "an exponential moving average of the parameters", 2},
     {"expandable-segments", EXPANDABLE, 0, 0, "the caching allocator runs with expandable_segments:True", 2},
     {"checkpoint", CHECKPOINT, "WHAT", 0, "recompute: none (default), blocks, module paths, globs, PATH.FIRST..PATH.LAST, or plan.json", 3},
+    {"invertible", INVERTIBLE, "GLOB", 0, "modules whose inputs go and are rebuilt from their outputs in backward (RevNet, Glow, Reformer): module paths, globs, or auto", 3},
     {"devices", DEVICES, "N", 0, "split the model into N pipeline stages", 3},
     {"workspace", WORKSPACE, "cublas=BYTES,...", 0, "override cublas, cudnn, context", 4},
     {"json", JSON, 0, 0, "print one JSON object", 5},
@@ -148,6 +149,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case DEVICE: mp_words_split(o->arena, &o->devices, arg); break;
     case FREEZE: add(state, &o->freeze, arg); break;
     case CHECKPOINT: mp_words_split(o->arena, &o->checkpoint, arg); break;
+    case INVERTIBLE: mp_words_split(o->arena, &o->invertible, arg); break;
     case DEVICES: o->stages = count(state, "devices", arg); break;
     case WORKSPACE: workspace(state, o, arg); break;
     case JSON: o->json = true; break;
@@ -171,6 +173,12 @@ void mp_options_init(mp_options *o, mp_arena *a) {
   o->arena = a;
   o->run = mp_run_default();
   o->workspaces = mp_workspaces_default();
+}
+
+const mp_plan *mp_options_plan(const mp_options *o) {
+  mp_plan *plan = mp_alloc(o->arena, sizeof *plan);
+  *plan = (mp_plan){.checkpoint = o->checkpoint.at, .checkpoints = o->checkpoint.n, .invertible = o->invertible.at, .invertibles = o->invertible.n};
+  return plan;
 }
 
 const mp_binding *mp_options_bindings(const mp_options *o, uint32_t *n, mp_err *err) {

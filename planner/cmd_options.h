@@ -15,7 +15,7 @@ typedef struct mp_words { /* what was given for a repeatable or comma-separated 
 
 typedef struct mp_options {
   mp_arena *arena;
-  mp_words models, dims, devices, freeze, checkpoint;
+  mp_words models, dims, devices, freeze, checkpoint, invertible;
   mp_run run;
   mp_workspaces workspaces;
   uint32_t stages; /* --devices N */
@@ -32,6 +32,8 @@ void mp_words_split(mp_arena *a, mp_words *w, const char *text);
 /* parsed --dim, --device; NULL with err filled */
 const mp_binding *mp_options_bindings(const mp_options *o, uint32_t *n, mp_err *err);
 const mp_device *const *mp_options_devices(const mp_options *o, uint32_t *n, mp_err *err);
+/* what --checkpoint and --invertible ask for */
+const mp_plan *mp_options_plan(const mp_options *o);
 /* the plan.json that --checkpoint names, NULL where it names modules */
 const char *mp_options_plan_file(const mp_options *o);
 /* a stage's result, or the body fails with its error */

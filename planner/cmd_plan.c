@@ -54,9 +54,10 @@ static error_t parse_plan(int key, char *arg, struct argp_state *state) {
 }
 
 static mp_question question(mp_arena *a, const mp_options *o) {
-  static const mp_plan none;
+  mp_plan *plan = mp_alloc(a, sizeof *plan);
+  *plan = (mp_plan){.invertible = o->invertible.at, .invertibles = o->invertible.n};
   mp_err err;
-  mp_question q = {.path = o->models.at[0], .run = &o->run, .plan = &none, .workspaces = o->workspaces};
+  mp_question q = {.path = o->models.at[0], .run = &o->run, .plan = plan, .workspaces = o->workspaces};
   q.bindings = mp_or_fail(a, mp_options_bindings(o, &q.binding_count, &err), &err);
   q.devices = mp_or_fail(a, mp_options_devices(o, &q.device_count, &err), &err);
   return q;
@@ -109,6 +110,8 @@ static const void *run_plan(mp_arena *a, void *arg) {
   mp_question *q = mp_alloc(a, sizeof *q);
   *q = question(a, &f->o);
   const mp_answer *x = mp_or_fail(a, mp_answer_make(a, q, &err), &err);
+  f->ask.invertible = q->plan->invertible;
+  f->ask.invertibles = q->plan->invertibles;
   if (f->pareto) return pareto(a, f, x);
   if (!f->ask.budget && !q->device_count) mp_fail(a, MP_BAD_INPUT, "what is the limit? give --device D or --budget BYTES");
   if (f->ask.granularity == MP_FREELY) return freely(a, f, x);
@@ -265,9 +268,9 @@ static const void *run_batch(mp_arena *a, void *arg) {
   *q = question(a, &f->o);
   if (q->device_count != 1) mp_fail(a, MP_BAD_INPUT, "expected one --device D");
   bool automatic = f->o.checkpoint.n == 1 && !strcmp(f->o.checkpoint.at[0], "auto");
-  mp_plan *plan = mp_alloc(a, sizeof *plan);
-  if (!automatic) *plan = (mp_plan){.checkpoint = f->o.checkpoint.at, .checkpoints = f->o.checkpoint.n};
-  q->plan = plan;
+  mp_plan plan = *mp_options_plan(&f->o);
+  if (automatic) plan.checkpoints = 0;
+  q->plan = &plan;
   const mp_max_batch *m = mp_or_fail(a, mp_max_batch_find(a, q, f->dim, automatic, f->g, &err), &err);
   f->code = m->batch == 0;
   const mp_timeline *l = m->placement ? m->placement->timeline : m->answer ? m->answer->timeline : NULL;

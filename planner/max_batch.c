@@ -68,7 +68,7 @@ static bool fits(mp_arena *a, const job *j, int64_t n, mp_max_batch *r) {
     return true;
   }
   if (!j->automatic) return false;
-  mp_search ask = {.granularity = j->g};
+  mp_search ask = {.granularity = j->g, .invertible = j->q->plan->invertible, .invertibles = j->q->plan->invertibles};
   const mp_placement *p = mp_placement_for_device(a, x, j->q->devices[0], &ask, &err);
   if (!p) mp_fail(a, err.code, "%s", err.text);
   mp_verdict v = mp_verdict_make(p->timeline, j->q->devices[0], &j->q->workspaces);

@@ -60,6 +60,8 @@ const char *mp_precision_name(mp_precision p);
 typedef struct mp_plan {
   const char *const *checkpoint; /* module instances to recompute: paths, globs, PATH.FIRST..PATH.LAST; "blocks": the repeated modules */
   uint32_t checkpoints;
+  const char *const *invertible; /* module instances whose inputs go and are rebuilt from their outputs: paths, globs; "auto": the repeated modules that are seen to be invertible */
+  uint32_t invertibles;
   const int8_t *save_calls;      /* per-call policy inside recomputed regions: 1 save, 0 recompute; NULL: recompute all. By program call index. */
   uint32_t stage, stages;        /* this device's stage of `stages` (0 or 1: not split) */
   const uint32_t *cuts;          /* first call of stage 1, 2, ...: stages - 1 of them */
@@ -287,6 +289,8 @@ const char *mp_granularity_name(mp_granularity g);
 typedef struct mp_search {
   mp_granularity granularity;
   uint64_t budget;               /* of peak allocated bytes in the steady iteration */
+  const char *const *invertible; /* modules of every plan that are invertible, as in mp_plan */
+  uint32_t invertibles;
   double time_limit;             /* seconds of CPU; 0: 20 */
   const volatile int *interrupt; /* not zero: stop with the best so far; may be NULL */
   void (*progress)(void *arg, uint32_t plans_tried, uint64_t peak); /* may be NULL */
@@ -321,8 +325,8 @@ const char *mp_plan_write(mp_arena *a, const mp_answer *x, const mp_placement *p
 typedef struct mp_plan_file { /* what a plan file says */
   const char *path, *model, *granularity;
   const char *program_print, *run_print; /* fingerprints */
-  const char *const *checkpoint;
-  uint32_t checkpoints;
+  const char *const *checkpoint, *const *invertible;
+  uint32_t checkpoints, invertibles;
   const uint32_t *save_calls; /* program calls whose heavy kernel is kept */
   uint32_t saves;
   uint64_t budget, peak;

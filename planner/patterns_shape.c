@@ -186,7 +186,8 @@ MP_ROW_EMIT(mp_row_slice) {
       flips[flipped++] = axis;
       continue;
     }
-    if (start < 0) start += size;
+    start = start < 0 ? start + size : start < size ? start : size;
+    if (start < 0) start = 0;
     if (left == size && cuts > 1) continue; /* the full slices that x[:, a:b] writes for the other axes */
     mp_var v = *mp_builder_at(r->b, x.as.var);
     v.dims[axis] = left;

@@ -31,6 +31,8 @@ typedef struct search {
   double bound;             /* of the overhead */
   bool found_blocks;        /* the program has repeated modules */
   bool only_blocks;         /* the search looks at blocks alone */
+  const mp_region *inverted; /* regions that every plan inverts */
+  uint32_t inverted_count;
   uint64_t cap;             /* regions that free more are not chosen: a region is held whole while it is recomputed */
   bool out_of_time;
 } search;
@@ -75,6 +77,8 @@ static void measure_storages(search *s) {
 /* ---- candidates ---- */
 
 static bool add(search *s, uint32_t first, uint32_t end, const char *pattern, bool is_block) {
+  for (uint32_t i = 0; i < s->inverted_count; i++)
+    if (first < s->inverted[i].end && s->inverted[i].first < end) return false;
   if (mp_region_spoils_input(s->t->program, first, end)) return false;
   mp_candidate c = {.first = first, .end = end, .pattern = pattern, .is_block = is_block};
   int32_t last = -1;
@@ -286,7 +290,7 @@ static bool late(search *s) {
 static mp_plan plan_of(mp_arena *a, const search *s, const choice *c, const int8_t *save) {
   const char **paths = mp_alloc_array(a, c->n + 1, sizeof *paths);
   for (uint32_t i = 0; i < c->n; i++) paths[i] = s->all.at[c->at[c->n - 1 - i]].pattern;
-  return (mp_plan){.checkpoint = paths, .checkpoints = c->n, .save_calls = save};
+  return (mp_plan){.checkpoint = paths, .checkpoints = c->n, .save_calls = save, .invertible = s->ask->invertible, .invertibles = s->ask->invertibles};
 }
 
 static trial attempt(search *s, const choice *c, const int8_t *save) {
@@ -602,7 +606,8 @@ static const void *make(mp_arena *a, void *arg) {
   s->began = clock();
   mp_err err;
   measure_storages(s);
-  static const mp_plan none;
+  const mp_plan none = {.invertible = s->ask->invertible, .invertibles = s->ask->invertibles};
+  s->inverted_count = mp_plan_regions(a, s->t->program, &none, &s->inverted);
   s->plain = mp_tape_make(a, s->t, s->run, &none, &err);
   s->plain_line = mp_timeline_make(a, s->plain, &err);
   if (!s->plain_line) mp_fail(a, err.code, "%s", err.text);
@@ -611,12 +616,15 @@ static const void *make(mp_arena *a, void *arg) {
   r->timeline = s->plain_line;
   r->tape = s->plain;
   r->feasible = s->plain_line->peak.allocated <= s->ask->budget;
+  r->plan = none;
+  double inverses = (double)s->plain_line->flops_recompute / s->run->accumulate; /* what every plan recomputes */
+  r->overhead = r->bound = inverses / s->base;
   if (r->feasible || !s->t->train) return r;
   find_candidates(s);
   if (s->all.n) qsort(s->all.at, s->all.n, sizeof *s->all.at, by_end);
-  r->bound = s->bound = lower_bound(s);
+  r->bound = s->bound = lower_bound(s) + inverses / s->base;
   uint32_t calls = s->t->program->call_count;
-  trial plain = {s->plain_line->peak.allocated, 0};
+  trial plain = {s->plain_line->peak.allocated, inverses};
   record rec = {.best.at = mp_alloc_array(a, calls + 1, sizeof(uint32_t)), .nearest.at = mp_alloc_array(a, calls + 1, sizeof(uint32_t)), .got = plain, .near = plain};
   int8_t *save = NULL;
   s->only_blocks = true; /* of modules, blocks are the first guess */

@@ -105,6 +105,8 @@ typedef struct job {
 static const void *write_plan(mp_arena *a, void *arg) {
   const job *j = arg;
   const mp_plan *plan = &j->p->plan;
+  json_t *inverted = json_array();
+  for (uint32_t i = 0; i < plan->invertibles; i++) json_array_append_new(inverted, json_string(plan->invertible[i]));
   json_t *regions = json_array(), *saves = json_array(), *policy = json_array(), *notes = json_array();
   for (uint32_t i = 0; i < plan->checkpoints; i++) json_array_append_new(regions, json_string(plan->checkpoint[i]));
   for (uint32_t c = 0; plan->save_calls && c < j->x->program->call_count; c++)
@@ -115,10 +117,10 @@ static const void *write_plan(mp_arena *a, void *arg) {
   const char *const *n = mp_placement_notes(a, j->x->trace, plan, &note_count);
   for (uint32_t i = 0; i < note_count; i++) json_array_append_new(notes, json_string_nocheck(n[i]));
   const mp_run *r = j->x->question->run;
-  json_t *root = json_pack("{s:i,s:{s:s,s:s},s:{s:s,s:s,s:i,s:s},s:s,s:I,s:I,s:o,s:o,s:o,s:o}", "version", PLAN_VERSION, "model", "file", j->x->question->path, "fingerprint",
+  json_t *root = json_pack("{s:i,s:{s:s,s:s},s:{s:s,s:s,s:i,s:s},s:s,s:I,s:I,s:o,s:o,s:o,s:o,s:o}", "version", PLAN_VERSION, "model", "file", j->x->question->path, "fingerprint",
                            hex(a, program_print(j->x->program)), "run", "precision", mp_precision_name(r->precision), "optimizer", r->optimizer ? r->optimizer->name : "none",
                            "accumulate", (int)r->accumulate, "fingerprint", hex(a, run_print(r)), "granularity", mp_granularity_name(j->g), "budget", (json_int_t)j->budget, "peak",
-                           (json_int_t)j->p->timeline->peak.allocated, "checkpoint", regions, "save_calls", saves, "policy", policy, "notes", notes);
+                           (json_int_t)j->p->timeline->peak.allocated, "checkpoint", regions, "invertible", inverted, "save_calls", saves, "policy", policy, "notes", notes);
   char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
   json_decref(root);
   if (!text) mp_fail(a, MP_INTERNAL, "out of memory while writing a plan");
@@ -153,6 +155,18 @@ static void read_policy(mp_arena *a, const char *path, json_t *list, mp_plan_fil
   f->policy = rows;
 }
 
+static const char *const *paths_at(mp_arena *a, const char *path, json_t *root, const char *key, bool needed, uint32_t *n) {
+  json_t *list = json_object_get(root, key);
+  if (!json_is_array(list) && (list || needed)) mp_fail(a, MP_BAD_INPUT, "%s: '%s' is missing or no list of module paths", path, key);
+  *n = (uint32_t)json_array_size(list);
+  const char **paths = mp_alloc_array(a, *n + 1, sizeof *paths);
+  for (uint32_t i = 0; i < *n; i++) {
+    if (!json_is_string(json_array_get(list, i))) mp_fail(a, MP_BAD_INPUT, "%s: entry %u of '%s' is no text", path, i, key);
+    paths[i] = mp_strdup(a, json_string_value(json_array_get(list, i)));
+  }
+  return paths;
+}
+
 static const void *read_root(mp_arena *a, const char *path, json_t *root) {
   json_t *plan = json_object_get(root, "plan");
   if (json_is_object(plan)) root = plan; /* the whole answer of memplan plan --json */
@@ -166,15 +180,9 @@ static const void *read_root(mp_arena *a, const char *path, json_t *root) {
   f->granularity = text_at(a, path, root, "granularity");
   f->budget = (uint64_t)json_integer_value(json_object_get(root, "budget"));
   f->peak = (uint64_t)json_integer_value(json_object_get(root, "peak"));
-  json_t *list = json_object_get(root, "checkpoint"), *saves = json_object_get(root, "save_calls");
-  if (!json_is_array(list)) mp_fail(a, MP_BAD_INPUT, "%s: 'checkpoint' is missing or no list of module paths", path);
-  f->checkpoints = (uint32_t)json_array_size(list);
-  const char **paths = mp_alloc_array(a, f->checkpoints + 1, sizeof *paths);
-  for (uint32_t i = 0; i < f->checkpoints; i++) {
-    if (!json_is_string(json_array_get(list, i))) mp_fail(a, MP_BAD_INPUT, "%s: entry %u of 'checkpoint' is no text", path, i);
-    paths[i] = mp_strdup(a, json_string_value(json_array_get(list, i)));
-  }
-  f->checkpoint = paths;
+  json_t *saves = json_object_get(root, "save_calls");
+  f->checkpoint = paths_at(a, path, root, "checkpoint", true, &f->checkpoints);
+  f->invertible = paths_at(a, path, root, "invertible", false, &f->invertibles);
   f->saves = (uint32_t)json_array_size(saves);
   uint32_t *calls = mp_alloc_array(a, f->saves + 1, sizeof *calls);
   for (uint32_t i = 0; i < f->saves; i++) calls[i] = (uint32_t)json_integer_value(json_array_get(saves, i));
@@ -221,6 +229,8 @@ static const void *bind(mp_arena *a, void *arg) {
   mp_plan *p = mp_alloc(a, sizeof *p);
   p->checkpoint = f->checkpoint;
   p->checkpoints = f->checkpoints;
+  p->invertible = f->invertible;
+  p->invertibles = f->invertibles;
   int8_t *save = mp_alloc(a, j->t->program->call_count + 1);
   for (uint32_t i = 0; i < f->saves; i++) {
     if (f->save_calls[i] >= j->t->program->call_count) mp_fail(a, MP_BAD_INPUT, "%s: keeps call %u of %u", f->path, f->save_calls[i], j->t->program->call_count);

@@ -29,6 +29,7 @@ static const void *text(mp_arena *a, void *arg) {
   if (!p->feasible) mp_text_add(a, &t, "  No plan of granularity %s stays inside the budget. The nearest:\n", mp_granularity_name(j->ask->granularity));
   if (!p->plan.checkpoints) mp_text_add(a, &t, "  Nothing has to be recomputed.\n");
   for (uint32_t i = 0; i < p->plan.checkpoints; i++) mp_text_add(a, &t, "  recompute %s\n", p->plan.checkpoint[i]);
+  for (uint32_t i = 0; i < p->plan.invertibles; i++) mp_text_add(a, &t, "  rebuild inputs from outputs: %s\n", p->plan.invertible[i]);
   uint32_t kept = 0;
   for (uint32_t c = 0; p->plan.save_calls && c < j->x->program->call_count; c++) kept += p->plan.save_calls[c] != 0;
   if (kept) mp_text_add(a, &t, "  and keep the results of %u matrix products, convolutions or attentions inside them\n", kept);

@@ -107,14 +107,14 @@ static void drop_var(mp_em *e, int32_t v) {
   e->var_ten[v] = -1;
 }
 
-static const char *argument_text(mp_em *e, const mp_call *c) {
+static int32_t missing_argument(mp_em *e, const mp_call *c) {
   for (uint32_t i = 0; i < c->arg_count; i++) {
     const mp_arg *x = &c->args[i];
-    if (x->kind == MP_ARG_VAR && e->var_ten[x->as.var] < 0) return e->p->vars[x->as.var].name;
+    if (x->kind == MP_ARG_VAR && e->var_ten[x->as.var] < 0) return x->as.var;
     for (uint32_t k = 0; x->kind == MP_ARG_VARS && k < x->n; k++)
-      if (x->as.vars[k] >= 0 && e->var_ten[x->as.vars[k]] < 0) return e->p->vars[x->as.vars[k]].name;
+      if (x->as.vars[k] >= 0 && e->var_ten[x->as.vars[k]] < 0) return x->as.vars[k];
   }
-  return NULL;
+  return -1;
 }
 
 static void run_call(mp_em *e, uint32_t n, mp_ten *made) {
@@ -123,9 +123,11 @@ static void run_call(mp_em *e, uint32_t n, mp_ten *made) {
   e->c = c;
   e->grad = !c->no_grad && !e->run->infer;
   mp_em_event(e, MP_EV_CALL, (int32_t)n, 0);
-  const char *missing = argument_text(e, c);
-  if (missing)
-    mp_fail(e->a, MP_INTERNAL, "%s: call %u (%s in '%s') reads '%s', which is gone or was never made", e->p->path, n, c->row->name, e->p->instances[c->module].path, missing);
+  int32_t v = missing_argument(e, c);
+  if (v >= 0 && made[v] < 0 && e->p->vars[v].call >= 0) /* a split into fewer parts than the file names */
+    mp_fail(e->a, MP_BAD_INPUT, "%s: call %u (%s) reads '%s', which call %d (%s) does not give; memplan inspect --program shows both", e->p->path, n, c->row->name, e->p->vars[v].name,
+            e->p->vars[v].call, e->p->calls[e->p->vars[v].call].row->name);
+  if (v >= 0) mp_fail(e->a, MP_INTERNAL, "%s: call %u (%s in '%s') reads '%s', which is gone", e->p->path, n, c->row->name, e->p->instances[c->module].path, e->p->vars[v].name);
   size_t scope = mp_em_enter(e);
   e->arg_ten = mp_alloc_array(e->a, c->arg_count + 1, sizeof *e->arg_ten);
   mp_em_cast_args(e);

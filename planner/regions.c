@@ -1,0 +1,89 @@
+/* Which calls a plan recomputes: module paths, globs and runs of siblings -> disjoint regions. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "planner/checkpointing.h"
+#include "planner/invertible.h"
+
+static bool in_range(const char *pattern, const char *path) { /* PATH.FIRST..PATH.LAST */
+  const char *dots = strstr(pattern, "..");
+  if (!dots) return false;
+  const char *last = dots + 2, *pdot = strrchr(last, '.');
+  size_t stem = pdot ? (size_t)(pdot - last) + 1 : 0;
+  if (strncmp(path, last, stem) != 0 || strncmp(pattern, last, stem) != 0) return false;
+  char *end;
+  long n = strtol(path + stem, &end, 10);
+  if (end == path + stem || *end) return false;
+  return n >= strtol(pattern + stem, NULL, 10) && n <= strtol(last + stem, NULL, 10);
+}
+
+static bool matches(const char *pattern, const mp_instance *m) {
+  if (!strcmp(pattern, "blocks")) return m->block >= 0;
+  return strcmp(pattern, m->path) == 0 || in_range(pattern, m->path) || mp_glob(pattern, m->path);
+}
+
+static int by_first(const void *x, const void *y) {
+  const mp_region *a = x, *b = y;
+  if (a->first != b->first) return a->first < b->first ? -1 : 1;
+  if (a->end != b->end) return a->end > b->end ? -1 : 1; /* the wider first */
+  return (int)b->inverts - (int)a->inverts;
+}
+
+typedef MP_VEC(mp_region) region_list;
+
+static void add_matches(mp_arena *a, const mp_program *p, const char *pattern, region_list *all) {
+  size_t before = all->n;
+  bool range = strstr(pattern, "..") != NULL;
+  for (uint32_t i = 1; i < p->instance_count; i++) {
+    const mp_instance *m = &p->instances[i];
+    if (m->first >= m->end || !matches(pattern, m)) continue;
+    mp_region *last = range && all->n > before ? &all->at[all->n - 1] : NULL;
+    if (last && last->end == m->first) last->end = m->end; /* a run of siblings is one region */
+    else *mp_push(a, all) = (mp_region){m->first, m->end, false};
+  }
+  if (all->n == before)
+    mp_fail(a, MP_BAD_INPUT, "--checkpoint '%s' matches no module of %s that runs; memplan fit --tree lists their paths%s", pattern, p->path,
+            !strcmp(pattern, "blocks") ? " (no repeated blocks were found)" : "");
+}
+
+/* "auto": the repeated modules that are invertible; without such, any */
+static void add_invertible(mp_arena *a, const mp_program *p, region_list *all) {
+  for (int pass = 0; pass < 2; pass++) {
+    size_t before = all->n;
+    for (uint32_t i = 1; i < p->instance_count; i++) {
+      const mp_instance *m = &p->instances[i];
+      if (m->first < m->end && (pass || m->block >= 0) && !mp_inverse_find(a, p, m->first, m->end)->why) *mp_push(a, all) = (mp_region){m->first, m->end, true};
+    }
+    if (all->n > before) return;
+  }
+  mp_fail(a, MP_BAD_INPUT, "--invertible auto: no module of %s is seen to be invertible (additive or affine coupling, 1x1 convolution)", p->path);
+}
+
+static void add_inverses(mp_arena *a, const mp_program *p, const char *pattern, region_list *all) {
+  size_t before = all->n;
+  for (uint32_t i = 1; i < p->instance_count; i++) {
+    const mp_instance *m = &p->instances[i];
+    if (m->first >= m->end || !matches(pattern, m)) continue;
+    const mp_inverse *inverse = mp_inverse_find(a, p, m->first, m->end);
+    if (inverse->why) mp_fail(a, MP_BAD_INPUT, "--invertible '%s': %s is not invertible: %s", pattern, m->path, inverse->why);
+    *mp_push(a, all) = (mp_region){m->first, m->end, true};
+  }
+  if (all->n == before) mp_fail(a, MP_BAD_INPUT, "--invertible '%s' matches no module of %s that runs; memplan fit --tree lists their paths", pattern, p->path);
+}
+
+uint32_t mp_plan_regions(mp_arena *a, const mp_program *p, const mp_plan *plan, const mp_region **regions) {
+  region_list all = {0};
+  for (uint32_t k = 0; plan && k < plan->checkpoints; k++)
+    if (strcmp(plan->checkpoint[k], "none") != 0) add_matches(a, p, plan->checkpoint[k], &all);
+  for (uint32_t k = 0; plan && k < plan->invertibles; k++) {
+    if (!strcmp(plan->invertible[k], "auto")) add_invertible(a, p, &all);
+    else add_inverses(a, p, plan->invertible[k], &all);
+  }
+  if (all.n) qsort(all.at, all.n, sizeof *all.at, by_first);
+  size_t n = 0;
+  for (size_t i = 0; i < all.n; i++)
+    if (!n || all.at[i].first >= all.at[n - 1].end) all.at[n++] = all.at[i];
+  *regions = all.at;
+  return (uint32_t)n;
+}
+
