@@ -10,8 +10,10 @@ double mp_overhead(const mp_timeline *t) {
 }
 
 /* One row a change. Where `fewer` is set, the micro-batch is halved until it fits, its samples accumulated over more of them. */
+typedef enum again { AS_ASKED, BLOCKS, INVERSES } again;
 typedef struct change {
-  bool blocks, fewer;
+  again again; /* what is recomputed */
+  bool fewer;
   int precision;         /* -1: as asked */
   const char *optimizer; /* NULL: as asked */
   uint32_t devices;
@@ -19,22 +21,23 @@ typedef struct change {
 } change;
 
 static const change changes[] = {
-    {false, true, -1, NULL, 1, ""},
-    {true, false, -1, NULL, 1, "--checkpoint blocks"},
-    {true, true, -1, NULL, 1, "--checkpoint blocks"},
-    {false, false, MP_AMP_BF16, NULL, 1, "--precision amp-bf16"},
-    {false, true, MP_AMP_BF16, NULL, 1, "--precision amp-bf16"},
-    {true, false, MP_AMP_BF16, NULL, 1, "--precision amp-bf16 --checkpoint blocks"},
-    {false, false, MP_PURE_BF16, NULL, 1, "--precision bf16"},
-    {true, false, MP_PURE_BF16, NULL, 1, "--precision bf16 --checkpoint blocks"},
-    {true, true, MP_PURE_BF16, NULL, 1, "--precision bf16 --checkpoint blocks"},
-    {false, false, -1, "adamw-8bit", 1, "--optimizer adamw-8bit"},
-    {false, false, -1, "adafactor", 1, "--optimizer adafactor"},
-    {true, true, -1, "adafactor", 1, "--optimizer adafactor --checkpoint blocks"},
-    {false, false, -1, NULL, 2, "--devices 2"},
-    {false, false, -1, NULL, 4, "--devices 4"},
-    {false, false, -1, NULL, 8, "--devices 8"},
-    {true, false, -1, NULL, 4, "--devices 4 --checkpoint blocks"},
+    {AS_ASKED, true, -1, NULL, 1, ""},
+    {BLOCKS, false, -1, NULL, 1, "--checkpoint blocks"},
+    {BLOCKS, true, -1, NULL, 1, "--checkpoint blocks"},
+    {INVERSES, false, -1, NULL, 1, "--invertible auto"},
+    {AS_ASKED, false, MP_AMP_BF16, NULL, 1, "--precision amp-bf16"},
+    {AS_ASKED, true, MP_AMP_BF16, NULL, 1, "--precision amp-bf16"},
+    {BLOCKS, false, MP_AMP_BF16, NULL, 1, "--precision amp-bf16 --checkpoint blocks"},
+    {AS_ASKED, false, MP_PURE_BF16, NULL, 1, "--precision bf16"},
+    {BLOCKS, false, MP_PURE_BF16, NULL, 1, "--precision bf16 --checkpoint blocks"},
+    {BLOCKS, true, MP_PURE_BF16, NULL, 1, "--precision bf16 --checkpoint blocks"},
+    {AS_ASKED, false, -1, "adamw-8bit", 1, "--optimizer adamw-8bit"},
+    {AS_ASKED, false, -1, "adafactor", 1, "--optimizer adafactor"},
+    {BLOCKS, true, -1, "adafactor", 1, "--optimizer adafactor --checkpoint blocks"},
+    {AS_ASKED, false, -1, NULL, 2, "--devices 2"},
+    {AS_ASKED, false, -1, NULL, 4, "--devices 4"},
+    {AS_ASKED, false, -1, NULL, 8, "--devices 8"},
+    {BLOCKS, false, -1, NULL, 4, "--devices 4 --checkpoint blocks"},
 };
 #define CHANGES (sizeof changes / sizeof *changes)
 
@@ -83,9 +86,10 @@ static const void *attempt(mp_arena *a, void *arg) {
   run.accumulate *= divide;
   if (t->c->precision >= 0) run.precision = (mp_precision)t->c->precision;
   if (t->c->optimizer) run.optimizer = mp_optimizer_find(t->c->optimizer);
-  static const char *const blocks[] = {"blocks"};
+  static const char *const blocks[] = {"blocks"}, *const all[] = {"auto"};
   mp_plan plan = *was->plan;
-  if (t->c->blocks) plan = (mp_plan){.checkpoint = blocks, .checkpoints = 1};
+  if (t->c->again == BLOCKS) plan = (mp_plan){.checkpoint = blocks, .checkpoints = 1};
+  if (t->c->again == INVERSES) plan = (mp_plan){.invertible = all, .invertibles = 1};
   mp_question q = *was;
   q.run = &run;
   q.plan = &plan;
@@ -139,11 +143,13 @@ static const void *make(mp_arena *a, void *arg) {
   if (!r->device) return r;
   mp_advice_row *rows = mp_alloc_array(a, CHANGES, sizeof *rows);
   const mp_run *run = x->question->run;
+  const mp_plan *plan = x->question->plan;
   for (size_t i = 0; i < CHANGES; i++) {
     const change *c = &changes[i];
-    bool same = (c->precision >= 0 && c->precision == (int)run->precision) || (c->precision < 0 && !c->blocks && !c->fewer && !c->optimizer && c->devices == 1);
-    bool useless = run->infer || (c->precision >= 0 && run->precision != MP_FP32) || (c->blocks && x->question->plan->checkpoints) || (c->optimizer && !run->optimizer);
-    if (same || useless) continue;
+    bool same = (c->precision >= 0 && c->precision == (int)run->precision) || (c->precision < 0 && !c->again && !c->fewer && !c->optimizer && c->devices == 1);
+    bool useless = run->infer || (c->precision >= 0 && run->precision != MP_FP32) || (c->again && (plan->checkpoints || plan->invertibles)) || (c->optimizer && !run->optimizer);
+    bool lacks = c->precision >= 0 && r->device->cc && r->device->cc < 80; /* bfloat16: from Ampere on */
+    if (same || useless || lacks) continue;
     trial t = {.x = x, .c = c, .batch = find_batch(x->question), .device = r->device};
     run_trial(a, &t);
     if (t.done) rows[r->count++] = t.row;

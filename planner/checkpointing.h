@@ -19,6 +19,9 @@ typedef struct mp_region {
 /* The regions that a plan recomputes, in order, disjoint: of nested matches the outermost counts. A pattern that matches nothing, or names a module that is not invertible, is MP_BAD_INPUT. */
 uint32_t mp_plan_regions(mp_arena *a, const mp_program *p, const mp_plan *plan, const mp_region **regions);
 
+/* the outermost module whose calls are the region's, "" where it is none */
+const char *mp_region_path(const mp_program *p, const mp_region *r);
+
 /* save_calls: of each program call, 1: selective checkpointing keeps what its heavy kernel made (torch.utils.checkpoint's create_selective_checkpoint_contexts, MUST_SAVE),
  * so that it is not computed again. NULL: nothing is kept. */
 mp_checkpoint_state *mp_checkpoint_new(mp_arena *a, const mp_trace *t, const mp_region *regions, uint32_t n, const int8_t *save_calls);

@@ -10,7 +10,7 @@ static const char torch_head[] =
     "    import plan_torch\n"
     "    model = plan_torch.apply(model)      # before training; state_dict names stay as they are\n"
     "\"\"\"\n"
-    "from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts\n"
+    "%sfrom torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts\n"
     "\n"
     "# (modules that are recomputed as one region, {operator: which of its runs in the region are kept})\n"
     "REGIONS = [\n";
@@ -51,10 +51,57 @@ static const char torch_tail[] =
     "    for m in modules[1:]: m.forward = lambda x: x\n"
     "\n"
     "\n"
+    "%s"
     "def apply(model):\n"
     "    \"\"\"Wraps the named submodules in place and returns the model.\"\"\"\n"
     "    for names, keep in REGIONS: recompute([model.get_submodule(n) for n in names], keep)\n"
+    "%s"
     "    return model\n";
+
+/* The way of MemCNN's InvertibleModuleWrapper, but that what a module rebuilds is handed to the one that gave it without a copy. */
+static const char torch_inverse[] =
+    "class Rebuilt(torch.autograd.Function):\n"
+    "    \"\"\"Frees what a module is given; backward rebuilds it from what the module gave, with module.inverse(*outputs), and runs the module again.\"\"\"\n"
+    "    givers = {}     # a storage -> the context of the module that gave it, and its place there\n"
+    "\n"
+    "    @staticmethod\n"
+    "    def forward(ctx, module, run, count, *tensors):\n"
+    "        inputs, ctx.weights = tensors[:count], tensors[count:]\n"
+    "        with torch.no_grad(): outputs = run(*inputs)\n"
+    "        ctx.module, ctx.run, ctx.inputs, ctx.single = module, run, inputs, not isinstance(outputs, tuple)\n"
+    "        outputs = (outputs,) if ctx.single else outputs\n"
+    "        ctx.outputs = [y.detach() for y in outputs]\n"
+    "        for i, y in enumerate(ctx.outputs): Rebuilt.givers[y.untyped_storage()._cdata] = ctx, i\n"
+    "        for x in inputs:\n"
+    "            if x.requires_grad and not x.is_leaf and x.untyped_storage().nbytes() == x.nbytes: x.untyped_storage().resize_(0)\n"
+    "        return outputs[0] if ctx.single else outputs\n"
+    "\n"
+    "    @staticmethod\n"
+    "    def backward(ctx, *grads):\n"
+    "        inputs, outputs, ctx.inputs, ctx.outputs = ctx.inputs, ctx.outputs, None, None\n"
+    "        for y in outputs: Rebuilt.givers.pop(y.untyped_storage()._cdata, None)\n"
+    "        with torch.no_grad(): again = ctx.module.inverse(*outputs)\n"
+    "        del outputs\n"
+    "        again = list(again) if isinstance(again, tuple) else [again]\n"
+    "        for x, r in zip(inputs, again):\n"
+    "            if x.untyped_storage().nbytes(): continue\n"
+    "            giver, i = Rebuilt.givers.pop(x.untyped_storage()._cdata, (None, 0))\n"
+    "            if giver: giver.outputs[i] = r\n"
+    "            else: x.untyped_storage().resize_(x.nbytes); x.data.copy_(r)\n"
+    "        again = [r.detach().requires_grad_(x.requires_grad) for x, r in zip(inputs, again)]\n"
+    "        with torch.enable_grad(): outputs = ctx.run(*again)\n"
+    "        pairs = [(y, g) for y, g in zip((outputs,) if ctx.single else outputs, grads) if y.requires_grad and g is not None]\n"
+    "        wanted = [t for t in (*again, *ctx.weights) if t.requires_grad]\n"
+    "        got = iter(torch.autograd.grad([y for y, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True))\n"
+    "        return None, None, None, *[next(got) if t.requires_grad else None for t in (*again, *ctx.weights)]\n"
+    "\n"
+    "\n"
+    "def rebuild(module):\n"
+    "    if not hasattr(module, 'inverse'): raise TypeError(f'{type(module).__name__} needs a method inverse(*outputs) that gives its inputs')\n"
+    "    run = module.forward\n"
+    "    module.forward = lambda *inputs: Rebuilt.apply(module, run, len(inputs), *inputs, *module.parameters())\n"
+    "\n"
+    "\n";
 
 /* the quotes of a Python string: module paths hold letters, digits, dots and underscores; anything else is refused */
 static void check_path(mp_arena *a, const mp_plan_file *f, const char *path) {
@@ -99,7 +146,7 @@ static void keep_of(mp_arena *a, mp_text *t, const mp_plan_file *f, uint32_t reg
 
 static void to_torch(mp_arena *a, mp_text *t, const mp_plan_file *f) {
   const char *slash = strrchr(f->model, '/');
-  mp_text_add(a, t, torch_head, " for ", slash ? slash + 1 : f->model);
+  mp_text_add(a, t, torch_head, " for ", slash ? slash + 1 : f->model, f->invertibles ? "import torch\n" : "");
   for (uint32_t r = 0; r < f->checkpoints; r++) {
     mp_text_add(a, t, "    ([");
     names_of(a, t, f, f->checkpoint[r]);
@@ -107,7 +154,12 @@ static void to_torch(mp_arena *a, mp_text *t, const mp_plan_file *f) {
     keep_of(a, t, f, r);
     mp_text_add(a, t, "}),\n");
   }
-  mp_text_add(a, t, "%s", torch_tail);
+  if (f->invertibles) mp_text_add(a, t, "]\n\n# modules whose inputs are rebuilt from their outputs\nINVERTIBLE = [\n");
+  for (uint32_t i = 0; i < f->invertibles; i++) {
+    check_path(a, f, f->invertible[i]);
+    mp_text_add(a, t, "    '%s',\n", f->invertible[i]);
+  }
+  mp_text_add(a, t, torch_tail, f->invertibles ? torch_inverse : "", f->invertibles ? "    for name in INVERTIBLE: rebuild(model.get_submodule(name))\n" : "");
 }
 
 /* ---- other frameworks: what their settings can say ---- */

@@ -28,11 +28,10 @@ static const struct {
     {"aten::chunk", PARTED},         {"aten::unbind", PARTED},        {"aten::conv1d", PRODUCT},          {"aten::conv2d", PRODUCT},       {"aten::conv3d", PRODUCT},
 };
 
-bool mp_inverse_row(uint32_t i, const char **call, const char **how) {
-  if (i >= MP_COUNT(rows)) return false;
-  *call = rows[i].call;
-  *how = in_words[rows[i].kind];
-  return true;
+const char *mp_inverse_of(const char *call) {
+  for (uint32_t i = 0; i < MP_COUNT(rows); i++)
+    if (!strcmp(rows[i].call, call)) return in_words[rows[i].kind];
+  return NULL;
 }
 
 /* ---- what is known ---- */

@@ -17,7 +17,7 @@ typedef struct mp_inverse {
 
 /* Calls [first, end) of a program as one module. */
 const mp_inverse *mp_inverse_find(mp_arena *a, const mp_program *p, uint32_t first, uint32_t end);
-/* The i-th row of the table of calls that have an inverse, for `memplan ops`; false past the last. */
-bool mp_inverse_row(uint32_t i, const char **call, const char **how);
+/* What a call's operands follow from, in words for `memplan ops`; NULL where it has no inverse. */
+const char *mp_inverse_of(const char *call);
 
 #endif

@@ -46,13 +46,19 @@ static void add_matches(mp_arena *a, const mp_program *p, const char *pattern, r
             !strcmp(pattern, "blocks") ? " (no repeated blocks were found)" : "");
 }
 
-/* "auto": the repeated modules that are invertible; without such, any */
+static bool computes(const mp_program *p, const mp_instance *m) {
+  for (uint32_t c = m->first; c < m->end; c++)
+    if (p->calls[c].macs) return true;
+  return false;
+}
+
+/* "auto": the repeated modules that are invertible; without such, any that multiply */
 static void add_invertible(mp_arena *a, const mp_program *p, region_list *all) {
   for (int pass = 0; pass < 2; pass++) {
     size_t before = all->n;
     for (uint32_t i = 1; i < p->instance_count; i++) {
       const mp_instance *m = &p->instances[i];
-      if (m->first < m->end && (pass || m->block >= 0) && !mp_inverse_find(a, p, m->first, m->end)->why) *mp_push(a, all) = (mp_region){m->first, m->end, true};
+      if (m->first < m->end && (pass ? computes(p, m) : m->block >= 0) && !mp_inverse_find(a, p, m->first, m->end)->why) *mp_push(a, all) = (mp_region){m->first, m->end, true};
     }
     if (all->n > before) return;
   }
@@ -63,7 +69,8 @@ static void add_inverses(mp_arena *a, const mp_program *p, const char *pattern, 
   size_t before = all->n;
   for (uint32_t i = 1; i < p->instance_count; i++) {
     const mp_instance *m = &p->instances[i];
-    if (m->first >= m->end || !matches(pattern, m)) continue;
+    bool within = all->n > before && m->end <= all->at[all->n - 1].end; /* instances come in the order of their first calls, the outer first */
+    if (m->first >= m->end || within || !matches(pattern, m)) continue;
     const mp_inverse *inverse = mp_inverse_find(a, p, m->first, m->end);
     if (inverse->why) mp_fail(a, MP_BAD_INPUT, "--invertible '%s': %s is not invertible: %s", pattern, m->path, inverse->why);
     *mp_push(a, all) = (mp_region){m->first, m->end, true};
@@ -87,3 +94,9 @@ uint32_t mp_plan_regions(mp_arena *a, const mp_program *p, const mp_plan *plan, 
   return (uint32_t)n;
 }
 
+
+const char *mp_region_path(const mp_program *p, const mp_region *r) {
+  for (uint32_t i = 1; i < p->instance_count; i++)
+    if (p->instances[i].first == r->first && p->instances[i].end == r->end) return p->instances[i].path;
+  return "";
+}

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "planner/fx.h"
+#include "planner/invertible.h"
 #include "planner/recover.h"
 
 static const char *const policies[] = {[MP_CAST_NONE] = "", [MP_CAST_HALF] = "half", [MP_CAST_FP32] = "fp32", [MP_CAST_PROMOTE] = "widest"};
@@ -44,7 +45,8 @@ static uint32_t calls_text(mp_arena *a, mp_text *t, const request *r) {
     const mp_call_row *c = mp_call_at(i);
     if (!wanted(r, c->name, c->name + strlen("aten::"))) continue;
     if (!shown++) mp_text_add(a, t, "\n%-44s %-8s %s\n", "call", "autocast", "what it keeps for backward");
-    mp_text_add(a, t, "%-44s %-8s %s\n", c->name, policies[c->policy], note_of(c));
+    const char *inverse = mp_inverse_of(c->name);
+    mp_text_add(a, t, "%-44s %-8s %s%s%s\n", c->name, policies[c->policy], note_of(c), inverse ? "; inverse: " : "", inverse ? inverse : "");
   }
   return shown;
 }
@@ -92,7 +94,7 @@ static json_t *calls_json(const request *r) {
   for (uint32_t i = 0; i < mp_call_count(); i++) {
     const mp_call_row *c = mp_call_at(i);
     if (wanted(r, c->name, c->name + strlen("aten::")))
-      json_array_append_new(list, json_pack("{s:s,s:s,s:s}", "name", c->name, "autocast", policies[c->policy], "note", note_of(c)));
+      json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s?}", "name", c->name, "autocast", policies[c->policy], "note", note_of(c), "inverse", mp_inverse_of(c->name)));
   }
   return list;
 }

@@ -58,13 +58,23 @@ static mp_arg argument(drawing *d, char *s) {
   return mp_arg_dtype(type_named(s));
 }
 
+/* "y", or "y:4x64" where something asks for its dims before it is traced */
+static int32_t result(drawing *d, char *s) {
+  int64_t dims[MP_RANK] = {0};
+  char *parts[MP_RANK + 1], *colon = strchr(s, ':');
+  if (colon) *colon = 0;
+  int rank = colon ? (int)split(colon + 1, "x", parts, MP_RANK) : 0;
+  for (int i = 0; i < rank; i++) dims[i] = atoll(parts[i]);
+  return declare(d, MP_ROLE_RESULT, s, MP_FLOAT, rank, dims);
+}
+
 static void draw_call(drawing *d, char **w, uint32_t n) {
   mp_arg args[64];
   int32_t outs[8];
   char *results[8];
   for (uint32_t i = 3; i < n; i++) args[i - 3] = argument(d, w[i]);
   uint32_t outs_n = split(w[2], ",", results, 8);
-  for (uint32_t i = 0; i < outs_n; i++) outs[i] = declare(d, MP_ROLE_RESULT, results[i], MP_FLOAT, 0, NULL);
+  for (uint32_t i = 0; i < outs_n; i++) outs[i] = result(d, results[i]);
   uint32_t c = mp_builder_call(d->b, mp_format(d->a, "aten::%s", w[1]), args, n - 3, outs, outs_n, d->module, NULL, 0);
   mp_builder_call_at(d->b, c)->flops = d->flops;
   mp_builder_call_at(d->b, c)->in_place = w[0][4] == '!';
@@ -75,15 +85,15 @@ const mp_program *test_program(mp_arena *a, const char *text) {
   drawing d = {.a = a, .b = mp_builder_new(a, &none), .names = mp_names_new(a, 64)};
   int32_t inputs[16], outputs[16];
   uint32_t input_count = 0, output_count = 0, lines_n;
-  char *lines[128], *w[80];
-  lines_n = split(mp_strdup(a, text), "\n", lines, 128);
+  char *lines[512], *w[80];
+  lines_n = split(mp_strdup(a, text), "\n", lines, 512);
   for (uint32_t l = 0; l < lines_n; l++) {
     uint32_t n = split(lines[l], " ", w, 80);
     if (!n) continue;
     if (!strncmp(w[0], "call", 4)) {
       draw_call(&d, w, n);
     } else if (!strcmp(w[0], "module")) {
-      d.module = mp_builder_module(d.b, w[1], NULL);
+      d.module = mp_builder_module(d.b, n > 1 ? w[1] : "", NULL);
     } else if (!strcmp(w[0], "flops")) {
       d.flops = (uint64_t)atoll(w[1]);
     } else if (!strcmp(w[0], "out")) {

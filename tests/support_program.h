@@ -1,8 +1,8 @@
 /* Small programs as drawings: the framework's calls from a few lines of text, traced and taped.
  *
  *     in x float32 3 8                  an input (p: a parameter, b: a buffer)
- *     call linear y x w none            aten::linear(x, w, None) -> y; several results: y,i; "call!" writes in place
- *     module layer.0                    the calls behind it are this module's
+ *     call linear y x w none            aten::linear(x, w, None) -> y; several results: y,i; dims where a test needs them before the trace: y:3x8; "call!" writes in place
+ *     module layer.0                    the calls behind it are this module's; without a path: the whole model's
  *     flops 100                         what each call behind it costs
  *     out y
  *
