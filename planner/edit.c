@@ -212,6 +212,7 @@ static bool is_head(const edit *e, int32_t w) {
 static int32_t adapted(const edit *e, const mp_call *c, bool *turned) {
   *turned = is(c, "aten::addmm");
   int32_t w = operand(c, *turned ? 2 : 1);
+  if (!c->out_count || c->outs[0] < 0 || !var_at(e, c->outs[0])->rank) return -1;
   if (!e->run->lora_rank || (!*turned && !is(c, "aten::linear")) || w < 0 || var_at(e, w)->role != MP_ROLE_PARAMETER || var_at(e, w)->rank != 2)
     return -1;
   const char *glob = e->run->lora_glob, *path = e->p->instances[c->module].path;

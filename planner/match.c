@@ -198,6 +198,7 @@ static bool owned(mp_rec *r, const mp_hit *h, int32_t node) {
 }
 
 bool mp_match(mp_rec *r, const mp_pattern *row, int32_t node, mp_hit *h) {
+  if (!mp_r_node(r, node)->outs) return false; /* checks read the first result */
   memset(h, 0, sizeof *h);
   h->row = row;
   h->root = node;
