@@ -44,8 +44,8 @@ static bool is_rebuilt(const region *r, mp_ten t) {
 }
 
 static void find_edges(mp_arena *a, mp_checkpoint_state *ck, region *r) {
-  if (!r->calls.inverts) return;
-  const mp_inverse *x = mp_inverse_find(a, ck->t->program, r->calls.first, r->calls.end);
+  const mp_inverse *x = r->calls.inverse;
+  if (!x) return;
   for (uint32_t i = 0; i < x->rebuilt_count; i++)
     if (ck->t->var_tensor[x->rebuilt[i]] >= 0) *mp_push(a, &r->rebuilt) = (edge){ck->t->var_tensor[x->rebuilt[i]], -1, -1, -1};
   for (uint32_t i = 0; i < x->output_count; i++)
@@ -237,7 +237,7 @@ static void close_copy(mp_em *e, const mp_checkpoint_state *ck, open_list *open,
 static uint32_t run_again(mp_em *e, mp_checkpoint_state *ck, region *r, bool save, open_list *open) {
   const mp_event *ev = ck->t->events;
   uint32_t savers = 0, i = r->from;
-  for (; i < r->to && (!save || r->calls.inverts || savers < r->savers); i++) {
+  for (; i < r->to && (!save || r->calls.inverse || savers < r->savers); i++) {
     int32_t a = ev[i].a;
     switch (ev[i].kind) {
       case MP_EV_CALL:
@@ -324,7 +324,7 @@ static void invert(mp_em *e, mp_checkpoint_state *ck, region *r) {
 
 static void recompute(mp_em *e, mp_checkpoint_state *ck, region *r) {
   open_list open = {0};
-  if (r->calls.inverts) invert(e, ck, r);
+  if (r->calls.inverse) invert(e, ck, r);
   uint32_t end = run_again(e, ck, r, true, &open);
   for (size_t k = 0; k < r->kept.n; k++) mp_em_release(e, r->kept.at[k]); /* popped from the policy's cache */
   leave_frames(e, ck, r, end, &open);

@@ -13,7 +13,7 @@
 
 typedef struct mp_region {
   uint32_t first, end; /* program calls */
-  bool inverts;        /* its inputs are rebuilt from its outputs */
+  const struct mp_inverse *inverse; /* its inputs are rebuilt from its outputs; NULL: they are kept */
 } mp_region;
 
 /* The regions that a plan recomputes, in order, disjoint: of nested matches the outermost counts. A pattern that matches nothing, or names a module that is not invertible, is MP_BAD_INPUT. */
@@ -21,6 +21,9 @@ uint32_t mp_plan_regions(mp_arena *a, const mp_program *p, const mp_plan *plan, 
 
 /* the outermost module whose calls are the region's, "" where it is none */
 const char *mp_region_path(const mp_program *p, const mp_region *r);
+
+/* For searches: two iterations, of which the second is the steady one (tests hold its peak to that of the third); the regions are those of a plan. */
+const mp_tape *mp_tape_make_short(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_region *regions, uint32_t n, const int8_t *save_calls, mp_err *err);
 
 /* save_calls: of each program call, 1: selective checkpointing keeps what its heavy kernel made (torch.utils.checkpoint's create_selective_checkpoint_contexts, MUST_SAVE),
  * so that it is not computed again. NULL: nothing is kept. */

@@ -394,6 +394,9 @@ struct mp_tape {
 /* mp_tape_make builds three micro-batches of an iteration at most, because those behind the second are alike; this one builds them all (tests compare the two). */
 const mp_tape *mp_tape_make_whole(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_plan *plan, mp_err *err);
 
+/* Peak allocated bytes of the tape's last iteration, and nothing else (timeline.c). */
+uint64_t mp_timeline_peak(const mp_tape *t);
+
 /* ---- the caching allocator (allocator.c): reserved bytes of a tape ---- */
 typedef struct mp_reserved {
   uint64_t reserved, fragmentation; /* at the end; reserved - allocated at the peak */

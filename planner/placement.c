@@ -293,15 +293,29 @@ static mp_plan plan_of(mp_arena *a, const search *s, const choice *c, const int8
   return (mp_plan){.checkpoint = paths, .checkpoints = c->n, .save_calls = save, .invertible = s->ask->invertible, .invertibles = s->ask->invertibles};
 }
 
+/* the regions of a choice and those that every plan inverts, in order */
+static const mp_region *regions_of(mp_arena *a, const search *s, const choice *c, uint32_t *n) {
+  mp_region *r = mp_alloc_array(a, c->n + s->inverted_count + 1, sizeof *r);
+  uint32_t k = 0;
+  *n = 0;
+  for (uint32_t i = c->n; i-- > 0;) {
+    const mp_candidate *x = &s->all.at[c->at[i]];
+    for (; k < s->inverted_count && s->inverted[k].first < x->first; k++) r[(*n)++] = s->inverted[k];
+    r[(*n)++] = (mp_region){x->first, x->end, NULL};
+  }
+  for (; k < s->inverted_count; k++) r[(*n)++] = s->inverted[k];
+  return r;
+}
+
 static trial attempt(search *s, const choice *c, const int8_t *save) {
   mp_arena *own = mp_arena_new(0);
   mp_err err;
   trial r = {UINT64_MAX, 0};
   if (own) {
-    mp_plan *plan = (mp_plan *)mp_alloc(s->a, sizeof *plan);
-    *plan = plan_of(s->a, s, c, save);
-    const mp_timeline *l = mp_timeline_make(own, mp_tape_make(own, s->t, s->run, plan, &err), &err);
-    if (l) r = (trial){l->peak.allocated, (double)l->flops_recompute / s->run->accumulate};
+    uint32_t n;
+    const mp_region *regions = regions_of(own, s, c, &n);
+    const mp_tape *t = mp_tape_make_short(own, s->t, s->run, regions, n, save, &err);
+    if (t) r = (trial){mp_timeline_peak(t), (double)t->flops_recompute / s->run->accumulate};
   }
   mp_arena_free(own);
   s->tried++;

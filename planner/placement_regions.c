@@ -26,7 +26,7 @@ const char *const *mp_placement_notes(mp_arena *a, const mp_trace *t, const mp_p
   for (uint32_t i = 0; i < count; i++)
     for (uint32_t c = r[i].first; c < r[i].end; c++) {
       const mp_call *x = &t->program->calls[c];
-      uint32_t *random = r[i].inverts ? &drawn : &dropout;
+      uint32_t *random = r[i].inverse ? &drawn : &dropout;
       *random += named(x, "dropout") || named(x, "bernoulli") || (named(x, "scaled_dot_product") && x->arg_count > 4 && x->args[4].kind == MP_ARG_FLOAT && x->args[4].as.f > 0);
       norm += named(x, "batch_norm");
     }

@@ -109,7 +109,7 @@ static const void *write_plan(mp_arena *a, void *arg) {
   const mp_region *r_all;
   uint32_t r_count = mp_plan_regions(a, j->x->trace->program, plan, &r_all);
   for (uint32_t i = 0; i < r_count; i++) /* by name, so that a framework finds them */
-    if (r_all[i].inverts) json_array_append_new(inverted, json_string(mp_region_path(j->x->trace->program, &r_all[i])));
+    if (r_all[i].inverse) json_array_append_new(inverted, json_string(mp_region_path(j->x->trace->program, &r_all[i])));
   json_t *regions = json_array(), *saves = json_array(), *policy = json_array(), *notes = json_array();
   for (uint32_t i = 0; i < plan->checkpoints; i++) json_array_append_new(regions, json_string(plan->checkpoint[i]));
   for (uint32_t c = 0; plan->save_calls && c < j->x->program->call_count; c++)

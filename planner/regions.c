@@ -26,7 +26,7 @@ static int by_first(const void *x, const void *y) {
   const mp_region *a = x, *b = y;
   if (a->first != b->first) return a->first < b->first ? -1 : 1;
   if (a->end != b->end) return a->end > b->end ? -1 : 1; /* the wider first */
-  return (int)b->inverts - (int)a->inverts;
+  return (b->inverse != NULL) - (a->inverse != NULL);
 }
 
 typedef MP_VEC(mp_region) region_list;
@@ -39,7 +39,7 @@ static void add_matches(mp_arena *a, const mp_program *p, const char *pattern, r
     if (m->first >= m->end || !matches(pattern, m)) continue;
     mp_region *last = range && all->n > before ? &all->at[all->n - 1] : NULL;
     if (last && last->end == m->first) last->end = m->end; /* a run of siblings is one region */
-    else *mp_push(a, all) = (mp_region){m->first, m->end, false};
+    else *mp_push(a, all) = (mp_region){m->first, m->end, NULL};
   }
   if (all->n == before)
     mp_fail(a, MP_BAD_INPUT, "--checkpoint '%s' matches no module of %s that runs; memplan fit --tree lists their paths%s", pattern, p->path,
@@ -58,7 +58,9 @@ static void add_invertible(mp_arena *a, const mp_program *p, region_list *all) {
     size_t before = all->n;
     for (uint32_t i = 1; i < p->instance_count; i++) {
       const mp_instance *m = &p->instances[i];
-      if (m->first < m->end && (pass ? computes(p, m) : m->block >= 0) && !mp_inverse_find(a, p, m->first, m->end)->why) *mp_push(a, all) = (mp_region){m->first, m->end, true};
+      if (m->first >= m->end || !(pass ? computes(p, m) : m->block >= 0)) continue;
+      const mp_inverse *inverse = mp_inverse_find(a, p, m->first, m->end);
+      if (!inverse->why) *mp_push(a, all) = (mp_region){m->first, m->end, inverse};
     }
     if (all->n > before) return;
   }
@@ -73,7 +75,7 @@ static void add_inverses(mp_arena *a, const mp_program *p, const char *pattern, 
     if (m->first >= m->end || within || !matches(pattern, m)) continue;
     const mp_inverse *inverse = mp_inverse_find(a, p, m->first, m->end);
     if (inverse->why) mp_fail(a, MP_BAD_INPUT, "--invertible '%s': %s is not invertible: %s", pattern, m->path, inverse->why);
-    *mp_push(a, all) = (mp_region){m->first, m->end, true};
+    *mp_push(a, all) = (mp_region){m->first, m->end, inverse};
   }
   if (all->n == before) mp_fail(a, MP_BAD_INPUT, "--invertible '%s' matches no module of %s that runs; memplan fit --tree lists their paths", pattern, p->path);
 }

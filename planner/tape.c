@@ -279,8 +279,12 @@ static void iteration(loop *l, uint8_t n, bool last) {
 typedef struct job {
   const mp_trace *t;
   const mp_run *run;
-  const mp_plan *plan;
+  const mp_plan *plan;       /* NULL: the regions below */
+  const mp_region *regions;
+  uint32_t region_count;
+  const int8_t *save_calls;
   bool whole;
+  uint8_t rounds;            /* iterations */
 } job;
 
 static mp_em *performer(mp_arena *a, const mp_trace *t, const mp_run *run) {
@@ -313,9 +317,9 @@ static const void *make(mp_arena *a, void *arg) {
   const job *j = arg;
   const mp_trace *t = j->t;
   loop l = {.e = performer(a, t, j->run), .t = t, .run = j->run, .whole = j->whole};
-  const mp_region *regions;
-  uint32_t n = mp_plan_regions(a, t->program, j->plan, &regions);
-  if (t->train) l.ck = mp_checkpoint_new(a, t, regions, n, j->plan ? j->plan->save_calls : NULL);
+  const mp_region *regions = j->regions;
+  uint32_t n = j->plan ? mp_plan_regions(a, t->program, j->plan, &regions) : j->region_count;
+  if (t->train) l.ck = mp_checkpoint_new(a, t, regions, n, j->plan ? j->plan->save_calls : j->save_calls);
   find_parameters(&l);
   uint32_t behind = j->plan && j->plan->stages > 1 ? j->plan->stages - j->plan->stage : 1;
   l.in_flight = behind < j->run->accumulate ? behind : j->run->accumulate;
@@ -323,7 +327,7 @@ static const void *make(mp_arena *a, void *arg) {
   replay(&l, 0, t->setup_events);
   if (t->train) l.opt = mp_opt_new(l.e, j->run->optimizer, j->run->precision == MP_BF16_MASTER, l.params, l.param_count);
   if (t->train) make_extras(&l);
-  uint8_t rounds = j->run->infer ? 1 : 3;
+  uint8_t rounds = j->run->infer ? 1 : j->rounds;
   for (uint8_t i = 0; i < rounds; i++) iteration(&l, i, i + 1 == rounds);
   mp_tape *tape = mp_alloc(a, sizeof *tape);
   *tape = (mp_tape){.trace = t, .run = j->run, .steps = l.e->live->steps.at, .step_count = (uint32_t)l.e->live->steps.n, .instance_count = (uint32_t)l.e->live->next_id,
@@ -339,12 +343,18 @@ static const void *make(mp_arena *a, void *arg) {
 
 const mp_tape *mp_tape_make(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_plan *plan, mp_err *err) {
   if (!t || !run) return NULL;
-  job j = {t, run, plan, false};
+  job j = {.t = t, .run = run, .plan = plan, .rounds = 3};
   return mp_protect(a, err, make, &j);
 }
 
 const mp_tape *mp_tape_make_whole(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_plan *plan, mp_err *err) {
   if (!t || !run) return NULL;
-  job j = {t, run, plan, true};
+  job j = {.t = t, .run = run, .plan = plan, .whole = true, .rounds = 3};
+  return mp_protect(a, err, make, &j);
+}
+
+const mp_tape *mp_tape_make_short(mp_arena *a, const mp_trace *t, const mp_run *run, const mp_region *regions, uint32_t n, const int8_t *save_calls, mp_err *err) {
+  if (!t || !run) return NULL;
+  job j = {.t = t, .run = run, .regions = regions, .region_count = n, .save_calls = save_calls, .rounds = 2};
   return mp_protect(a, err, make, &j);
 }

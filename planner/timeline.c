@@ -48,6 +48,20 @@ void mp_timeline_walk(mp_arena *a, const mp_tape *t, mp_timeline_visit *see, voi
   }
 }
 
+uint64_t mp_timeline_peak(const mp_tape *t) {
+  uint64_t now = 0, peak = 0;
+  uint8_t last = 0;
+  for (uint32_t i = 0; i < t->step_count; i++) {
+    const mp_step *s = &t->steps[i];
+    if (s->kind == MP_ALLOC) now += rounded(s->bytes);
+    if (s->kind == MP_FREE) now -= rounded(s->bytes);
+    if (s->iteration != last) peak = 0; /* only the last one's counts */
+    last = s->iteration;
+    if (now > peak) peak = now;
+  }
+  return peak;
+}
+
 typedef struct maker {
   const mp_tape *t;
   mp_timeline *r;
