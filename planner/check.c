@@ -10,9 +10,14 @@ static const char *broken_rule(mp_arena *a, const mp_answer *x, const mp_plan_fi
     uint32_t turns = 0;
     for (uint32_t k = 1; k < p->instance_count; k++) turns += !strcmp(p->instances[k].path, path) && p->instances[k].first < p->instances[k].end;
     if (!strstr(path, "..") && turns == 0) return mp_format(a, "a region is a module that runs: '%s' does not", path);
-    for (uint32_t k = 0; k < i; k++)
-      if (!strncmp(f->checkpoint[k], path, strlen(f->checkpoint[k])) && path[strlen(f->checkpoint[k])] == '.')
-        return mp_format(a, "regions do not nest: '%s' lies inside '%s'", path, f->checkpoint[k]);
+    const char *around[2] = {NULL, NULL};
+    for (uint32_t k = 0; k < f->checkpoints; k++) {
+      size_t n = strlen(f->checkpoint[k]);
+      if (strncmp(f->checkpoint[k], path, n) != 0 || path[n] != '.' || path[n + 1] == '.') continue;
+      if (around[0]) around[1] = f->checkpoint[k];
+      else around[0] = f->checkpoint[k];
+    }
+    if (around[1]) return mp_format(a, "regions nest once: '%s' lies inside '%s' and '%s'", path, around[0], around[1]);
     for (uint32_t k = 1; k < p->instance_count; k++) {
       const mp_instance *m = &p->instances[k];
       if (strcmp(m->path, path)) continue;

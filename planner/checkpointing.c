@@ -14,13 +14,14 @@ typedef struct edge {
 typedef struct region {
   mp_region calls;
   uint32_t from, to;       /* events */
-  uint32_t savers, left;   /* nodes that save something: all, and those that have not run */
+  uint32_t savers, left;   /* nodes that save something, and regions inside: all, and those that have not run */
   bool needed;             /* backward reaches one of them; otherwise nothing holds the region's inputs */
-  bool entered, recomputed;
+  bool entered, recomputed; /* entered: of a region inside another, in the outer one's second run */
   MP_VEC(mp_ten) inputs;   /* tensors of the trace that are made outside and read inside, and are kept */
   MP_VEC(mp_ten) keeps;    /* those and the outputs that it keeps */
   MP_VEC(edge) rebuilt;    /* of a region that inverts: inputs that are not kept */
   MP_VEC(edge) outputs;
+  MP_VEC(edge) held;       /* of a region inside another: its inputs in the outer one's second run */
   MP_VEC(mp_ten) kept;     /* that the policy keeps until they are handed to the recomputation */
 } region;
 
@@ -67,6 +68,7 @@ static void join_edges(mp_checkpoint_state *ck) {
 }
 
 static void find_keeps(mp_arena *a, region *r) {
+  if (r->calls.outer >= 0) return;
   for (size_t k = 0; k < r->inputs.n; k++) *mp_push(a, &r->keeps) = r->inputs.at[k];
   for (size_t k = 0; k < r->outputs.n; k++)
     if (r->outputs.at[k].region < 0) *mp_push(a, &r->keeps) = r->outputs.at[k].made;
@@ -91,21 +93,35 @@ static void find_inputs(mp_arena *a, mp_checkpoint_state *ck, region *r) {
   }
 }
 
+/* the region changes: events of the old one end here, those of the new one begin */
+static void turn(mp_checkpoint_state *ck, int32_t *now, int32_t next, uint32_t event) {
+  if (next == *now) return;
+  if (*now >= 0) ck->regions[*now].to = event;
+  if (next >= 0) ck->regions[next].from = event;
+  *now = next;
+}
+
 static void find_events(mp_checkpoint_state *ck) {
   const mp_trace *t = ck->t;
-  int32_t now = -1;
+  int32_t inner = -1, outer = -1;
   for (uint32_t i = t->input_events; i < t->event_count; i++) {
     const mp_event *ev = &t->events[i];
     if (ev->kind == MP_EV_CALL || ev->kind == MP_EV_MARK) {
-      int32_t next = ev->kind == MP_EV_CALL ? ck->of_call[ev->a] : -1;
-      if (next != now && now >= 0) ck->regions[now].to = i;
-      if (next != now && next >= 0) ck->regions[next].from = i;
-      now = next;
+      int32_t next = ev->kind == MP_EV_CALL ? ck->of_call[ev->a] : -1, around = next >= 0 ? ck->regions[next].calls.outer : -1;
+      turn(ck, &outer, around >= 0 ? around : next, i);
+      turn(ck, &inner, around >= 0 ? next : -1, i);
     }
+    int32_t now = inner >= 0 ? inner : outer;
     if (ev->kind == MP_EV_FN && now >= 0 && t->fns[ev->a].saved_count) {
       ck->regions[now].savers++;
       ck->regions[now].needed |= !t->fns[ev->a].dead;
     }
+  }
+  for (uint32_t i = 0; i < ck->count; i++) {
+    region *r = &ck->regions[i];
+    if (r->calls.outer < 0 || !r->savers) continue;
+    ck->regions[r->calls.outer].savers++; /* it saves its inputs there */
+    ck->regions[r->calls.outer].needed |= r->needed;
   }
 }
 
@@ -140,7 +156,7 @@ void mp_checkpoint_forward(mp_checkpoint_state *ck) {
   for (uint32_t i = 0; ck && i < ck->count; i++) {
     ck->regions[i].entered = ck->regions[i].recomputed = false;
     ck->regions[i].left = ck->regions[i].savers;
-    ck->regions[i].kept.n = 0;
+    ck->regions[i].kept.n = ck->regions[i].held.n = 0;
     for (size_t k = 0; k < ck->regions[i].rebuilt.n; k++) ck->regions[i].rebuilt.at[k].now = -1;
     for (size_t k = 0; k < ck->regions[i].outputs.n; k++) ck->regions[i].outputs.at[k].now = -1;
   }
@@ -178,6 +194,7 @@ void mp_checkpoint_made(mp_em *e, mp_checkpoint_state *ck, mp_ten t) {
 }
 
 void mp_checkpoint_enter(mp_em *e, mp_checkpoint_state *ck, int32_t i) {
+  if (ck->regions[i].calls.outer >= 0) i = ck->regions[i].calls.outer;
   region *r = &ck->regions[i];
   if (r->entered || !r->needed) return;
   r->entered = true;
@@ -233,15 +250,40 @@ static void close_copy(mp_em *e, const mp_checkpoint_state *ck, open_list *open,
     }
 }
 
+/* The outer region's second run comes to a region inside: that holds its inputs until it runs itself. -> does it come there now */
+static bool hold_inner(mp_em *e, mp_checkpoint_state *ck, int32_t i) {
+  region *r = &ck->regions[i];
+  if (r->entered || !r->savers) return false;
+  r->entered = true;
+  for (size_t k = 0; k < r->inputs.n; k++) {
+    mp_ten t = r->inputs.at[k], now = ck->ten_map[t] >= 0 ? ck->ten_map[t] : t;
+    mp_em_hold(e, now);
+    *mp_push(e->a, &r->held) = (edge){t, now, -1, -1};
+  }
+  return true;
+}
+
+static void map_held(mp_em *e, mp_checkpoint_state *ck, const region *r, bool on) {
+  for (size_t k = 0; k < r->held.n; k++) {
+    const edge *in = &r->held.at[k];
+    if (in->now == in->made) continue;
+    ck->ten_map[in->made] = on ? in->now : -1;
+    ck->stor_map[ck->t->tensors[in->made].storage] = on ? e->tens.at[in->now].storage : -1;
+  }
+}
+
 /* Runs the region's events again. With `save` its nodes keep what they need, and it ends with the last of them; -> the event behind the last one. */
 static uint32_t run_again(mp_em *e, mp_checkpoint_state *ck, region *r, bool save, open_list *open) {
   const mp_event *ev = ck->t->events;
+  int32_t self = (int32_t)(r - ck->regions), inner = -1;
   uint32_t savers = 0, i = r->from;
   for (; i < r->to && (!save || r->calls.inverse || savers < r->savers); i++) {
     int32_t a = ev[i].a;
     switch (ev[i].kind) {
       case MP_EV_CALL:
         e->call = a;
+        inner = ck->of_call[a] != self ? ck->of_call[a] : -1;
+        if (inner >= 0 && save && hold_inner(e, ck, inner) && ++savers == r->savers) return i;
         if (!ck->save_calls || !ck->save_calls[a]) ck->flops += ck->t->program->calls[a].flops;
         break;
       case MP_EV_NEW:
@@ -253,6 +295,7 @@ static uint32_t run_again(mp_em *e, mp_checkpoint_state *ck, region *r, bool sav
         break;
       case MP_EV_DROP: close_copy(e, ck, open, a); break;
       case MP_EV_FN:
+        if (inner >= 0) break;
         if (save && !ck->t->fns[a].dead) keep_saved(e, ck, a);
         savers += ck->t->fns[a].saved_count > 0;
         break;
@@ -325,9 +368,11 @@ static void invert(mp_em *e, mp_checkpoint_state *ck, region *r) {
 static void recompute(mp_em *e, mp_checkpoint_state *ck, region *r) {
   open_list open = {0};
   if (r->calls.inverse) invert(e, ck, r);
+  map_held(e, ck, r, true);
   uint32_t end = run_again(e, ck, r, true, &open);
   for (size_t k = 0; k < r->kept.n; k++) mp_em_release(e, r->kept.at[k]); /* popped from the policy's cache */
   leave_frames(e, ck, r, end, &open);
+  map_held(e, ck, r, false);
   for (size_t k = 0; k < r->rebuilt.n; k++) {
     ck->ten_map[r->rebuilt.at[k].made] = -1;
     ck->stor_map[ck->t->tensors[r->rebuilt.at[k].made].storage] = -1;
@@ -336,9 +381,12 @@ static void recompute(mp_em *e, mp_checkpoint_state *ck, region *r) {
 
 void mp_checkpoint_before(mp_em *e, mp_checkpoint_state *ck, int32_t fn) {
   int32_t i = mp_checkpoint_region(ck, e->fns.at[fn].call);
-  if (i < 0 || ck->regions[i].recomputed || !e->fns.at[fn].saved_count) return;
-  ck->regions[i].recomputed = true;
-  recompute(e, ck, &ck->regions[i]);
+  if (i < 0 || !e->fns.at[fn].saved_count) return;
+  for (int32_t k = ck->regions[i].calls.outer >= 0 ? ck->regions[i].calls.outer : i;; k = i) { /* the outer one first */
+    if (!ck->regions[k].recomputed) recompute(e, ck, &ck->regions[k]);
+    ck->regions[k].recomputed = true;
+    if (k == i) return;
+  }
 }
 
 bool mp_checkpoint_keeps(const mp_checkpoint_state *ck, int32_t fn) {
@@ -346,12 +394,20 @@ bool mp_checkpoint_keeps(const mp_checkpoint_state *ck, int32_t fn) {
   return i < 0 || ck->regions[i].recomputed;
 }
 
-void mp_checkpoint_after(mp_em *e, mp_checkpoint_state *ck, int32_t fn) {
-  int32_t i = mp_checkpoint_region(ck, e->fns.at[fn].call);
-  if (i < 0 || !e->fns.at[fn].saved_count) return;
-  region *r = &ck->regions[i];
-  if (--r->left || !r->entered) return;
+static void one_less(mp_em *e, mp_checkpoint_state *ck, region *r) {
+  if (--r->left) return;
+  for (size_t k = 0; k < r->held.n; k++) mp_em_release(e, r->held.at[k].now);
+  if (r->calls.outer >= 0) {
+    one_less(e, ck, &ck->regions[r->calls.outer]);
+    return;
+  }
+  if (!r->entered) return;
   for (size_t k = 0; k < r->inputs.n; k++) mp_em_release(e, r->inputs.at[k]);
   for (size_t k = 0; k < r->rebuilt.n; k++)
     if (r->rebuilt.at[k].now >= 0) mp_em_release(e, r->rebuilt.at[k].now);
+}
+
+void mp_checkpoint_after(mp_em *e, mp_checkpoint_state *ck, int32_t fn) {
+  int32_t i = mp_checkpoint_region(ck, e->fns.at[fn].call);
+  if (i >= 0 && e->fns.at[fn].saved_count) one_less(e, ck, &ck->regions[i]);
 }

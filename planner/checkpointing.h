@@ -3,6 +3,8 @@
  * In the forward pass the nodes of a recomputed region keep nothing; the region keeps its inputs. The first node of the region that needs a saved tensor in backward runs the
  * region again, up to the last tensor that is to be saved (early stop); then each node frees what it used.
  *
+ * A region inside another keeps nothing until the outer one runs again; then it keeps its inputs of that run, and runs a third time when its first node needs something.
+ *
  * A region that inverts (invertible.h) keeps its outputs instead of its inputs, and those only where the next region does not rebuild them. Backward runs its inverse without
  * gradients, which takes what the forward pass takes, lets the outputs go, and then runs the region again on what was rebuilt: one forward pass more than
  * a checkpointed region (the way of MemCNN's InvertibleModuleWrapper; van de Leemput et al. 2019). */
@@ -13,12 +15,16 @@
 
 typedef struct mp_region {
   uint32_t first, end; /* program calls */
+  int32_t outer;       /* the region that it lies in, -1 */
   const struct mp_inverse *inverse; /* its inputs are rebuilt from its outputs; NULL: they are kept */
 } mp_region;
 
-/* The regions that a plan recomputes, in order, disjoint: of nested matches the outermost counts. A pattern that matches nothing, or names a module that is not invertible, is MP_BAD_INPUT. */
+/* The regions that a plan recomputes, in order, the outer before those inside it. Of nested matches of one pattern the outermost counts; regions of several patterns nest once: what lies deeper
+ * counts no more. A pattern that matches nothing, or names a module that is not invertible, is MP_BAD_INPUT. */
 uint32_t mp_plan_regions(mp_arena *a, const mp_program *p, const mp_plan *plan, const mp_region **regions);
 
+/* Puts regions in that order and drops those that overlap or lie too deep; -> how many are left. */
+uint32_t mp_regions_nest(mp_region *all, uint32_t count);
 /* the outermost module whose calls are the region's, "" where it is none */
 const char *mp_region_path(const mp_program *p, const mp_region *r);
 

@@ -198,6 +198,13 @@ static double priced(const search *s, double lambda, bool bound, choice *out) {
   return value;
 }
 
+/* a price of bytes at which everything that frees some is taken */
+static double price_of_all(const search *s) {
+  double everything = 0;
+  for (size_t k = 0; k < s->all.n; k++) everything += s->all.at[k].cost;
+  return 1e6 * (everything + 1);
+}
+
 /* ---- the bound ---- */
 
 /* the most that is alive before backward reaches a saving node of a candidate */
@@ -293,17 +300,12 @@ static mp_plan plan_of(mp_arena *a, const search *s, const choice *c, const int8
   return (mp_plan){.checkpoint = paths, .checkpoints = c->n, .save_calls = save, .invertible = s->ask->invertible, .invertibles = s->ask->invertibles};
 }
 
-/* the regions of a choice and those that every plan inverts, in order */
+/* the regions of a choice and those that every plan inverts */
 static const mp_region *regions_of(mp_arena *a, const search *s, const choice *c, uint32_t *n) {
   mp_region *r = mp_alloc_array(a, c->n + s->inverted_count + 1, sizeof *r);
-  uint32_t k = 0;
-  *n = 0;
-  for (uint32_t i = c->n; i-- > 0;) {
-    const mp_candidate *x = &s->all.at[c->at[i]];
-    for (; k < s->inverted_count && s->inverted[k].first < x->first; k++) r[(*n)++] = s->inverted[k];
-    r[(*n)++] = (mp_region){x->first, x->end, NULL};
-  }
-  for (; k < s->inverted_count; k++) r[(*n)++] = s->inverted[k];
+  for (uint32_t i = 0; i < c->n; i++) r[i] = (mp_region){s->all.at[c->at[i]].first, s->all.at[c->at[i]].end, -1, NULL};
+  for (uint32_t i = 0; i < s->inverted_count; i++) r[c->n + i] = s->inverted[i];
+  *n = mp_regions_nest(r, c->n + s->inverted_count);
   return r;
 }
 
@@ -511,9 +513,32 @@ static void by_modules(search *s, record *r) {
   if (n && n <= MOST_MODULES) by_runs(s, r, at, n, &c);
 }
 
+/* Where no disjoint regions fit: regions around repeated modules, each with all of those inside it. The outer ones keep little; while one runs again it
+ * keeps the inputs of the inner ones, each of which then runs a third time. Outer regions of several sizes are tried. */
+static void by_nesting(search *s, record *r) {
+  uint32_t calls = s->t->program->call_count;
+  choice outer = {mp_alloc_array(s->a, calls + 1, sizeof *outer.at), 0}, c = {mp_alloc_array(s->a, 2 * (size_t)calls + 2, sizeof *c.at), 0};
+  uint64_t *sizes = mp_alloc_array(s->a, s->all.n + 1, sizeof *sizes), last = UINT64_MAX;
+  for (size_t k = 0; k < s->all.n; k++) sizes[k] = s->all.at[k].frees;
+  if (s->all.n) qsort(sizes, s->all.n, sizeof *sizes, falling);
+  for (size_t k = 0; k < s->all.n && !late(s); k++) {
+    if (sizes[k] > last - last / 4) continue; /* steps of at least a quarter */
+    last = s->cap = sizes[k];
+    priced(s, price_of_all(s), false, &outer);
+    copy_choice(&c, &outer);
+    for (size_t m = 0; m < s->all.n; m++)
+      for (uint32_t o = 0; o < outer.n && s->all.at[m].is_module; o++) {
+        const mp_candidate *in = &s->all.at[m], *out = &s->all.at[outer.at[o]];
+        if (in->first >= out->first && in->end <= out->end && in->end - in->first < out->end - out->first) c.at[c.n++] = (uint32_t)m;
+      }
+    if (c.n > outer.n) note(s, r, &c, attempt(s, &c, NULL));
+  }
+  s->cap = UINT64_MAX;
+}
+
 /* a region that the fit can do without is dropped: the dearest first, of equals the last (near the start of backward it helps least) */
 static void drop_needless(search *s, choice *best, trial *got) {
-  choice c = {mp_alloc_array(s->a, s->t->program->call_count + 1, sizeof *c.at), 0};
+  choice c = {mp_alloc_array(s->a, 2 * (size_t)s->t->program->call_count + 2, sizeof *c.at), 0};
   bool *kept = mp_alloc(s->a, s->all.n + 1);
   for (bool more = true; more && !late(s);) {
     more = false;
@@ -639,7 +664,7 @@ static const void *make(mp_arena *a, void *arg) {
   r->bound = s->bound = lower_bound(s) + inverses / s->base;
   uint32_t calls = s->t->program->call_count;
   trial plain = {s->plain_line->peak.allocated, inverses};
-  record rec = {.best.at = mp_alloc_array(a, calls + 1, sizeof(uint32_t)), .nearest.at = mp_alloc_array(a, calls + 1, sizeof(uint32_t)), .got = plain, .near = plain};
+  record rec = {.best.at = mp_alloc_array(a, 2 * (size_t)calls + 2, sizeof(uint32_t)), .nearest.at = mp_alloc_array(a, 2 * (size_t)calls + 2, sizeof(uint32_t)), .got = plain, .near = plain};
   int8_t *save = NULL;
   s->only_blocks = true; /* of modules, blocks are the first guess */
   by_size(s, &rec);
@@ -666,15 +691,17 @@ static const void *make(mp_arena *a, void *arg) {
       rec.found = true;
     }
   }
+  if (!rec.found && s->ask->granularity == MP_BY_MODULES) {
+    by_nesting(s, &rec);
+    if (rec.found) drop_needless(s, &rec.best, &rec.got);
+  }
   r->feasible = rec.found;
   choice best = rec.best;
   trial got = rec.got;
   if (r->feasible) {
     if (s->ask->granularity == MP_BY_CALLS) {
       choice wide = {mp_alloc_array(a, calls + 1, sizeof(uint32_t)), 0};
-      double everything = 0;
-      for (size_t k = 0; k < s->all.n; k++) everything += s->all.at[k].cost;
-      priced(s, 1e6 * (everything + 1), false, &wide); /* every block, each with a policy */
+      priced(s, price_of_all(s), false, &wide); /* every block, each with a policy */
       trial all = attempt(s, &wide, NULL);
       if (all.peak <= s->ask->budget) {
         choice part = {mp_alloc_array(a, calls + 1, sizeof(uint32_t)), 0};

@@ -36,10 +36,11 @@ static void add_matches(mp_arena *a, const mp_program *p, const char *pattern, r
   bool range = strstr(pattern, "..") != NULL;
   for (uint32_t i = 1; i < p->instance_count; i++) {
     const mp_instance *m = &p->instances[i];
-    if (m->first >= m->end || !matches(pattern, m)) continue;
+    bool within = all->n > before && m->end <= all->at[all->n - 1].end; /* instances come in the order of their first calls, the outer first */
+    if (m->first >= m->end || within || !matches(pattern, m)) continue;
     mp_region *last = range && all->n > before ? &all->at[all->n - 1] : NULL;
     if (last && last->end == m->first) last->end = m->end; /* a run of siblings is one region */
-    else *mp_push(a, all) = (mp_region){m->first, m->end, NULL};
+    else *mp_push(a, all) = (mp_region){m->first, m->end, -1, NULL};
   }
   if (all->n == before)
     mp_fail(a, MP_BAD_INPUT, "--checkpoint '%s' matches no module of %s that runs; memplan fit --tree lists their paths%s", pattern, p->path,
@@ -60,7 +61,7 @@ static void add_invertible(mp_arena *a, const mp_program *p, region_list *all) {
       const mp_instance *m = &p->instances[i];
       if (m->first >= m->end || !(pass ? computes(p, m) : m->block >= 0)) continue;
       const mp_inverse *inverse = mp_inverse_find(a, p, m->first, m->end);
-      if (!inverse->why) *mp_push(a, all) = (mp_region){m->first, m->end, inverse};
+      if (!inverse->why) *mp_push(a, all) = (mp_region){m->first, m->end, -1, inverse};
     }
     if (all->n > before) return;
   }
@@ -75,9 +76,29 @@ static void add_inverses(mp_arena *a, const mp_program *p, const char *pattern, 
     if (m->first >= m->end || within || !matches(pattern, m)) continue;
     const mp_inverse *inverse = mp_inverse_find(a, p, m->first, m->end);
     if (inverse->why) mp_fail(a, MP_BAD_INPUT, "--invertible '%s': %s is not invertible: %s", pattern, m->path, inverse->why);
-    *mp_push(a, all) = (mp_region){m->first, m->end, inverse};
+    *mp_push(a, all) = (mp_region){m->first, m->end, -1, inverse};
   }
   if (all->n == before) mp_fail(a, MP_BAD_INPUT, "--invertible '%s' matches no module of %s that runs; memplan fit --tree lists their paths", pattern, p->path);
+}
+
+uint32_t mp_regions_nest(mp_region *all, uint32_t count) {
+  if (count) qsort(all, count, sizeof *all, by_first);
+  uint32_t n = 0, end = 0, inner_end = 0; /* of the last region around others, and of the last inside it */
+  int32_t outer = -1;
+  for (uint32_t i = 0; i < count; i++) {
+    mp_region r = all[i];
+    if (r.first >= end) {
+      outer = (int32_t)n;
+      end = r.end;
+      inner_end = r.first;
+      all[n++] = r;
+    } else if (r.first >= inner_end && r.end <= end && !r.inverse && !all[outer].inverse && (r.first != all[outer].first || r.end != end)) {
+      r.outer = outer;
+      inner_end = r.end;
+      all[n++] = r;
+    }
+  }
+  return n;
 }
 
 uint32_t mp_plan_regions(mp_arena *a, const mp_program *p, const mp_plan *plan, const mp_region **regions) {
@@ -88,12 +109,8 @@ uint32_t mp_plan_regions(mp_arena *a, const mp_program *p, const mp_plan *plan, 
     if (!strcmp(plan->invertible[k], "auto")) add_invertible(a, p, &all);
     else add_inverses(a, p, plan->invertible[k], &all);
   }
-  if (all.n) qsort(all.at, all.n, sizeof *all.at, by_first);
-  size_t n = 0;
-  for (size_t i = 0; i < all.n; i++)
-    if (!n || all.at[i].first >= all.at[n - 1].end) all.at[n++] = all.at[i];
   *regions = all.at;
-  return (uint32_t)n;
+  return mp_regions_nest(all.at, (uint32_t)all.n);
 }
 
 

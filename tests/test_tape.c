@@ -492,6 +492,29 @@ static void micro_batches_behind_the_second_are_alike(void **state) {
   mp_arena_free(a);
 }
 
+/* Searches build two iterations: the second's peak is the third's. */
+static void the_second_iteration_is_steady(void **state) {
+  (void)state;
+  static maker m;
+  mp_arena *a = mp_arena_new(0);
+  mp_err err = {0};
+  for (uint64_t seed = 0; seed < PROGRAMS / 4; seed++) {
+    mp_mark mark = mp_arena_mark(a);
+    draw(&m, seed, 2, false);
+    mp_run run = random_run(&m);
+    mp_plan plan = random_plan(a, &m);
+    built b = build(a, &m, &run, &plan);
+    const mp_region *regions;
+    uint32_t n = mp_plan_regions(a, b.trace->program, &plan, &regions);
+    const mp_tape *tape = mp_tape_make_short(a, b.trace, &run, regions, n, plan.save_calls, &err);
+    assert_non_null(tape);
+    assert_int_equal(mp_timeline_peak(tape), b.line->peak.allocated);
+    assert_int_equal(tape->flops_recompute, b.line->flops_recompute);
+    mp_arena_rewind(a, mark);
+  }
+  mp_arena_free(a);
+}
+
 /* ---- every allocation fails once ---- */
 
 static const void *chain(mp_arena *a, void *arg) {
@@ -543,6 +566,7 @@ int main(void) {
       cmocka_unit_test(more_recomputation_saves_no_more),
       cmocka_unit_test(saved_bytes_are_linear_in_the_batch),
       cmocka_unit_test(micro_batches_behind_the_second_are_alike),
+      cmocka_unit_test(the_second_iteration_is_steady),
       cmocka_unit_test(every_failed_allocation_is_an_error),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
