@@ -27,11 +27,17 @@ static bool shifted_labels(fx_rec *r, const mp_arg *target) {
   return false;
 }
 
-/* x.to(float32); x * rsqrt(mean(x^2)); weight * x.to(input dtype): the RMS norm of transformers, in a module of its own */
+/* x.to(float32); x * rsqrt(mean(x^2)); weight * x.to(input dtype): the RMS norm of transformers, in a module of its own. T5 and its kin call it LayerNorm and cast for the square
+ * alone: x * rsqrt(mean(x.to(float32)^2)). */
 static void in_norm(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
   if (!strcmp(name, "aten::pow") && is_float32(r, &args[0])) {
     r->norm = (fx_norm){.path = g->path, .x = args[0].as.var};
     r->norm.wide = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
+    if (strstr(g->type, "LayerNorm")) {
+      args[0].as.var = r->norm.wide;
+      r->norm.wide = r->norm.x;
+      return;
+    }
   }
   if (!r->norm.path || strcmp(r->norm.path, g->path) != 0) return;
   for (uint32_t i = 0; i < n; i++)
@@ -46,7 +52,7 @@ static void in_norm(fx_rec *r, const fx_group *g, const char *name, mp_arg *args
 }
 
 void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
-  if (g->type && strstr(g->type, "RMSNorm") && strncmp(g->type, "torch.", 6) != 0 && n) in_norm(r, g, name, args, n);
+  if (g->type && (strstr(g->type, "RMSNorm") || strstr(g->type, "LayerNorm")) && strncmp(g->type, "torch.", 6) != 0 && n) in_norm(r, g, name, args, n);
   if (!strcmp(name, "aten::cross_entropy_loss") && n > 1 && is_float32(r, &args[0]) && shifted_labels(r, &args[1]))
     args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
 }
