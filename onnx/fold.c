@@ -186,6 +186,8 @@ void mp_fold(mp_infer *c, int o, int a, int b, mp_fold_ints ints, mp_fold_floats
 
 void mp_fold_copy(mp_infer *c, int o, int i) {
   uint32_t n;
+  const mp_int *length = mp_infer_length(c, i);
+  if (length) mp_infer_set_ints(c, o, length, 1);
   const mp_int *x = mp_infer_ints(c, i, &n);
   if (x) {
     mp_infer_set_ints(c, o, x, n);

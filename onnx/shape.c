@@ -72,8 +72,14 @@ void mp_infer_shape(const mp_infer *c, int i, mp_shape *s) {
 
 const mp_int *mp_infer_ints(const mp_infer *c, int i, uint32_t *n) {
   const mp_value *v = in(c, i);
-  *n = v && v->ints ? v->contents : 0;
-  return v ? v->ints : NULL;
+  bool known = v && v->ints && v->form != MP_FORM_SEQUENCE;
+  *n = known ? v->contents : 0;
+  return known ? v->ints : NULL;
+}
+
+const mp_int *mp_infer_length(const mp_infer *c, int i) {
+  const mp_value *v = in(c, i);
+  return v && v->form == MP_FORM_SEQUENCE ? v->ints : NULL;
 }
 
 const double *mp_infer_floats(const mp_infer *c, int i, uint32_t *n) {

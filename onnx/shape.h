@@ -55,6 +55,7 @@ void mp_infer_shape(const mp_infer *c, int i, mp_shape *s);
 /* contents of a small integer or bool tensor (elements may be symbolic or unknown singly), NULL where not followed; *n elements */
 const mp_int *mp_infer_ints(const mp_infer *c, int i, uint32_t *n); /* for a floating tensor: whole but symbolic contents */
 const double *mp_infer_floats(const mp_infer *c, int i, uint32_t *n);
+const mp_int *mp_infer_length(const mp_infer *c, int i); /* the one integer that is a sequence's length; NULL where not followed or no sequence */
 /* the sequence element / optional content / map value is described by the value's dtype and dims as well (rank -1 where elements differ) */
 
 const mp_node *mp_infer_producer(const mp_infer *c, int i); /* the node that makes input i, NULL for what no node of this graph makes */

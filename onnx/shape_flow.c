@@ -34,6 +34,7 @@ static struct known of_input(mp_infer *c, int i) {
   uint32_t floats = 0;
   mp_infer_shape(c, i, &k.shape);
   k.ints = mp_infer_ints(c, i, &k.contents);
+  if (mp_infer_length(c, i)) k.ints = mp_infer_length(c, i), k.contents = 1;
   if (!k.ints) k.floats = mp_infer_floats(c, i, &floats), k.contents = floats;
   return k;
 }

@@ -4,9 +4,8 @@
 #include "onnx/shape_tools.h"
 
 static mp_int length(const mp_infer *c, int i) {
-  uint32_t n = 0;
-  const mp_int *at = mp_infer_form(c, i) == MP_FORM_SEQUENCE ? mp_infer_ints(c, i, &n) : NULL;
-  return at && n == 1 ? at[0] : mp_int_unknown();
+  const mp_int *n = mp_infer_length(c, i);
+  return n ? *n : mp_int_unknown();
 }
 
 static bool is_empty(mp_int n) { return mp_int_is_number(n) && n.n == 0; }

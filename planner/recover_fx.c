@@ -411,6 +411,9 @@ static void read_bare_node(fx_rec *r, const fx_group *g) {
   int32_t x = n->ins && n->in[0] >= 0 ? r->var_of_value[n->in[0]] : -1;
   if (x < 0 && n->ins && n->in[0] >= 0) x = fx_var_of_initializer(r, n->in[0]);
   if (x < 0 || !n->outs) return;
+  for (uint32_t i = 0; i < n->outs; i++)
+    if (n->out[i] < 0)
+      mp_fail(r->a, MP_BAD_INPUT, "%s: node '%s' (%s) leaves result %u without a name: nothing says which call of PyTorch it was; export again without optimizing", r->g->path, n->name, n->type, i + 1);
   if (!strcmp(n->type, "Split")) {
     int32_t *vars = mp_alloc_array(r->a, n->outs, sizeof *vars);
     int64_t *sizes = mp_alloc_array(r->a, n->outs, sizeof *sizes), axis = mp_node_int(n, "axis", 0);
