@@ -11,6 +11,25 @@
 #define HUGE_PAGE ((size_t)2 << 20)
 #define ALIGN sizeof(max_align_t)
 
+/* AddressSanitizer sees chunks, not the objects in them: it is told which bytes are nobody's, and every object has some behind it. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifdef SANITIZED
+#include <sanitizer/asan_interface.h>
+#define BEHIND ALIGN
+#define hide(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define show(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#else
+#define BEHIND 0
+#define hide(p, n) ((void)(p))
+#define show(p, n) ((void)(p))
+#endif
+
 typedef struct chunk {
   struct chunk *prev;
   uint64_t serial;   /* counts up with every chunk of the arena */
@@ -124,12 +143,13 @@ static chunk *new_chunk(mp_arena *a, size_t n) {
     a->used += size + HEAD;
   }
   *c = (chunk){.size = size, .serial = ++a->serial};
+  hide((char *)c + HEAD, size);
   return c;
 }
 
 static void *take(mp_arena *a, size_t n) {
   if (n > SIZE_MAX / 2 - HEAD - ALIGN) mp_fail(a, MP_INTERNAL, "out of memory: one object of %zu bytes", n);
-  n = (n + ALIGN - 1) / ALIGN * ALIGN;
+  n = (n + ALIGN - 1) / ALIGN * ALIGN + BEHIND;
   chunk *c = a->last;
   if (!c || c->size - c->used < n) {
     chunk *fresh = new_chunk(a, n);
@@ -155,6 +175,7 @@ void *mp_alloc(mp_arena *a, size_t n) {
     mp_fail(a, MP_INTERNAL, "out of memory (request %llu)", (unsigned long long)a->requests);
   }
   void *p = take(a, n);
+  show(p, n);
   return memset(p, 0, n);
 }
 
@@ -183,6 +204,7 @@ void mp_arena_rewind(mp_arena *a, mp_mark m) {
   }
   if (!a->last) return;
   a->last->used = m.used;
+  hide((char *)a->last + HEAD + m.used, a->last->size - m.used);
   while (a->last->prev && a->last->prev->serial > m.serial) { /* large objects that went behind the marked chunk */
     chunk *c = a->last->prev;
     a->last->prev = c->prev;
@@ -211,10 +233,14 @@ char *mp_format(mp_arena *a, const char *fmt, ...) {
 }
 
 void *mp_vec_grow(mp_arena *a, void *at, size_t n, size_t *cap, size_t size) {
-  if (n < *cap) return at;
+  if (n < *cap) {
+    show((char *)at + n * size, size);
+    return at;
+  }
   size_t more = *cap ? *cap * 2 : 8;
   char *fresh = mp_alloc_array(a, more, size);
   if (n) memcpy(fresh, at, n * size);
+  hide(fresh + (n + 1) * size, (more - n - 1) * size);
   *cap = more;
   return fresh;
 }

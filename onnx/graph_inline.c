@@ -151,6 +151,15 @@ static void refuse_recursion(const mp_frame *f, const mp_function *fn) {
               (int)(fn->name.n < 100 ? fn->name.n : 100), (const char *)fn->name.at);
 }
 
+/* A result that the function does not have is a value that no node makes. */
+static void refuse_extra_results(const mp_frame *in) {
+  const mp_node *call = in->call;
+  for (size_t i = in->function->outputs.n; i < call->outs; i++)
+    if (call->out[i] >= 0)
+      mp_fail(in->rows->build->a, MP_BAD_INPUT, "%s: node '%.200s' (%.60s) names %d outputs, the function of that name has %zu; the file is damaged: export it again",
+              in->rows->build->source.label, call->name, call->type, call->outs, in->function->outputs.n);
+}
+
 void mp_function_inline(const mp_frame *f, const mp_function *fn, const mp_node *call, int depth) {
   mp_build *b = f->rows->build;
   refuse_recursion(f, fn);
@@ -158,6 +167,7 @@ void mp_function_inline(const mp_frame *f, const mp_function *fn, const mp_node 
   in.names = mp_names_new(b->a, 16);
   in.prefix = mp_format(b->a, "%s/", call->name[0] ? call->name : call->type);
   mp_walk w = mp_walk_span(&b->source, fn->span, &onnx__function_proto__descriptor);
+  refuse_extra_results(&in);
   w.depth = depth; /* counts on: a function's nodes stand where the call stands */
   formals o = declare_formals(&in);
   declare_body(&in, w, &o);

@@ -28,13 +28,20 @@ uint32_t mp_c_tens(mp_em *e, uint32_t i, mp_ten *out, uint32_t max) {
   return x->n;
 }
 
+/* No tensor is larger than the limit, so nothing is lost beyond it; sums of two then never overflow. */
+static int64_t near(int64_t n) {
+  const int64_t far = (int64_t)MP_MOST_ELEMENTS;
+  return n < -far ? -far : n > far ? far : n;
+}
+static int64_t whole(double x) { return x >= 0x1p62 ? INT64_MAX : x > -0x1p62 ? (int64_t)x : INT64_MIN; } /* NaN too */
+
 int64_t mp_c_int(mp_em *e, uint32_t i, int64_t otherwise) {
   const mp_arg *x = arg(e, i);
   switch (x->kind) {
-    case MP_ARG_INT: return x->as.i;
+    case MP_ARG_INT: return near(x->as.i);
     case MP_ARG_BOOL: return x->as.b;
-    case MP_ARG_FLOAT: return (int64_t)x->as.f;
-    case MP_ARG_INTS: return x->n ? x->as.ints[0] : otherwise;
+    case MP_ARG_FLOAT: return near(whole(x->as.f));
+    case MP_ARG_INTS: return x->n ? near(x->as.ints[0]) : otherwise;
     default: return otherwise;
   }
 }
@@ -68,7 +75,7 @@ uint32_t mp_c_ints(mp_em *e, uint32_t i, int64_t *out, uint32_t max) {
   }
   if (x->kind != MP_ARG_INTS && x->kind != MP_ARG_BOOLS) return 0;
   if (x->n > max) mp_fail(e->a, MP_BAD_INPUT, "%s: a list of %u numbers, expected at most %u", e->c->row->name, x->n, max);
-  for (uint32_t k = 0; k < x->n; k++) out[k] = x->as.ints[k];
+  for (uint32_t k = 0; k < x->n; k++) out[k] = near(x->as.ints[k]);
   return x->n;
 }
 
@@ -91,14 +98,14 @@ const mp_var *mp_c_out_var(const mp_em *e, uint32_t slot) {
 /* ---- autocast (aten/src/ATen/autocast_mode.h and .cpp) ---- */
 
 static bool eligible(const mp_em *e, mp_ten t) {
-  mp_dtype d = e->tens.at[t].dtype;
+  mp_dtype d = mp_em_info(e, t)->dtype;
   return d == MP_FLOAT || d == MP_FLOAT16 || d == MP_BFLOAT16;
 }
 
 /* cached_cast: a half copy of an fp32 leaf that requires grad is kept until autocast ends */
 mp_ten mp_op_autocast_to(mp_em *e, mp_ten t, mp_dtype dtype) {
-  if (t < 0 || !eligible(e, t) || e->tens.at[t].dtype == dtype) return t;
-  const mp_tensor_info *i = &e->tens.at[t];
+  if (t < 0 || !eligible(e, t) || mp_em_info(e, t)->dtype == dtype) return t;
+  const mp_tensor_info *i = mp_em_info(e, t);
   bool cache = dtype == e->autocast && i->dtype == MP_FLOAT && i->is_leaf_param && mp_em_needs(e, t);
   if (!cache) return mp_op_to(e, t, dtype);
   for (size_t k = 0; k < e->casts.n; k++)
@@ -127,9 +134,9 @@ static mp_dtype widest(mp_em *e) {
   bool wide = false;
   for (uint32_t i = 0; i < e->c->arg_count; i++) {
     const mp_arg *x = &e->c->args[i];
-    if (x->kind == MP_ARG_VAR) wide = wide || e->tens.at[e->var_ten[x->as.var]].dtype == MP_FLOAT;
+    if (x->kind == MP_ARG_VAR) wide = wide || mp_em_info(e, e->var_ten[x->as.var])->dtype == MP_FLOAT;
     if (x->kind == MP_ARG_VARS)
-      for (uint32_t k = 0; k < x->n; k++) wide = wide || (x->as.vars[k] >= 0 && e->tens.at[e->var_ten[x->as.vars[k]]].dtype == MP_FLOAT);
+      for (uint32_t k = 0; k < x->n; k++) wide = wide || (x->as.vars[k] >= 0 && mp_em_info(e, e->var_ten[x->as.vars[k]])->dtype == MP_FLOAT);
   }
   return wide ? MP_FLOAT : e->autocast;
 }

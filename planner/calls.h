@@ -29,7 +29,6 @@ mp_ten mp_reduced(mp_em *e, const char *op, mp_dtype t, mp_ten x, const int64_t 
 mp_ten mp_fresh(mp_em *e, const char *op, mp_dtype t, const mp_tensor_info *shape); /* contiguous, of shape's dims */
 mp_ten mp_fresh_as(mp_em *e, const char *op, const mp_tensor_info *like);           /* dims, dtype; strides where dense: a gradient of that input */
 bool mp_is_channels_last(const mp_tensor_info *t);                                  /* 4-d or 5-d, suggest_memory_format */
-void mp_strides_channels_last(int rank, const int64_t *dims, int64_t *strides);
 
 /* ---- autograd ---- */
 void mp_record(mp_em *e, const mp_grad *row, const mp_ten *inputs, uint32_t n, const mp_ten *saved, uint32_t saved_n, const int64_t *meta,
@@ -44,7 +43,6 @@ void mp_slices_shut(mp_bw *b, uint32_t input, mp_ten whole); /* gives `whole` as
 
 /* ---- arguments ---- */
 bool mp_is_half(mp_dtype t);
-int64_t mp_call_axis(mp_em *e, int64_t dim, int rank);            /* negative counts from the end; a 0-d tensor has one axis */
 mp_dtype mp_with_number(const mp_em *e, mp_ten a, bool is_float); /* torch.result_type(tensor, Python number) */
 mp_dtype mp_arg_dtype_at(mp_em *e, uint32_t i);                   /* MP_UNDEFINED when absent or of another kind */
 

@@ -15,8 +15,10 @@ typedef struct sdpa {
 /* ---- backward ---- */
 
 static mp_ten by_rows(mp_em *e, const char *op, const mp_tensor_info *x) { /* (B, h, S, d) laid out as (B, S, h, d) */
-  int64_t s[] = {x->dims[1] * x->dims[2] * x->dims[3], x->dims[3], x->dims[1] * x->dims[3], 1};
-  return mp_em_new_strided(e, op, x->dtype, 4, x->dims, s);
+  const int64_t rows[] = {x->dims[0], x->dims[2], x->dims[1], x->dims[3]};
+  int64_t c[4];
+  mp_strides_contiguous(4, rows, c);
+  return mp_em_new_strided(e, op, x->dtype, 4, x->dims, (int64_t[]){c[0], c[2], c[1], c[3]});
 }
 
 /* fp32: the kernel does not compute delta, grad_out * out is a full temporary (attention_backward.cu, _efficient_attention_backward) */
@@ -107,7 +109,7 @@ static mp_ten written_out(mp_em *e, const sdpa *s) {
 
 /* the efficient kernel takes a float mask whose rows are aligned to 8 elements */
 static mp_ten prepared_mask(mp_em *e, mp_ten mask, const mp_tensor_info *q, const mp_tensor_info *k, bool expand) {
-  if (mp_em_info(e, mask)->dtype == MP_BOOL) {
+  if (mp_em_ranked(e, mask, 1)->dtype == MP_BOOL) {
     mp_tensor_info m = *mp_em_info(e, mask);
     size_t scope = mp_em_enter(e);
     mp_em_scalar(e, "aten::scalar_tensor", q->dtype); /* -inf and 0 */
@@ -136,7 +138,7 @@ static mp_ten repeated(mp_em *e, mp_ten x, int64_t times) { /* repeat_interleave
   mp_tensor_info w = *mp_em_info(e, wide);
   w.dims[2] = times;
   mp_ten c = mp_op_clone(e, mp_op_expand(e, wide, w.rank, w.dims), true);
-  return mp_op_view(e, c, 4, (int64_t[]){w.dims[0], w.dims[1] * times, w.dims[3], w.dims[4]});
+  return mp_op_view(e, c, 4, (int64_t[]){w.dims[0], mp_em_product(e, w.dims[1], times), w.dims[3], w.dims[4]});
 }
 
 typedef mp_ten kernel(mp_em *e, const sdpa *s);
@@ -157,9 +159,11 @@ static void scaled_dot_product_attention(mp_em *e) {
   sdpa s = {mp_c_ten(e, 0), mp_c_ten(e, 1), mp_c_ten(e, 2), mp_c_ten(e, 3), mp_c_float(e, 4, 0), mp_c_bool(e, 5, false)};
   mp_dtype dtype = mp_em_is_autocast(e) ? mp_em_autocast_dtype(e) : mp_em_info(e, s.q)->dtype;
   kernel *run = pick(e, &s, dtype);
-  int64_t heads = mp_em_info(e, s.q)->dims[1], kv = mp_em_info(e, s.k)->dims[1];
-  if (mp_em_info(e, s.q)->rank != 4) run = math; /* the fused kernels want (batch, heads, sequence, head size) */
-  else if (heads != kv && run != flash) {
+  int rank = mp_em_ranked(e, s.q, 2)->rank;
+  int64_t heads = mp_em_info(e, s.q)->dims[1], kv = mp_em_ranked(e, s.k, rank)->dims[1];
+  mp_em_ranked(e, s.v, rank);
+  if (rank != 4) run = math; /* the fused kernels want (batch, heads, sequence, head size) */
+  else if (heads != kv && kv && run != flash) {
     s.k = repeated(e, s.k, heads / kv);
     s.v = repeated(e, s.v, heads / kv);
   }

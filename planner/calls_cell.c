@@ -26,7 +26,8 @@ static const mp_grad lstm_grad = {"ThnnFusedLstmCellBackward0", lstm_backward}, 
 
 static mp_ten workspace(mp_em *e, const char *op, const mp_tensor_info *state, int64_t times) {
   mp_tensor_info i = *state;
-  i.dims[i.rank - 1] *= times;
+  if (!i.rank) mp_fail(mp_em_arena(e), MP_BAD_INPUT, "%s: a state without dimensions", op);
+  i.dims[i.rank - 1] = mp_em_product(e, i.dims[i.rank - 1], times);
   mp_ten w = mp_em_new(e, op, i.dtype, i.rank, i.dims);
   mp_em_set_what(e, w, MP_WHAT_STATISTICS);
   return w;

@@ -40,12 +40,12 @@ static mp_ten convolution(mp_em *e, mp_ten x, mp_ten w, mp_ten bias, const conv 
   mp_tensor_info i = *mp_em_info(e, x), k = *mp_em_info(e, w);
   if (i.rank != c->n + 2 || k.rank != i.rank) wrong(e, "operands of unequal rank");
   bool last = mp_is_channels_last(&i) || mp_is_channels_last(&k);
-  int64_t dims[MP_RANK] = {i.dims[0], c->transposed ? k.dims[1] * c->groups : k.dims[0]}, strides[MP_RANK];
+  int64_t dims[MP_RANK] = {i.dims[0], c->transposed ? mp_em_product(e, k.dims[1], c->groups) : k.dims[0]}, strides[MP_RANK];
   for (int d = 0; d < c->n; d++) {
-    int64_t in = i.dims[d + 2], reach = c->dilation[d] * (k.dims[d + 2] - 1) + 1;
+    int64_t in = i.dims[d + 2], reach = mp_em_product(e, c->dilation[d], k.dims[d + 2] - 1) + 1;
     if (c->stride[d] < 1) wrong(e, "a stride below 1");
     dims[d + 2] =
-        c->transposed ? (in - 1) * c->stride[d] - 2 * c->pad[d] + reach + c->output_pad[d] : (in + 2 * c->pad[d] - reach) / c->stride[d] + 1;
+        c->transposed ? mp_em_product(e, in - 1, c->stride[d]) - 2 * c->pad[d] + reach + c->output_pad[d] : (in + 2 * c->pad[d] - reach) / c->stride[d] + 1;
     if (dims[d + 2] < 1) wrong(e, "a kernel larger than its input");
   }
   if (last)
@@ -69,7 +69,7 @@ static mp_ten same_padding(mp_em *e, mp_ten x, mp_ten w, conv *c) {
   int64_t pads[6] = {0};
   bool uneven = false;
   for (int d = 0; d < c->n; d++) {
-    int64_t total = c->dilation[d] * (k.dims[d + 2] - 1);
+    int64_t total = mp_em_product(e, c->dilation[d], k.dims[d + 2] - 1);
     c->pad[d] = total / 2;
     if (total % 2) {
       uneven = true;

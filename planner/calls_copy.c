@@ -103,7 +103,7 @@ static void repeat(mp_em *e) {
   int rank = (int)n > i.rank ? (int)n : i.rank;
   for (int k = 0; k < rank; k++) {
     int from = k - (rank - i.rank), by = k - (rank - (int)n);
-    dims[k] = (from >= 0 ? i.dims[from] : 1) * (by >= 0 ? times[by] : 1);
+    dims[k] = mp_em_product(e, from >= 0 ? i.dims[from] : 1, by >= 0 ? times[by] : 1);
   }
   fresh(e, "aten::repeat", &grad_repeat, rank, dims);
 }
@@ -131,7 +131,7 @@ static void repeat_interleave(mp_em *e) {
   mp_tensor_info w = *mp_em_info(e, wide);
   w.dims[dim + 1] = times;
   mp_ten c = mp_op_clone(e, mp_op_expand(e, wide, w.rank, w.dims), true);
-  dims[dim] *= times;
+  dims[dim] = mp_em_product(e, dims[dim], times);
   mp_c_out(e, 0, mp_op_view(e, c, i.rank, dims));
   mp_em_leave(e, scope, NULL, 0);
 }
@@ -163,7 +163,7 @@ static void index_select(mp_em *e) { /* index_select(x, dim, index) */
   mp_tensor_info i = *mp_em_info(e, mp_c_ten(e, 0));
   int64_t dim = mp_c_int(e, 1, 0);
   mp_ten index = mp_c_ten(e, 2);
-  i.dims[dim < 0 ? dim + i.rank : dim] = (int64_t)mp_numel(mp_em_info(e, index));
+  i.dims[mp_em_axis(e, dim, i.rank)] = (int64_t)mp_numel(mp_em_info(e, index));
   indexed(e, "aten::index_select", &grad_index_select, &index, 1, false, i.rank, i.dims);
 }
 static void gather(mp_em *e) { /* gather(x, dim, index) */

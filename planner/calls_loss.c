@@ -246,7 +246,7 @@ static void f_kl_div(mp_em *e) { /* (x, target, reduction, log_target) */
 static void f_cosine_similarity(mp_em *e) { /* (x1, x2, dim, eps): both over their norms, which clamp_ then changes, multiplied, summed */
   size_t s = mp_em_enter(e);
   mp_ten x = mp_c_ten(e, 0), y = mp_c_ten(e, 1);
-  int64_t dim = mp_call_axis(e, mp_c_int(e, 2, 1), mp_em_info(e, x)->rank);
+  int64_t dim = mp_em_axis(e, mp_c_int(e, 2, 1), mp_em_info(e, x)->rank);
   mp_ten nx = mp_op_clone(e, mp_norm(e, x, dim), false), ny = mp_op_clone(e, mp_norm(e, y, dim), false);
   mp_em_scalar(e, "aten::scalar_tensor", mp_em_info(e, x)->dtype);
   mp_ten right = mp_div(e, y, ny), left = mp_div(e, x, nx);

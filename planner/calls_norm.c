@@ -198,7 +198,7 @@ static const mp_grad repeat_grad = {"RepeatBackward0", repeat_backward};
 
 static mp_ten repeated(mp_em *e, mp_ten t, int64_t times) {
   if (t < 0) return -1;
-  int64_t n = mp_em_info(e, t)->dims[0] * times;
+  int64_t n = mp_em_product(e, mp_em_info(e, t)->dims[0], times);
   mp_ten r = mp_em_new(e, "aten::repeat", mp_em_info(e, t)->dtype, 1, &n);
   mp_em_set_what(e, r, MP_WHAT_COPY);
   mp_record(e, &repeat_grad, MP_TENS(t), MP_NO_TENS, MP_NO_INTS, r);
@@ -210,7 +210,7 @@ static void f_instance_norm(mp_em *e) {
   mp_ten x = mp_c_ten(e, 0);
   mp_tensor_info i = *mp_em_info(e, x), flat = i;
   flat.dims[0] = 1;
-  flat.dims[1] = i.dims[0] * i.dims[1];
+  flat.dims[1] = mp_em_product(e, i.dims[0], i.dims[1]);
   mp_ten w = repeated(e, mp_c_ten(e, 1), i.dims[0]), b = repeated(e, mp_c_ten(e, 2), i.dims[0]);
   bool running = mp_c_is_ten(e, 3) && mp_c_is_ten(e, 4), by_input = mp_c_bool(e, 5, true);
   if (running) {

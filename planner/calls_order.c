@@ -73,7 +73,7 @@ static mp_ten running(mp_em *e, mp_ten x) {
   if (t == MP_UNDEFINED) t = mp_em_is_autocast(e) && mp_is_half(from) ? MP_FLOAT : mp_dtype_is_float(from) ? from : MP_INT64;
   return mp_em_new_like_dtype(e, mp_em_call(e)->row->name, x, t);
 }
-static int64_t axis_at(mp_em *e, mp_ten x, uint32_t i) { return mp_call_axis(e, mp_c_int(e, i, -1), mp_em_info(e, x)->rank); }
+static int64_t axis_at(mp_em *e, mp_ten x, uint32_t i) { return mp_em_axis(e, mp_c_int(e, i, -1), mp_em_info(e, x)->rank); }
 static void f_cumsum(mp_em *e) {
   mp_ten x = mp_c_ten(e, 0), y = running(e, x);
   mp_record(e, &cumsum_grad, MP_TENS(x), MP_NO_TENS, MP_INTS(axis_at(e, x, 1)), y);

@@ -162,7 +162,7 @@ static const mp_grad glu_grad = {"GluBackward0", glu_backward};
 static void f_glu(mp_em *e) {
   mp_ten x = mp_c_ten(e, 0);
   mp_tensor_info i = *mp_em_info(e, x);
-  int64_t dim = mp_call_axis(e, mp_c_int(e, 1, -1), i.rank);
+  int64_t dim = mp_em_axis(e, mp_c_int(e, 1, -1), i.rank);
   if (i.rank) i.dims[dim] /= 2;
   mp_ten y = mp_em_new(e, "aten::glu", i.dtype, i.rank, i.dims);
   mp_record(e, &glu_grad, MP_TENS(x), MP_TENS(x), MP_NO_INTS, y);

@@ -62,8 +62,8 @@ static void pooled(mp_em *e, mp_ten x, int n, const int64_t *k, const int64_t *s
   for (int d = 0; d < n; d++) {
     int64_t in = i->dims[i->rank - n + d];
     if (stride[d] < 1) wrong(e, "a stride below 1");
-    out[d] = (in + 2 * pad[d] - dilation[d] * (k[d] - 1) - 1 + (ceil_mode ? stride[d] - 1 : 0)) / stride[d] + 1;
-    if (ceil_mode && (out[d] - 1) * stride[d] >= in + pad[d]) out[d]--;
+    out[d] = (in + 2 * pad[d] - mp_em_product(e, dilation[d], k[d] - 1) - 1 + (ceil_mode ? stride[d] - 1 : 0)) / stride[d] + 1;
+    if (ceil_mode && mp_em_product(e, out[d] - 1, stride[d]) >= in + pad[d]) out[d]--;
     if (out[d] < 1) wrong(e, "a window larger than its input");
   }
 }
@@ -164,11 +164,11 @@ static void shuffled(mp_em *e, const mp_grad *row, bool up) { /* (x, factor) on 
   mp_tensor_info i = *mp_em_info(e, x);
   int64_t r = mp_c_int(e, 1, 1);
   if (i.rank < 3 || r < 1) wrong(e, "expected at least three dimensions and a factor of at least 1");
-  int64_t *c = &i.dims[i.rank - 3];
+  int64_t *c = &i.dims[i.rank - 3], square = mp_em_product(e, r, r);
   if (up)
-    c[0] /= r * r, c[1] *= r, c[2] *= r;
+    c[0] /= square, c[1] = mp_em_product(e, c[1], r), c[2] = mp_em_product(e, c[2], r);
   else
-    c[0] *= r * r, c[1] /= r, c[2] /= r;
+    c[0] = mp_em_product(e, c[0], square), c[1] /= r, c[2] /= r;
   mp_ten y = mp_em_new(e, mp_em_call(e)->row->name, i.dtype, i.rank, i.dims);
   mp_record(e, row, MP_TENS(x), MP_NO_TENS, MP_NO_INTS, y);
   mp_c_out(e, 0, y);

@@ -16,7 +16,7 @@ static reduction reduction_at(mp_em *e, mp_ten x, uint32_t i) {
   reduction r = {.keepdim = mp_c_bool(e, i + 1, false)};
   r.n = mp_c_ints(e, i, r.dims, MP_RANK);
   int rank = mp_em_info(e, x)->rank;
-  for (uint32_t k = 0; k < r.n; k++) r.dims[k] = mp_call_axis(e, r.dims[k], rank);
+  for (uint32_t k = 0; k < r.n; k++) r.dims[k] = mp_em_axis(e, r.dims[k], rank);
   return r;
 }
 
@@ -153,7 +153,7 @@ static reduction var_reduction(mp_em *e, mp_ten x) {
   const mp_arg *a = mp_em_call(e)->args;
   reduction r = {.keepdim = mp_c_bool(e, 3, false)};
   if (mp_c_count(e) > 1 && (a[1].kind == MP_ARG_INTS || a[1].kind == MP_ARG_INT)) r.n = mp_c_ints(e, 1, r.dims, MP_RANK);
-  for (uint32_t k = 0; k < r.n; k++) r.dims[k] = mp_call_axis(e, r.dims[k], mp_em_info(e, x)->rank);
+  for (uint32_t k = 0; k < r.n; k++) r.dims[k] = mp_em_axis(e, r.dims[k], mp_em_info(e, x)->rank);
   return r;
 }
 static void var_like(mp_em *e, const char *op, const mp_grad *row, bool keep_result, bool mean) {

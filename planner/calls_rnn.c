@@ -51,10 +51,10 @@ static mp_ten zeros_state(mp_em *e, const rnn *r, mp_dtype t, int64_t width) {
   return mp_em_new(e, "aten::zeros", t, 3, dims);
 }
 
-static int64_t reserve_elements(const rnn *r, const cell *c) {
-  int64_t steps = r->time * r->batch, one = steps * r->hidden * (c->gates + c->states);
-  int64_t n = r->layers * r->directions * one;
-  if (r->dropout > 0 && r->train) n += (r->layers - 1) * steps * r->out;
+static int64_t reserve_elements(const mp_em *e, const rnn *r, const cell *c) {
+  int64_t steps = mp_em_product(e, r->time, r->batch), one = mp_em_product(e, mp_em_product(e, steps, r->hidden), c->gates + c->states);
+  int64_t n = mp_em_product(e, r->layers * r->directions, one);
+  if (r->dropout > 0 && r->train) n += mp_em_product(e, r->layers - 1, mp_em_product(e, steps, r->out));
   return n;
 }
 
@@ -81,7 +81,7 @@ static void run(mp_em *e, const cell *c, rnn *r, mp_ten x, mp_ten *state, const 
   for (int k = 0; k < c->states; k++) last[k] = mp_em_new_like(e, c->op, state[k]);
   mp_ten reserve = -1;
   if (r->train) {
-    int64_t size = reserve_elements(r, c);
+    int64_t size = reserve_elements(e, r, c);
     reserve = mp_em_new(e, c->op, i.dtype, 1, &size);
     mp_em_set_what(e, reserve, MP_WHAT_STATISTICS);
   }

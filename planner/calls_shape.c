@@ -23,8 +23,8 @@ static void flatten(mp_em *e) { /* flatten(x, start=0, end=-1) */
   mp_ten x = mp_c_ten(e, 0);
   mp_tensor_info i = *mp_em_info(e, x);
   int64_t from = mp_c_int(e, 1, 0), to = mp_c_int(e, 2, -1), dims[MP_RANK], product = 1;
-  from = from < 0 ? from + i.rank : from;
-  to = to < 0 ? to + i.rank : to;
+  from = mp_em_axis(e, from, i.rank);
+  to = mp_em_axis(e, to, i.rank);
   int n = 0;
   for (int k = 0; k < i.rank; k++) {
     if (k >= from && k <= to) product *= i.dims[k];
@@ -74,7 +74,7 @@ static void squeeze(mp_em *e) { /* squeeze(x), squeeze(x, dim), squeeze(x, dims)
     for (int k = 0; k < rank; k++) dims[n++] = k;
   for (int k = rank - 1; k >= 0; k--)
     for (uint32_t m = 0; m < n; m++)
-      if ((dims[m] < 0 ? dims[m] + rank : dims[m]) == k) x = mp_op_squeeze(e, x, k);
+      if (mp_em_axis(e, dims[m], rank) == k) x = mp_op_squeeze(e, x, k);
   mp_c_out(e, 0, x);
 }
 static void select_(mp_em *e) { mp_c_out(e, 0, mp_op_select(e, mp_c_ten(e, 0), mp_c_int(e, 1, 0), mp_c_int(e, 2, 0))); }
@@ -109,18 +109,21 @@ static void unfold(mp_em *e) {
   dim = mp_em_axis(e, dim, i.rank);
   memcpy(dims, i.dims, sizeof i.dims);
   memcpy(strides, i.strides, sizeof i.strides);
+  if (size < 0 || size > i.dims[dim] || step < 1)
+    mp_fail(mp_em_arena(e), MP_BAD_INPUT, "aten::unfold of a dimension of %lld into windows of %lld every %lld; the recovered program is wrong here", (long long)i.dims[dim], (long long)size, (long long)step);
   dims[i.rank] = size;
   strides[i.rank] = i.strides[dim];
   dims[dim] = (i.dims[dim] - size) / step + 1;
-  strides[dim] = i.strides[dim] * step;
+  strides[dim] = mp_em_product(e, i.strides[dim], step);
   mp_c_out(e, 0, viewed(e, &grad_unfold, x, mp_em_view(e, x, i.rank + 1, dims, strides, i.offset)));
 }
 static void diagonal(mp_em *e) {
   mp_ten x = mp_c_ten(e, 0);
-  mp_tensor_info i = *mp_em_info(e, x);
+  mp_tensor_info i = *mp_em_ranked(e, x, 2);
   int64_t off = mp_c_int(e, 1, 0), d1 = mp_c_int(e, 2, 0), d2 = mp_c_int(e, 3, 1), dims[MP_RANK], strides[MP_RANK];
-  d1 = d1 < 0 ? d1 + i.rank : d1;
-  d2 = d2 < 0 ? d2 + i.rank : d2;
+  d1 = mp_em_axis(e, d1, i.rank);
+  d2 = mp_em_axis(e, d2, i.rank);
+  if (d1 == d2) mp_fail(mp_em_arena(e), MP_BAD_INPUT, "aten::diagonal of dimension %lld with itself; the recovered program is wrong here", (long long)d1);
   int64_t rows = i.dims[d1] - (off < 0 ? -off : 0), cols = i.dims[d2] - (off > 0 ? off : 0);
   int n = 0;
   for (int k = 0; k < i.rank; k++)
@@ -137,7 +140,7 @@ static void as_strided(mp_em *e) {
   mp_ten x = mp_c_ten(e, 0);
   int64_t dims[MP_RANK], strides[MP_RANK];
   uint32_t n = mp_c_ints(e, 1, dims, MP_RANK);
-  mp_c_ints(e, 2, strides, MP_RANK);
+  if (mp_c_ints(e, 2, strides, MP_RANK) != n) mp_fail(mp_em_arena(e), MP_BAD_INPUT, "aten::as_strided with other strides than sizes; the recovered program is wrong here");
   mp_c_out(e, 0, viewed(e, &grad_as_strided, x, mp_em_view(e, x, (int)n, dims, strides, mp_c_int(e, 3, mp_em_info(e, x)->offset))));
 }
 
@@ -147,12 +150,14 @@ static void movedim(mp_em *e) {
   int rank = mp_em_info(e, x)->rank;
   int64_t from[MP_RANK], to[MP_RANK], perm[MP_RANK];
   uint32_t n = mp_c_ints(e, 1, from, MP_RANK);
-  mp_c_ints(e, 2, to, MP_RANK);
+  if (mp_c_ints(e, 2, to, MP_RANK) != n) mp_fail(mp_em_arena(e), MP_BAD_INPUT, "aten::movedim of %u dimensions to other places; the recovered program is wrong here", n);
   bool used[MP_RANK] = {false};
   for (int k = 0; k < rank; k++) perm[k] = -1;
   for (uint32_t k = 0; k < n; k++) {
-    from[k] = from[k] < 0 ? from[k] + rank : from[k];
-    perm[to[k] < 0 ? to[k] + rank : to[k]] = from[k];
+    from[k] = mp_em_axis(e, from[k], rank);
+    to[k] = mp_em_axis(e, to[k], rank);
+    if (used[from[k]] || (to[k] < rank && perm[to[k]] >= 0)) mp_fail(mp_em_arena(e), MP_BAD_INPUT, "aten::movedim of one dimension twice; the recovered program is wrong here");
+    perm[to[k]] = from[k];
     used[from[k]] = true;
   }
   for (int k = 0, next = 0; k < rank; k++) {
@@ -198,6 +203,9 @@ static void parts(mp_em *e, const mp_grad *row, int64_t dim, const int64_t *size
   int64_t at = 0;
   for (uint32_t k = 0; k < n; k++) {
     mp_tensor_info part = i;
+    if (sizes[k] < 0 || sizes[k] > i.dims[dim] - at)
+      mp_fail(mp_em_arena(e), MP_BAD_INPUT, "%s: %lld more of a dimension of %lld, of which %lld are split off; the recovered program is wrong here", mp_em_call(e)->row->name,
+              (long long)sizes[k], (long long)i.dims[dim], (long long)at);
     part.dims[dim] = sizes[k];
     mp_ten v = mp_em_view(e, x, i.rank, part.dims, i.strides, i.offset + at * i.strides[dim]);
     at += sizes[k];
@@ -209,7 +217,8 @@ static void parts(mp_em *e, const mp_grad *row, int64_t dim, const int64_t *size
 
 #define MOST_PARTS 4096
 static void split_by(mp_em *e, int64_t dim, int64_t size) {
-  int64_t sizes[MOST_PARTS], n = mp_em_info(e, mp_c_ten(e, 0))->dims[dim < 0 ? dim + mp_em_info(e, mp_c_ten(e, 0))->rank : dim];
+  const mp_tensor_info *i = mp_em_info(e, mp_c_ten(e, 0));
+  int64_t sizes[MOST_PARTS], n = i->dims[mp_em_axis(e, dim, i->rank)];
   uint32_t count = 0;
   if (size < 1) size = 1;
   for (int64_t at = 0; (at < n || !count) && count < MOST_PARTS; at += size) sizes[count++] = n - at < size ? n - at : size;
@@ -218,14 +227,13 @@ static void split_by(mp_em *e, int64_t dim, int64_t size) {
 static void split(mp_em *e) { /* split(x, size or sizes, dim=0) */
   int64_t sizes[MOST_PARTS];
   uint32_t n = mp_c_ints(e, 1, sizes, MOST_PARTS);
-  const mp_call *c = mp_em_call(e);
-  if (c->args[1].kind == MP_ARG_INTS) parts(e, &grad_split_sizes, mp_c_int(e, 2, 0), sizes, n);
+  if (mp_c_count(e) > 1 && mp_em_call(e)->args[1].kind == MP_ARG_INTS) parts(e, &grad_split_sizes, mp_c_int(e, 2, 0), sizes, n);
   else split_by(e, mp_c_int(e, 2, 0), mp_c_int(e, 1, 1));
 }
 static void chunk(mp_em *e) { /* chunk(x, chunks, dim=0): split by ceil(n / chunks) */
   int64_t dim = mp_c_int(e, 2, 0), k = mp_c_int(e, 1, 1);
   const mp_tensor_info *i = mp_em_info(e, mp_c_ten(e, 0));
-  int64_t n = i->dims[dim < 0 ? dim + i->rank : dim];
+  int64_t n = i->dims[mp_em_axis(e, dim, i->rank)];
   split_by(e, dim, k > 0 ? (n + k - 1) / k : n);
 }
 static void unbind(mp_em *e) {
@@ -239,6 +247,7 @@ static void unbind(mp_em *e) {
       dims[n] = i.dims[k];
       strides[n++] = i.strides[k];
     }
+  if (i.dims[dim] > MOST_PARTS) mp_fail(mp_em_arena(e), MP_BAD_INPUT, "aten::unbind of a dimension of %lld; memplan follows up to %d parts", (long long)i.dims[dim], MOST_PARTS);
   bool node = mp_fn_begin(e, &grad_unbind, &x, 1);
   for (int64_t k = 0; k < i.dims[dim]; k++) {
     mp_ten v = mp_em_view(e, x, n, dims, strides, i.offset + k * i.strides[dim]);

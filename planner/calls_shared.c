@@ -84,7 +84,7 @@ mp_ten mp_reduced(mp_em *e, const char *op, mp_dtype t, mp_ten x, const int64_t 
   mp_tensor_info i = *mp_em_info(e, x);
   bool out[MP_RANK] = {false};
   for (uint32_t k = 0; k < n; k++)
-    if (i.rank) out[mp_call_axis(e, dims[k], i.rank)] = true;
+    if (i.rank) out[mp_em_axis(e, dims[k], i.rank)] = true;
   int64_t left[MP_RANK];
   int rank = 0;
   for (int k = 0; k < i.rank; k++) {
@@ -105,17 +105,6 @@ mp_ten mp_fresh(mp_em *e, const char *op, mp_dtype t, const mp_tensor_info *shap
 mp_ten mp_fresh_as(mp_em *e, const char *op, const mp_tensor_info *like) {
   mp_tensor_info i = *like;
   return mp_is_dense(&i) ? mp_em_new_strided(e, op, i.dtype, i.rank, i.dims, i.strides) : mp_em_new(e, op, i.dtype, i.rank, i.dims);
-}
-
-void mp_strides_channels_last(int rank, const int64_t *dims, int64_t *strides) {
-  int64_t step = 1;
-  strides[1] = 1;
-  step = dims[1] > 0 ? dims[1] : 1;
-  for (int i = rank - 1; i >= 2; i--) {
-    strides[i] = step;
-    step *= dims[i] > 0 ? dims[i] : 1;
-  }
-  strides[0] = step;
 }
 
 /* is_channels_last_strides_2d and _3d of c10/core/MemoryFormat.h */
@@ -168,13 +157,6 @@ void mp_slices_shut(mp_bw *b, uint32_t input, mp_ten whole) { mp_bw_give(b, inpu
 /* ---- arguments ---- */
 
 bool mp_is_half(mp_dtype t) { return t == MP_FLOAT16 || t == MP_BFLOAT16; }
-int64_t mp_call_axis(mp_em *e, int64_t dim, int rank) {
-  int64_t ends = rank ? rank : 1;
-  if (dim < -ends || dim >= ends)
-    mp_fail(mp_em_arena(e), MP_BAD_INPUT, "%s: dimension %lld of a tensor of %d dimensions", mp_em_call(e) ? mp_em_call(e)->row->name : "backward",
-            (long long)dim, rank);
-  return dim < 0 ? dim + ends : dim;
-}
 mp_dtype mp_with_number(const mp_em *e, mp_ten a, bool is_float) {
   mp_dtype t = mp_em_info(e, a)->dtype;
   if (mp_dtype_is_float(t)) return t;

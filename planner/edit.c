@@ -294,8 +294,9 @@ static void without_gaps(edit *e, const mp_call *old, mp_arg *args, int32_t modu
 
 /* what the loss is of, the file's or the one that was added */
 static void hold_logits(edit *e) {
+  if (!e->run->hold_outputs || !mp_builder_call_count(e->b) || !mp_builder_var_count(e->b)) return;
   mp_program p = {.calls = mp_builder_call_at(e->b, 0), .vars = mp_builder_at(e->b, 0), .outputs = e->outputs.at, .output_count = (uint32_t)e->outputs.n};
-  int32_t logits = e->run->hold_outputs && mp_builder_call_count(e->b) ? mp_find_logits(&p) : -1;
+  int32_t logits = mp_find_logits(&p);
   if (logits >= 0) mp_builder_at(e->b, logits)->is_held = true;
 }
 

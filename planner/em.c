@@ -145,7 +145,14 @@ static mp_ten add_tensor(mp_em *e, const mp_tensor_info *info) {
   return own(e, t);
 }
 
-/* Every tensor and view passes here, so that products of dims never overflow behind it. */
+int64_t mp_em_product(const mp_em *e, int64_t a, int64_t b) {
+  int64_t n;
+  if (!mp_mul_i64(a, b, &n) || n >= (int64_t)MP_MOST_ELEMENTS || n <= -(int64_t)MP_MOST_ELEMENTS)
+    mp_fail(e->a, MP_BAD_INPUT, "%s: a size of %lld times %lld; check the dimensions given with --dim", e->c ? e->c->row->name : "backward", (long long)a, (long long)b);
+  return n;
+}
+
+/* Every tensor and view passes the two checks here, so that neither products of dims nor of strides overflow behind them. */
 static void check_dims(mp_em *e, const char *op, int rank, const int64_t *dims) {
   if (rank > MP_RANK) mp_fail(e->a, MP_BAD_INPUT, "a tensor of rank %d: memplan follows tensors of up to %d dimensions on the device", rank, MP_RANK);
   uint64_t n = 1;
@@ -155,23 +162,32 @@ static void check_dims(mp_em *e, const char *op, int rank, const int64_t *dims) 
   }
 }
 
-mp_ten mp_em_new_strided(mp_em *e, const char *op, mp_dtype t, int rank, const int64_t *dims, const int64_t *strides) {
-  check_dims(e, op, rank, dims);
-  mp_tensor_info info = {.storage = (int32_t)e->stor.n, .dtype = t, .rank = rank, .fn = -1};
-  uint64_t last = 0; /* index of the last element */
+/* -> elements from the first to the last, both included, where all strides are laid out; 0 for an empty tensor */
+static uint64_t check_strides(mp_em *e, const char *op, int rank, const int64_t *dims, const int64_t *strides) {
+  uint64_t last = 0, far;
   bool empty = false, ok = true;
   for (int i = 0; i < rank; i++) {
-    info.dims[i] = dims[i];
-    info.strides[i] = strides[i];
-    if (dims[i] <= 0) empty = true;
-    else {
-      uint64_t far;
-      ok = ok && mp_mul_u64((uint64_t)(dims[i] - 1), (uint64_t)strides[i], &far) && mp_add_u64(last, far, &last);
-    }
+    ok = ok && strides[i] >= 0 && strides[i] <= (int64_t)MP_MOST_ELEMENTS;
+    if (!dims[i]) empty = true;
+    else ok = ok && mp_mul_u64((uint64_t)(dims[i] - 1), (uint64_t)strides[i], &far) && mp_add_u64(last, far, &last) && last <= MP_MOST_ELEMENTS;
   }
-  uint64_t bytes = 0;
-  if (!empty) ok = ok && last < UINT64_MAX && mp_dtype_bytes(t, last + 1, &bytes) && bytes < (UINT64_C(1) << 60);
-  if (!ok) mp_fail(e->a, MP_BAD_INPUT, "%s: a tensor of more than 2^60 bytes; check the dimensions given with --dim", op);
+  if (!ok) mp_fail(e->a, MP_BAD_INPUT, "%s: a tensor whose elements lie more than 2^56 apart; check the dimensions given with --dim", op);
+  return empty ? 0 : last + 1;
+}
+
+static void set_layout(mp_tensor_info *i, int rank, const int64_t *dims, const int64_t *strides) {
+  i->rank = rank;
+  if (!rank) return;
+  memcpy(i->dims, dims, (size_t)rank * sizeof *dims);
+  memcpy(i->strides, strides, (size_t)rank * sizeof *strides);
+}
+
+mp_ten mp_em_new_strided(mp_em *e, const char *op, mp_dtype t, int rank, const int64_t *dims, const int64_t *strides) {
+  check_dims(e, op, rank, dims);
+  uint64_t bytes = 0, n = check_strides(e, op, rank, dims, strides);
+  mp_tensor_info info = {.storage = (int32_t)e->stor.n, .dtype = t, .fn = -1};
+  set_layout(&info, rank, dims, strides);
+  if (n && (!mp_dtype_bytes(t, n, &bytes) || bytes >= (UINT64_C(1) << 60))) mp_fail(e->a, MP_BAD_INPUT, "%s: a tensor of more than 2^60 bytes; check the dimensions given with --dim", op);
   *mp_push(e->a, &e->stor) = (mp_storage){.bytes = bytes, .category = e->born, .op = op, .call = e->call, .var = -1, .what = MP_WHAT_RESULT};
   mp_em_event(e, MP_EV_NEW, info.storage, 0);
   return add_tensor(e, &info);
@@ -185,34 +201,32 @@ mp_ten mp_em_new(mp_em *e, const char *op, mp_dtype t, int rank, const int64_t *
 }
 
 mp_ten mp_em_new_like_dtype(mp_em *e, const char *op, mp_ten like, mp_dtype t) {
-  mp_tensor_info i = e->tens.at[like];
+  mp_tensor_info i = *mp_em_info(e, like);
   if (mp_is_dense(&i)) return mp_em_new_strided(e, op, t, i.rank, i.dims, i.strides);
   int64_t strides[MP_RANK];
   mp_strides_elementwise(e, &like, 1, i.rank, i.dims, strides); /* empty_like of a tensor with gaps keeps the order of its strides */
   return mp_em_new_strided(e, op, t, i.rank, i.dims, strides);
 }
 
-mp_ten mp_em_new_like(mp_em *e, const char *op, mp_ten like) { return mp_em_new_like_dtype(e, op, like, e->tens.at[like].dtype); }
+mp_ten mp_em_new_like(mp_em *e, const char *op, mp_ten like) { return mp_em_new_like_dtype(e, op, like, mp_em_info(e, like)->dtype); }
 mp_ten mp_em_scalar(mp_em *e, const char *op, mp_dtype t) { return mp_em_new(e, op, t, 0, NULL); }
-void mp_em_set_what(mp_em *e, mp_ten t, mp_what what) { e->stor.at[e->tens.at[t].storage].what = (uint8_t)what; }
+void mp_em_set_what(mp_em *e, mp_ten t, mp_what what) { e->stor.at[mp_em_info(e, t)->storage].what = (uint8_t)what; }
 
 mp_ten mp_em_view(mp_em *e, mp_ten t, int rank, const int64_t *dims, const int64_t *strides, int64_t offset) {
   check_dims(e, "a view", rank, dims);
-  mp_tensor_info info = {.storage = e->tens.at[t].storage, .dtype = e->tens.at[t].dtype, .rank = rank, .offset = offset, .fn = -1, .is_view = true};
-  if (rank) {
-    memcpy(info.dims, dims, (size_t)rank * sizeof *dims);
-    memcpy(info.strides, strides, (size_t)rank * sizeof *strides);
-  }
+  check_strides(e, "a view", rank, dims, strides);
+  mp_tensor_info from = *mp_em_info(e, t), info = {.storage = from.storage, .dtype = from.dtype, .offset = offset, .fn = -1, .is_view = true};
+  set_layout(&info, rank, dims, strides);
   return add_tensor(e, &info);
 }
 
 mp_ten mp_em_alias(mp_em *e, mp_ten t) {
-  mp_tensor_info i = e->tens.at[t];
+  mp_tensor_info i = *mp_em_info(e, t);
   return mp_em_view(e, t, i.rank, i.dims, i.strides, i.offset);
 }
 
 void mp_em_scratch(mp_em *e, const char *op, uint64_t bytes) {
-  (void)op;
+  if (bytes >= UINT64_C(1) << 60) mp_fail(e->a, MP_BAD_INPUT, "%s: a workspace of more than 2^60 bytes; check the dimensions given with --dim", op);
   if (bytes) mp_em_event(e, MP_EV_SCRATCH, 0, bytes);
 }
 

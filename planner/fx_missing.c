@@ -54,6 +54,7 @@ static int32_t by_structure(const fx_rec *r, const fx_group *g, uint32_t arg) {
   for (uint32_t i = 0; i < g->node_count; i++) {
     const mp_node *n = &r->g->nodes[g->nodes[i]];
     if (!strcmp(n->type, "Attention")) return arg < 4 && arg < n->ins ? n->in[arg] : -1;
+    if (n->ins < 2 || !n->outs) continue;
     if (FX_ONE_OF(n->type, "MatMul", "Gemm")) {
       last = n;
       if (!first) first = n;
@@ -414,8 +415,9 @@ static bool folded_product(fx_rec *r, const fx_group *g, const char *name) {
   if (x < 0 || !w) return false;
   int64_t dims[MP_RANK] = {0};
   int rank = fx_dims_of_value(r, n->in[1], dims);
-  w->used = true;
   bool flipped = !strcmp(n->type, "Gemm") && !mp_node_int(n, "transB", 0);
+  if (flipped && rank != 2) return false;
+  w->used = true;
   if (!w->known) fx_give_dims(r, w, r->g->values[n->in[1]].dtype, rank, flipped ? (int64_t[]){dims[1], dims[0]} : dims);
   const char *dot = strrchr(w->spec->target, '.');
   char *path = mp_strndup(r->a, w->spec->target, dot ? (size_t)(dot - w->spec->target) : 0);

@@ -236,7 +236,8 @@ struct mp_trace {
 mp_arena *mp_em_arena(mp_em *e);
 const mp_tensor_info *mp_em_info(const mp_em *e, mp_ten t); /* valid until the next tensor is made: copy what you need */
 const mp_tensor_info *mp_em_ranked(const mp_em *e, mp_ten t, int least); /* the same of a tensor with at least that many dimensions: else MP_BAD_INPUT */
-int64_t mp_em_axis(const mp_em *e, int64_t axis, int rank); /* an axis from 0; MP_BAD_INPUT where a tensor of that rank has none such */
+int64_t mp_em_axis(const mp_em *e, int64_t axis, int rank); /* an axis from 0 (negative: from the end; a 0-d tensor has one); MP_BAD_INPUT where a tensor of that rank has none such */
+int64_t mp_em_product(const mp_em *e, int64_t a, int64_t b); /* of sizes: MP_BAD_INPUT from MP_MOST_ELEMENTS on */
 bool mp_em_grad_enabled(const mp_em *e);
 const mp_run *mp_em_run(const mp_em *e);
 
@@ -358,6 +359,7 @@ mp_ten mp_op_dropout(mp_em *e, mp_ten t, double p);
 /* ---- plain shape arithmetic (tensor_math.c) ---- */
 bool mp_strides_for_view(const mp_tensor_info *t, int rank, const int64_t *dims, int64_t *strides); /* at::detail::computeStride; false: a copy is needed */
 void mp_strides_contiguous(int rank, const int64_t *dims, int64_t *strides);
+void mp_strides_channels_last(int rank, const int64_t *dims, int64_t *strides); /* rank 2 or more */
 bool mp_is_contiguous(const mp_tensor_info *t);
 bool mp_is_dense(const mp_tensor_info *t);                       /* non-overlapping and dense */
 uint64_t mp_numel(const mp_tensor_info *t);

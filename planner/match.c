@@ -4,7 +4,8 @@
  *   #a   #0.5             a number that Python knew: bound, or equal to this one (to 1 in 10,000)
  *   ~                     a value that follows from constants and shapes alone
  *   _                     anything, absent too
- *   Op(x, y)              the node of this type that makes the value; inputs that the text leaves out must be absent, `...` allows more
+ *   Op(x, y)              the node of this type that makes the value; inputs that the text leaves out must be absent, `...` allows more;
+ *   Op(...)               one or more
  *   Op[perm=1 0, k](x)    with this attribute; `k=-`: the attribute is absent
  *   Op(x):1               its second output
  *
@@ -130,6 +131,7 @@ static bool match_node(text *t, int32_t node, int slot) {
     } while (take(t, ','));
     if (!take(t, ')')) return false;
   }
+  if (more && !i && !n->ins) return false; /* as ONNX's variadic inputs: one at least */
   for (; !more && i < n->ins; i++)
     if (n->in[i] >= 0) return false;
   int want = 0;

@@ -19,16 +19,16 @@ static void back_sum(mp_em *e, mp_bw *b) {
   if (!meta[0])
     for (int d = 0; d < in.rank; d++)
       for (uint32_t k = 1; k < mp_bw_meta_count(b); k++)
-        if (meta[k] == d && e->tens.at[g].rank) g = mp_op_unsqueeze(e, g, d);
+        if (meta[k] == d && mp_em_info(e, g)->rank) g = mp_op_unsqueeze(e, g, d);
   mp_bw_give(b, 0, mp_op_expand(e, g, in.rank, in.dims));
 }
 static const mp_grad grad_sum = {"SumBackward1", back_sum}, grad_sum_all = {"SumBackward0", back_sum};
 
 mp_ten mp_op_sum_dims(mp_em *e, mp_ten t, const int64_t *dims, uint32_t n, bool keepdim) {
-  mp_tensor_info i = e->tens.at[t];
+  mp_tensor_info i = *mp_em_info(e, t);
   bool gone[MP_RANK] = {false};
   int64_t meta[MP_RANK + 1] = {keepdim}, out[MP_RANK];
-  for (uint32_t k = 0; k < n; k++) gone[dims[k] < 0 ? dims[k] + i.rank : dims[k]] = true;
+  for (uint32_t k = 0; k < n; k++) gone[mp_em_axis(e, dims[k], i.rank)] = true;
   int rank = 0;
   uint32_t m = 1;
   for (int d = 0; d < i.rank; d++) {
@@ -48,7 +48,7 @@ mp_ten mp_op_sum_dims(mp_em *e, mp_ten t, const int64_t *dims, uint32_t n, bool 
 
 /* aten/src/ATen/ExpandUtils.h, _sum_to */
 mp_ten mp_op_sum_to(mp_em *e, mp_ten t, int rank, const int64_t *dims) {
-  mp_tensor_info i = e->tens.at[t];
+  mp_tensor_info i = *mp_em_info(e, t);
   if (rank == 0 && i.rank) return mp_op_sum_dims(e, t, NULL, 0, false);
   int lead = i.rank - rank;
   int64_t sum[MP_RANK];
@@ -148,8 +148,8 @@ static void back_mm(mp_em *e, mp_bw *b) {
 static const mp_grad grad_mm = {"MmBackward0", back_mm};
 
 mp_ten mp_op_mm(mp_em *e, mp_ten a, mp_ten b) {
-  int64_t dims[] = {e->tens.at[a].dims[0], e->tens.at[b].dims[1]};
-  mp_ten in[] = {a, b}, r = mp_em_new(e, "aten::mm", e->tens.at[a].dtype, 2, dims);
+  int64_t dims[] = {mp_em_info(e, a)->dims[0], mp_em_info(e, b)->dims[1]};
+  mp_ten in[] = {a, b}, r = mp_em_new(e, "aten::mm", mp_em_info(e, a)->dtype, 2, dims);
   if (mp_fn_begin(e, &grad_mm, in, 2)) {
     if (mp_em_needs(e, b)) mp_fn_save(e, 0, a);
     if (mp_em_needs(e, a)) mp_fn_save(e, 1, b);
@@ -168,8 +168,8 @@ static void back_addmm(mp_em *e, mp_bw *b) { /* inputs: self, mat1, mat2 */
 static const mp_grad grad_addmm = {"AddmmBackward0", back_addmm};
 
 mp_ten mp_op_addmm(mp_em *e, mp_ten bias, mp_ten a, mp_ten b) {
-  int64_t dims[] = {e->tens.at[a].dims[0], e->tens.at[b].dims[1]};
-  mp_ten in[] = {bias, a, b}, r = mp_em_new(e, "aten::addmm", e->tens.at[a].dtype, 2, dims);
+  int64_t dims[] = {mp_em_info(e, a)->dims[0], mp_em_info(e, b)->dims[1]};
+  mp_ten in[] = {bias, a, b}, r = mp_em_new(e, "aten::addmm", mp_em_info(e, a)->dtype, 2, dims);
   if (mp_fn_begin(e, &grad_addmm, in, 3)) {
     if (mp_em_needs(e, b)) mp_fn_save(e, 0, a);
     if (mp_em_needs(e, a)) mp_fn_save(e, 1, b);
@@ -187,8 +187,8 @@ static void back_bmm(mp_em *e, mp_bw *b) {
 static const mp_grad grad_bmm = {"BmmBackward0", back_bmm};
 
 mp_ten mp_op_bmm(mp_em *e, mp_ten a, mp_ten b) {
-  int64_t dims[] = {e->tens.at[a].dims[0], e->tens.at[a].dims[1], e->tens.at[b].dims[2]};
-  mp_ten in[] = {a, b}, r = mp_em_new(e, "aten::bmm", e->tens.at[a].dtype, 3, dims);
+  int64_t dims[] = {mp_em_info(e, a)->dims[0], mp_em_info(e, a)->dims[1], mp_em_info(e, b)->dims[2]};
+  mp_ten in[] = {a, b}, r = mp_em_new(e, "aten::bmm", mp_em_info(e, a)->dtype, 3, dims);
   if (mp_fn_begin(e, &grad_bmm, in, 2)) {
     if (mp_em_needs(e, b)) mp_fn_save(e, 0, a);
     if (mp_em_needs(e, a)) mp_fn_save(e, 1, b);
@@ -208,7 +208,7 @@ static void back_mv(mp_em *e, mp_bw *b) { /* self: grad.ger(vec), which is grad.
 static const mp_grad grad_mv = {"MvBackward0", back_mv};
 
 mp_ten mp_op_mv(mp_em *e, mp_ten a, mp_ten b) {
-  mp_ten in[] = {a, b}, r = mp_em_new(e, "aten::mv", e->tens.at[a].dtype, 1, e->tens.at[a].dims);
+  mp_ten in[] = {a, b}, r = mp_em_new(e, "aten::mv", mp_em_info(e, a)->dtype, 1, mp_em_info(e, a)->dims);
   if (mp_fn_begin(e, &grad_mv, in, 2)) {
     if (mp_em_needs(e, b)) mp_fn_save(e, 0, a);
     if (mp_em_needs(e, a)) mp_fn_save(e, 1, b);
@@ -221,7 +221,7 @@ mp_ten mp_op_mv(mp_em *e, mp_ten a, mp_ten b) {
 /* ---- matmul: aten/src/ATen/native/LinearAlgebra.cpp, should_fold and _matmul_impl ---- */
 
 static bool should_fold(mp_em *e, mp_ten a, mp_ten b) {
-  mp_tensor_info x = e->tens.at[a], y = e->tens.at[b];
+  mp_tensor_info x = *mp_em_info(e, a), y = *mp_em_info(e, b);
   bool larger = x.rank >= y.rank;
   int d1 = larger ? x.rank : y.rank, d2 = larger ? y.rank : x.rank;
   if (!(d1 >= 3 && d2 <= 2)) return false;
@@ -242,25 +242,25 @@ static bool should_fold(mp_em *e, mp_ten a, mp_ten b) {
 }
 
 static mp_ten folded(mp_em *e, mp_ten a, mp_ten b) {
-  bool larger = e->tens.at[a].rank >= e->tens.at[b].rank;
+  bool larger = mp_em_info(e, a)->rank >= mp_em_info(e, b)->rank;
   mp_ten t1 = larger ? a : mp_op_transpose(e, b, -2, -1);
-  mp_ten t2 = larger ? b : e->tens.at[a].rank == 2 ? mp_op_t(e, a) : a;
-  mp_tensor_info i = e->tens.at[t1];
-  bool matrix = e->tens.at[t2].rank == 2;
+  mp_ten t2 = larger ? b : mp_em_info(e, a)->rank == 2 ? mp_op_t(e, a) : a;
+  mp_tensor_info i = *mp_em_info(e, t1);
+  bool matrix = mp_em_info(e, t2)->rank == 2;
   int64_t out[MP_RANK], flat[2] = {1, i.dims[i.rank - 1]};
   int n = 0;
   for (; n < i.rank - 1; n++) {
     out[n] = i.dims[n];
     flat[0] *= i.dims[n];
   }
-  if (matrix) out[n++] = e->tens.at[t2].dims[1];
+  if (matrix) out[n++] = mp_em_info(e, t2)->dims[1];
   mp_ten f = mp_op_reshape(e, t1, 2, flat);
   mp_ten r = mp_op_unsafe_view(e, matrix ? mp_op_mm(e, f, t2) : mp_op_mv(e, f, t2), n, out);
   return larger || !matrix ? r : mp_op_contiguous(e, mp_op_transpose(e, r, -2, -1));
 }
 
 static mp_ten batched(mp_em *e, mp_ten a, mp_ten b) {
-  mp_tensor_info x = e->tens.at[a], y = e->tens.at[b];
+  mp_tensor_info x = *mp_em_info(e, a), y = *mp_em_info(e, b);
   bool vector = y.rank == 1;
   int64_t n = x.rank > 1 ? x.dims[x.rank - 2] : 1, m = x.dims[x.rank - 1], p = vector ? 1 : y.dims[y.rank - 1], m2 = vector ? y.dims[0] : y.dims[y.rank - 2];
   int bx = x.rank > 2 ? x.rank - 2 : 0, by = y.rank > 2 ? y.rank - 2 : 0, nb = bx > by ? bx : by;
@@ -308,7 +308,7 @@ mp_ten mp_op_linear(mp_em *e, mp_ten x, mp_ten w, mp_ten bias) {
   } else if (bias >= 0 && i.rank > 2 && mp_is_contiguous(&i)) {
     int64_t flat[] = {-1, i.dims[i.rank - 1]};
     r = mp_op_addmm(e, bias, mp_op_reshape(e, x, 2, flat), wt);
-    i.dims[i.rank - 1] = e->tens.at[w].dims[0];
+    i.dims[i.rank - 1] = mp_em_info(e, w)->dims[0];
     r = mp_op_view(e, r, i.rank, i.dims);
   } else {
     r = mp_op_matmul(e, x, wt);

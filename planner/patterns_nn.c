@@ -3,10 +3,14 @@
 
 #include "planner/patterns.h"
 
-/* an attribute of `spatial` integers, with a default */
-static void spatial_ints(const mp_node *n, const char *name, int spatial, int64_t otherwise, int64_t *out) {
+/* an attribute of `spatial` integers from `least` on, with a default */
+static void spatial_ints(mp_rec *r, const mp_node *n, const char *name, int spatial, int64_t least, int64_t otherwise, int64_t *out) {
   const mp_attr *a = mp_node_attr(n, name);
-  for (int i = 0; i < spatial; i++) out[i] = a && a->kind == MP_ATTR_INTS && (int)a->n > i ? a->as.ints[i] : otherwise;
+  for (int i = 0; i < spatial; i++) {
+    out[i] = a && a->kind == MP_ATTR_INTS && (int64_t)a->n > i ? a->as.ints[i] : otherwise;
+    if (out[i] < least || out[i] > INT32_MAX)
+      mp_fail(r->a, MP_BAD_INPUT, "%s: node '%s' (%s): %lld among its %s; expected %lld to %d", r->g->path, n->name, n->type, (long long)out[i], name, (long long)least, INT32_MAX);
+  }
 }
 
 /* spatial dimensions of a value; fails where its rank is not known or too high */
@@ -25,12 +29,12 @@ static bool auto_pad(const mp_node *n, const char *what) {
 /* Padding before and after each spatial dimension; kernel already dilated. */
 static void padding(mp_rec *r, const mp_node *n, int spatial, const int64_t *kernel, const int64_t *stride, int64_t *before, int64_t *after) {
   int64_t both[2 * MP_RANK];
-  spatial_ints(n, "pads", 2 * spatial, 0, both);
+  spatial_ints(r, n, "pads", 2 * spatial, INT32_MIN, 0, both);
   for (int i = 0; i < spatial; i++) {
     before[i] = both[i];
     after[i] = both[spatial + i];
     if (!auto_pad(n, "SAME")) continue;
-    int64_t in = mp_r_dim(r, n->in[0], 2 + i), out = (in + stride[i] - 1) / stride[i], total = (out - 1) * stride[i] + kernel[i] - in;
+    int64_t in = mp_r_dim(r, n->in[0], 2 + i), out = (in + stride[i] - 1) / stride[i], total = mp_r_product(r, (int32_t)(n - r->g->nodes), out - 1, stride[i]) + kernel[i] - in;
     if (total < 0) total = 0;
     before[i] = auto_pad(n, "SAME_LOWER") ? total - total / 2 : total / 2;
     after[i] = total - before[i];
@@ -92,9 +96,9 @@ MP_ROW_EMIT(mp_row_conv) {
   const mp_node *n = mp_r_node(r, h->root);
   int spatial = spatial_of(r, h->values[1]);
   int64_t kernel[MP_RANK] = {0}, stride[MP_RANK], dilation[MP_RANK], before[MP_RANK], after[MP_RANK];
-  spatial_ints(n, "strides", spatial, 1, stride);
-  spatial_ints(n, "dilations", spatial, 1, dilation);
-  for (int i = 0; i < spatial; i++) kernel[i] = dilation[i] * (mp_r_dim(r, h->values[1], 2 + i) - 1) + 1;
+  spatial_ints(r, n, "strides", spatial, 1, 1, stride);
+  spatial_ints(r, n, "dilations", spatial, 1, 1, dilation);
+  for (int i = 0; i < spatial; i++) kernel[i] = mp_r_product(r, h->root, dilation[i], mp_r_dim(r, h->values[1], 2 + i) - 1) + 1;
   padding(r, n, spatial, kernel, stride, before, after);
   mp_arg x = pad_first(r, h, mp_r_tensor(r, h->values[0]), spatial, before, after);
   uint32_t s = (uint32_t)spatial;
@@ -117,10 +121,10 @@ MP_ROW_EMIT(mp_row_conv_transpose) {
   int spatial = spatial_of(r, h->values[1]);
   uint32_t s = (uint32_t)spatial;
   int64_t stride[MP_RANK], dilation[MP_RANK], pads[MP_RANK], more[MP_RANK];
-  spatial_ints(n, "strides", spatial, 1, stride);
-  spatial_ints(n, "dilations", spatial, 1, dilation);
-  spatial_ints(n, "pads", spatial, 0, pads);
-  spatial_ints(n, "output_padding", spatial, 0, more);
+  spatial_ints(r, n, "strides", spatial, 1, 1, stride);
+  spatial_ints(r, n, "dilations", spatial, 1, 1, dilation);
+  spatial_ints(r, n, "pads", spatial, INT32_MIN, 0, pads);
+  spatial_ints(r, n, "output_padding", spatial, 0, 0, more);
   mp_arg args[] = {mp_r_tensor(r, h->values[0]),           mp_r_tensor(r, h->values[1]),  mp_r_tensor(r, h->values[2]),
                    mp_arg_ints(r->a, stride, s),           mp_arg_ints(r->a, pads, s),    mp_arg_ints(r->a, more, s),
                    mp_arg_int(mp_node_int(n, "group", 1)), mp_arg_ints(r->a, dilation, s)};
@@ -132,9 +136,9 @@ MP_ROW_EMIT(mp_row_max_pool) {
   int spatial = spatial_of(r, h->values[0]);
   uint32_t s = (uint32_t)spatial;
   int64_t kernel[MP_RANK] = {0}, stride[MP_RANK], dilation[MP_RANK], before[MP_RANK], after[MP_RANK];
-  spatial_ints(n, "kernel_shape", spatial, 1, kernel);
-  spatial_ints(n, "strides", spatial, 1, stride);
-  spatial_ints(n, "dilations", spatial, 1, dilation);
+  spatial_ints(r, n, "kernel_shape", spatial, 1, 1, kernel);
+  spatial_ints(r, n, "strides", spatial, 1, 1, stride);
+  spatial_ints(r, n, "dilations", spatial, 1, 1, dilation);
   padding(r, n, spatial, kernel, stride, before, after);
   mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_ints(r->a, kernel, s),   mp_arg_ints(r->a, stride, s),
                    mp_arg_ints(r->a, before, s), mp_arg_ints(r->a, dilation, s), mp_arg_bool(mp_node_int(n, "ceil_mode", 0) != 0)};
@@ -146,8 +150,8 @@ MP_ROW_EMIT(mp_row_avg_pool) {
   int spatial = spatial_of(r, h->values[0]);
   uint32_t s = (uint32_t)spatial;
   int64_t kernel[MP_RANK] = {0}, stride[MP_RANK], before[MP_RANK], after[MP_RANK];
-  spatial_ints(n, "kernel_shape", spatial, 1, kernel);
-  spatial_ints(n, "strides", spatial, 1, stride);
+  spatial_ints(r, n, "kernel_shape", spatial, 1, 1, kernel);
+  spatial_ints(r, n, "strides", spatial, 1, 1, stride);
   padding(r, n, spatial, kernel, stride, before, after);
   mp_arg args[] = {mp_r_tensor(r, h->values[0]),
                    mp_arg_ints(r->a, kernel, s),

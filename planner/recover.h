@@ -102,6 +102,7 @@ int32_t mp_r_producer(const mp_rec *r, int32_t value);                /* node, -
 int32_t mp_r_maker(const mp_rec *r, int32_t value, const char *type); /* producer if it is of this type, else -1 */
 int mp_r_rank(const mp_rec *r, int32_t value);
 int64_t mp_r_axis(mp_rec *r, int32_t node, int64_t axis, int rank); /* an axis that the node names, from 0; fails where a tensor of that rank has none such */
+int64_t mp_r_product(mp_rec *r, int32_t node, int64_t a, int64_t b); /* of sizes that the node names; fails from MP_MOST_ELEMENTS on */
 int64_t mp_r_dim(mp_rec *r, int32_t value, int i);           /* i may be negative. Unknown: fails with the reason */
 bool mp_r_number(const mp_rec *r, int32_t value, double *x); /* a host scalar whose number is known */
 uint32_t mp_r_ints(mp_rec *r, int32_t value, int64_t *out,

@@ -220,11 +220,9 @@ static bool read_scalar(fx_rec *r, const fx_group *g) {
     fx_place p = {.g = g, .rank = -1};
     mp_arg x = fx_arg(r, &g->call->args[0], &p), y = fx_arg(r, &g->call->args[1], &p);
     int64_t a = int_of(&x), b = int_of(&y), v = 0;
-    if (!strcmp(op, "mul") ? mp_mul_i64(a, b, &v) : !strcmp(op, "add") ? mp_add_i64(a, b, &v) : false)
+    if (!strcmp(op, "mul") ? mp_mul_i64(a, b, &v) : !strcmp(op, "add") ? mp_add_i64(a, b, &v) : !strcmp(op, "sub") ? !__builtin_sub_overflow(a, b, &v) : false)
       n = mp_arg_int(v);
-    else if (!strcmp(op, "sub"))
-      n = mp_arg_int(a - b);
-    else if (!strcmp(op, "floordiv") && b)
+    else if (!strcmp(op, "floordiv") && b && (a != INT64_MIN || b != -1))
       n = mp_arg_int(a / b);
     else if (!strcmp(op, "sym_min"))
       n = mp_arg_int(a < b ? a : b);
@@ -294,10 +292,10 @@ static uint32_t split_parts(fx_rec *r, const char *op, const mp_arg *args, uint3
   }
   if (!unbind && n > 1 && args[1].kind == MP_ARG_INT) {
     part = args[1].as.i;
-    if (strcmp(op, "aten::split") != 0 && part > 0) part = (whole + part - 1) / part;
+    if (strcmp(op, "aten::split") != 0 && part > 0 && part <= whole) part = (whole + part - 1) / part;
   }
   if (part <= 0 || whole <= 0 || whole / part > 1 << 20) return 0;
-  uint32_t count = (uint32_t)((whole + part - 1) / part);
+  uint32_t count = (uint32_t)((whole - 1) / part) + 1;
   *sizes = mp_alloc_array(r->a, count, sizeof **sizes);
   for (uint32_t i = 0; i < count; i++) (*sizes)[i] = i + 1 < count ? part : whole - part * (int64_t)(count - 1);
   return count;

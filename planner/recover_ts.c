@@ -232,7 +232,7 @@ int32_t mp_r_var(mp_rec *r, int32_t value) {
   int32_t p = mp_r_producer(r, v);
   if (p >= 0 && !is(mp_r_node(r, p), "Constant") && r->owner[p] && r->owner[p]->root == p && r->owner[p]->live) emit(r, r->owner[p]);
   if (r->var[v] >= 0) return r->var[v];
-  if (r->fixed[v]) return lifted(r, v);
+  if (r->fixed[v] || mp_r_is_python(r, v)) return lifted(r, v);
   if (p >= 0 && mp_r_node(r, p)->out[0] != v)
     mp_fail(r->a, MP_BAD_INPUT, "%s: '%s' is read, an output of node '%s' (%s) that the framework's call does not give", r->g->path,
             value_at(r, v)->name, mp_r_node(r, p)->name, mp_r_node(r, p)->type);

@@ -63,10 +63,20 @@ int64_t mp_r_axis(mp_rec *r, int32_t node, int64_t axis, int rank) {
   return axis < 0 ? axis + rank : axis;
 }
 
+int64_t mp_r_product(mp_rec *r, int32_t node, int64_t a, int64_t b) {
+  int64_t n;
+  if (!mp_mul_i64(a, b, &n) || n >= (int64_t)MP_MOST_ELEMENTS || n <= -(int64_t)MP_MOST_ELEMENTS)
+    mp_fail(r->a, MP_BAD_INPUT, "%s: node '%s' (%s): a size of %lld times %lld, which no tensor has", r->g->path, mp_r_node(r, node)->name, mp_r_node(r, node)->type, (long long)a, (long long)b);
+  return n;
+}
+
 int64_t mp_r_dim(mp_rec *r, int32_t value, int i) {
   const mp_value *v = value_at(r, value);
   if (v->rank >= 0 && i < 0) i += v->rank;
-  if (i >= 0 && i < v->rank && mp_int_is_number(v->dims[i])) return v->dims[i].n;
+  if (i >= 0 && i < v->rank && mp_int_is_number(v->dims[i])) {
+    if (v->dims[i].n < (int64_t)MP_MOST_ELEMENTS) return v->dims[i].n;
+    mp_fail(r->a, MP_BAD_INPUT, "%s: '%s' has a dimension of %lld; check the dimensions given with --dim", r->g->path, v->name, (long long)v->dims[i].n);
+  }
   const char *why = mp_graph_why(r->a, r->g, value);
   why = why ? mp_format(r->a, "is not known: %s", why) : NULL;
   if (v->rank >= 0 && i >= 0 && i < v->rank && !mp_int_is_unknown(v->dims[i]))

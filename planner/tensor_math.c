@@ -3,12 +3,25 @@
 
 #include "planner/em.h"
 
+/* The stride of the dim outside one of n elements. Dims whose product is too large come here before the tensor is made, which then is refused: what they give does not matter. */
+static int64_t outside(int64_t stride, int64_t n) { return n > 1 ? (int64_t)((uint64_t)stride * (uint64_t)n) : stride; }
+
 void mp_strides_contiguous(int rank, const int64_t *dims, int64_t *strides) {
   int64_t s = 1;
   for (int i = rank - 1; i >= 0; i--) {
     strides[i] = s;
-    s *= dims[i] > 1 ? dims[i] : 1;
+    s = outside(s, dims[i]);
   }
+}
+
+void mp_strides_channels_last(int rank, const int64_t *dims, int64_t *strides) {
+  int64_t s = outside(1, dims[1]);
+  strides[1] = 1;
+  for (int i = rank - 1; i >= 2; i--) {
+    strides[i] = s;
+    s = outside(s, dims[i]);
+  }
+  strides[0] = s;
 }
 
 bool mp_is_contiguous(const mp_tensor_info *t) { /* c10/core/Contiguity.h, _compute_contiguous */
@@ -123,7 +136,7 @@ void mp_strides_elementwise(const mp_em *e, const mp_ten *operands, uint32_t n, 
   int64_t s = 1;
   for (int i = 0; i < rank; i++) {
     strides[perm[i]] = s;
-    s *= dims[perm[i]] > 1 ? dims[perm[i]] : 1;
+    s = outside(s, dims[perm[i]]);
   }
 }
 

@@ -24,7 +24,8 @@ static void add(mp_arena *a, sums *s, const mp_step *step) {
   switch (step->kind) {
     case MP_ALLOC:
       s->category[step->id] = step->category;
-      if (!mp_add_u64(s->now, n, &s->now)) mp_fail(a, MP_BAD_INPUT, "more than 2^64 bytes at once; check the dimensions given with --dim");
+      s->now += n; /* n is below 2^61 (em.c), so that neither this nor the allocator's segments overflow */
+      if (s->now >> 62) mp_fail(a, MP_BAD_INPUT, "more than 2^62 bytes at once; check the dimensions given with --dim");
       s->by[step->category] += n;
       break;
     case MP_FREE:

@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "support_any.h"
 #include "support_graph.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -377,14 +378,20 @@ static void weights_over_4_gib_cost_nothing(void **state) {
 /* What crashed once: tests/crashes. */
 static void old_crashes(void **state) {
   mp_arena *a = *state;
-  for (int i = 0;; i++) {
+  int i = 0;
+  for (;; i++) {
     FILE *f = fopen(mp_format(a, "%s/tests/crashes/%02d.onnx", MEMPLAN_SOURCE, i), "rb");
     if (!f) break;
     static uint8_t buffer[1 << 20];
     size_t n = fread(buffer, 1, sizeof buffer, f);
     fclose(f);
-    survives(mp_format(a, "crash %d", i), buffer, n);
+    const char *label = mp_format(a, "crash %d", i);
+    survives(label, buffer, n);
+    const char *fault = test_inspect_any(buffer, n);
+    if (!fault) fault = test_fit_any(buffer, n);
+    if (fault) fail_msg("%s: %s", label, fault);
   }
+  assert_true(i >= 2);
 }
 
 static int new_arena(void **state) { return !(*state = mp_arena_new(0)); }
