@@ -1,3 +1,4 @@
+/* Which modules can be run backwards: each call says which operand follows from its result. */
 #include "planner/invertible.h"
 
 #include <string.h>

@@ -8,7 +8,7 @@
 static const char *fault_of(const mp_err *err, bool done, bool memory_counts) {
   static char line[sizeof err->text + 64];
   if (done && !err->code) return NULL;
-  bool memory = strstr(err->text, "working memory"); /* the arena's limit */
+  bool memory = !strncmp(err->text, "the model needs more than ", 26); /* the arena's limit; no name from the file comes first in a line */
   if (err->code == MP_BAD_INPUT && *err->text && !strchr(err->text, '\n') && !(memory && memory_counts)) return NULL;
   snprintf(line, sizeof line, "%s, code %d: '%s'", done ? "a result" : "no result", err->code, err->text);
   return line;
