@@ -70,12 +70,22 @@ static int32_t by_structure(const fx_rec *r, const fx_group *g, uint32_t arg) {
   return -1;
 }
 
+/* Several indices were joined at export into one constant, whose last axis counts them: the value, or -1. */
+static int32_t joined_indices(const fx_rec *r, const fx_group *g) {
+  for (uint32_t i = 0; i < g->node_count; i++) {
+    const mp_node *n = &r->g->nodes[g->nodes[i]];
+    if (!strcmp(n->type, "GatherND") && n->ins > 1 && n->in[1] >= 0 && r->g->values[n->in[1]].kind == MP_VALUE_INITIALIZER) return n->in[1];
+  }
+  return -1;
+}
+
 /* The value that the group reads in place of `name`: the one so named, else the first that no other argument stands for. */
 static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {
   int32_t value = fx_value_named(r, name);
   for (size_t i = 0; i < r->lifted.n && value < 0; i++)
     if (!strcmp(r->lifted.at[i]->name, name) && r->lifted.at[i]->target) value = fx_value_named(r, r->lifted.at[i]->target);
   if (value >= 0) return value;
+  if (arg == 1 && joined_indices(r, g) >= 0) return joined_indices(r, g);
   value = by_structure(r, g, arg);
   if (value >= 0 && (r->var_of_value[value] >= 0 || r->g->values[value].kind == MP_VALUE_INITIALIZER)) return value;
   value = -1;
@@ -261,6 +271,7 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
   int64_t dims[MP_RANK] = {0};
   bool noise = !strcmp(g->call->op, "aten::bernoulli"); /* made in the shape that is asked for; the constant may be an equal one of another shape */
   int rank = fx_dims_of_value(r, noise ? fx_value_output(r, g) : value, dims);
+  if (value == joined_indices(r, g) && rank) rank--; /* each of them, in the shape of the result: together they broadcast to it */
   if (!strcmp(stem, "arange")) { /* unsqueezed where it is read */
     for (int i = 1; i < rank; i++) dims[0] *= dims[i];
     rank = 1;
