@@ -94,7 +94,7 @@ static bool inert_copy(const edit *e, const mp_call *c) {
   while (is(m, "aten::view") || is(m, "aten::unsqueeze") || is(m, "aten::squeeze")) m = maker(e, operand(m, 0));
   for (size_t i = 0; i < sizeof strided / sizeof *strided; i++)
     if (is(m, strided[i])) return false;
-  return m && mp_dtype_is_float(var_at(e, c->outs[0])->dtype);
+  return m && c->out_count == 1 && c->outs[0] >= 0 && mp_dtype_is_float(var_at(e, c->outs[0])->dtype);
 }
 
 /* a projection's result, through views that nobody else reads; not where its dropout shows */

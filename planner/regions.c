@@ -101,6 +101,19 @@ uint32_t mp_regions_nest(mp_region *all, uint32_t count) {
   return n;
 }
 
+/* what of the regions a pipeline's stage runs: a cut ends a region, and a module that is cut can't be rebuilt from its outputs */
+static void keep_stage(const mp_program *p, region_list *all) {
+  size_t n = 0;
+  for (size_t i = 0; i < all->n; i++) {
+    mp_region r = all->at[i];
+    bool cut = r.first < p->first_call || r.end > p->call_count;
+    if (r.first < p->first_call) r.first = p->first_call;
+    if (r.end > p->call_count) r.end = p->call_count;
+    if (r.first < r.end && !(cut && r.inverse)) all->at[n++] = r;
+  }
+  all->n = n;
+}
+
 uint32_t mp_plan_regions(mp_arena *a, const mp_program *p, const mp_plan *plan, const mp_region **regions) {
   region_list all = {0};
   for (uint32_t k = 0; plan && k < plan->checkpoints; k++)
@@ -109,10 +122,10 @@ uint32_t mp_plan_regions(mp_arena *a, const mp_program *p, const mp_plan *plan, 
     if (!strcmp(plan->invertible[k], "auto")) add_invertible(a, p, &all);
     else add_inverses(a, p, plan->invertible[k], &all);
   }
+  if (p->is_stage) keep_stage(p, &all);
   *regions = all.at;
   return mp_regions_nest(all.at, (uint32_t)all.n);
 }
-
 
 const char *mp_region_path(const mp_program *p, const mp_region *r) {
   for (uint32_t i = 1; i < p->instance_count; i++)

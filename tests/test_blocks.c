@@ -1,5 +1,7 @@
+#include "planner/checkpointing.h"
 #include "planner/inside.h"
 #include "support_base.h"
+#include "support_program.h"
 
 typedef struct row {
   const char *path, *type;
@@ -76,12 +78,32 @@ static void only_the_outermost_family_counts_and_each_list_has_its_own(void **st
   mp_arena_free(a);
 }
 
+/* two stages of a pipeline, cut inside layer.1:   layer.0 [0 2) | layer.1 [2 3) # [3 4) | layer.2 [4 6)   each recomputes what it runs, and no more */
+static void a_stage_recomputes_what_it_runs(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_program(a, "in x float32 4 8\nmodule layer.0\ncall relu a x\ncall sigmoid b a\nmodule layer.1\ncall relu c b\ncall sigmoid d c\n"
+                                        "module layer.2\ncall relu e d\ncall sigmoid f e\nout f\n");
+  const char *words[] = {"layer.*"};
+  const mp_plan plan = {.checkpoint = words, .checkpoints = 1};
+  const mp_region *r;
+  assert_int_equal(mp_plan_regions(a, p, &plan, &r), 3);
+  assert_int_equal(mp_plan_regions(a, mp_program_slice(a, p, 0, 3), &plan, &r), 2);
+  assert_int_equal(r[1].first, 2);
+  assert_int_equal(r[1].end, 3);
+  assert_int_equal(mp_plan_regions(a, mp_program_slice(a, p, 3, 6), &plan, &r), 2);
+  assert_int_equal(r[0].first, 3);
+  assert_int_equal(r[0].end, 4);
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(layers_of_one_class_are_blocks),
       cmocka_unit_test(without_classes_what_they_call_decides),
       cmocka_unit_test(single_operations_in_a_sequential_are_no_blocks),
       cmocka_unit_test(only_the_outermost_family_counts_and_each_list_has_its_own),
+      cmocka_unit_test(a_stage_recomputes_what_it_runs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
