@@ -44,14 +44,18 @@ static void follow(fx_rec *r, mask *m, int32_t var, uint32_t depth) {
   }
 }
 
-/* repeat_kv: unsqueeze, expand, reshape -> what was repeated, -1 where it is something else */
+/* repeat_kv: unsqueeze, expand, reshape (taken apart in an export of fixed sizes) -> what was repeated, -1 where it is something else */
 static int32_t unrepeated(fx_rec *r, int32_t var) {
-  static const char *const chain[] = {"aten::reshape", "aten::contiguous", "aten::expand", "aten::unsqueeze"};
+  static const struct {
+    const char *names[3];
+    bool may_lack;
+  } chain[] = {{{"aten::reshape", "aten::view", "aten::_unsafe_view"}, false}, {{"aten::contiguous", "aten::clone", ""}, true}, {{"aten::expand", "", ""}, false}, {{"aten::unsqueeze", "", ""}, false}};
   for (size_t i = 0; i < sizeof chain / sizeof *chain; i++) {
     const mp_call *c = maker(r, var);
-    if (c && i == 1 && strcmp(c->row->name, chain[i]) != 0) continue;
-    if (!c || strcmp(c->row->name, chain[i]) != 0 || !c->arg_count || c->args[0].kind != MP_ARG_VAR) return -1;
-    var = c->args[0].as.var;
+    if (!c || !c->arg_count || c->args[0].kind != MP_ARG_VAR) return -1;
+    bool is = FX_ONE_OF(c->row->name, chain[i].names[0], chain[i].names[1], chain[i].names[2]);
+    if (!is && !chain[i].may_lack) return -1;
+    if (is) var = c->args[0].as.var;
   }
   return var;
 }
