@@ -63,7 +63,7 @@ MP_ROW_EMIT(mp_row_where) {
     const mp_node *n = mp_r_node(r, h->root);
     mp_dtype t = r->g->values[n->out[0]].dtype;
     int32_t filler = mp_r_new(r, "value", t, 0, NULL);
-    mp_arg like = mp_r_model_type(r, t), size = mp_arg_ints(r->a, NULL, 0); /* a mask has the type of the model, whatever that is in the run */
+    mp_arg like = mp_r_latest_type(r, t), size = mp_arg_ints(r->a, NULL, 0); /* a mask has the type of the hidden states, whatever that is in the run */
     mp_arg full[] = {size, args[1], like}, of[] = {like, size, args[1]};
     bool typed = is_tensor(like);
     mp_r_call(r, h, typed ? "aten::new_full" : "aten::full", typed ? of : full, 3, &filler, 1);

@@ -475,7 +475,7 @@ MP_ROW_EMIT(mp_row_full) {
     mp_r_last(r, h, "aten::new_full", args, 3);
     return;
   }
-  mp_arg like = mp_dtype_is_float(t) ? mp_r_model_type(r, t) : mp_arg_dtype(t);
+  mp_arg like = mp_dtype_is_float(t) ? mp_r_latest_type(r, t) : mp_arg_dtype(t);
   if (like.kind == MP_ARG_VAR) { /* torch.zeros(shape, dtype=x.dtype): in another precision it has that */
     mp_arg args[] = {like, result_dims(r, h), mp_arg_int(0)};
     mp_r_last(r, h, "aten::new_full", args, 3);

@@ -261,6 +261,14 @@ mp_arg mp_r_model_type(mp_rec *r, mp_dtype t) {
   return mp_arg_dtype(t);
 }
 
+mp_arg mp_r_latest_type(mp_rec *r, mp_dtype t) {
+  for (int32_t v = mp_builder_var_count(r->b); v-- > 0;) {
+    const mp_var *x = mp_builder_at(r->b, v);
+    if (x->call >= 0 && x->dtype == t) return mp_arg_var(v);
+  }
+  return mp_r_model_type(r, t);
+}
+
 int32_t mp_r_new(mp_rec *r, const char *name, mp_dtype t, int rank, const int64_t *dims) {
   return mp_builder_var(r->b, MP_ROLE_RESULT, name, t, rank, dims, -1);
 }

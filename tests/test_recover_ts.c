@@ -225,6 +225,19 @@ static void a_constant_triangle_is_the_causal_flag(void **state) {
          "scaled_dot_product_attention(q,k,v,none,0,T,none,F)");
 }
 
+/* torch.where(allowed, torch.tensor(0.0, dtype=x.dtype), lowest): under autocast a projected x is in half precision, and so is the mask that it is given */
+static void a_mask_has_the_type_of_the_latest_result(void **state) {
+  (void)state;
+  const char *drawing =
+      "x: float[2,4,4]; ok: bool[2,4,4]; w = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/fc/Transpose\"; h = MatMul(x, t) name=\"/fc/MatMul\"; zero = Constant() value=float[]{0};"
+      "low = Constant() value=float[]{-3e38}; m = Where(ok, zero, low) name=\"/Where\"; y = Add(h, m) name=\"/Add\"; -> y";
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, drawing);
+  assert_string_equal(p->calls[1].row->name, "aten::new_full");
+  assert_int_equal(p->calls[1].args[0].as.var, p->calls[0].outs[0]);
+  mp_arena_free(a);
+}
+
 /* k.view(...).transpose(1, 2).transpose(-1, -2) is one Transpose in the file */
 static void written_out_attention_stays_written_out(void **state) {
   (void)state;
@@ -507,6 +520,7 @@ int main(void) {
       cmocka_unit_test(group_norm_is_an_instance_norm_between_reshapes),
       cmocka_unit_test(sdpa_scales_both_operands),
       cmocka_unit_test(a_constant_triangle_is_the_causal_flag),
+      cmocka_unit_test(a_mask_has_the_type_of_the_latest_result),
       cmocka_unit_test(written_out_attention_stays_written_out),
       cmocka_unit_test(shapes_and_numbers_are_no_calls),
       cmocka_unit_test(an_arange_is_made_on_the_device),
