@@ -161,7 +161,7 @@ static void f_integer(mp_em *e) { /* floor_divide, bitwise_and ...: no gradient 
   if (mp_em_call(e)->in_place && x >= 0)
     mp_c_out(e, 0, x);
   else
-    mp_c_out(e, 0, mp_kernel(e, mp_em_call(e)->row->name, result_type(e, x, y), MP_TENS(x, y)));
+    mp_c_out(e, 0, mp_kernel(e, mp_em_call(e)->row->name, x >= 0 && mp_c_count(e) == 1 ? mp_em_info(e, x)->dtype : result_type(e, x, y), MP_TENS(x, y)));
 }
 
 /* ---- fmod, remainder ---- */

@@ -70,6 +70,12 @@ typedef struct fx_layer {
   uint32_t children;
 } fx_layer;
 
+/* What was made in one member of a list and again in another, whose own calls were merged with the first's. */
+typedef struct fx_twin {
+  const char *in;
+  int32_t of, var;
+} fx_twin;
+
 typedef struct fx_rec {
   mp_arena *a;
   mp_builder *b;
@@ -83,12 +89,13 @@ typedef struct fx_rec {
   mp_names *value_names;
   MP_VEC(int32_t) value_ids;
   MP_VEC(fx_layer) layers;
+  MP_VEC(fx_twin) twins;
   MP_VEC(int32_t) taken; /* values that references of the group being read stand for */
   int32_t *var_of_value, *group_of_node;
   mp_text guessed, likened, unread; /* names of parameters, for one warning each */
   fx_norm norm;
   bool train_op, convolutional;
-  bool unsound; /* a call makes no sense: the metadata is not to be trusted */
+  const char *unsound; /* a call that makes no sense: the metadata is not to be trusted */
 } fx_rec;
 
 /* recover_fx.c */
@@ -113,6 +120,7 @@ const char *fx_stem(mp_arena *a, const char *name);                     /* "clon
 uint32_t fx_read_args(fx_rec *r, const fx_group *g, mp_arg *args, uint32_t max);
 mp_arg fx_arg(fx_rec *r, const mp_fx_item *i, const fx_place *p);
 bool fx_number_of_value(const mp_value *v, mp_arg *out);
+bool fx_is_arithmetic(const char *stem); /* "sqrt": of numbers alone it makes a number, which stays on the CPU */
 
 /* fx_in_place.c: which results are written over an operand; the file does not say */
 bool fx_in_place(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n);
@@ -133,6 +141,9 @@ void fx_add_placeholder(fx_rec *r, const mp_fx_spec *s);
 void fx_give_dims(fx_rec *r, fx_param *p, mp_dtype t, int rank, const int64_t *dims);
 void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg); /* from the call that reads it as argument `arg` */
 void fx_settle_params(fx_rec *r);                                            /* when all is read */
+
+/* fx_twins.c: x, made in another member of a list by the operation `stem`, as the reader's own member made it: a variable `name`; -1 where it is not so */
+int32_t fx_made_again(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t x);
 
 /* fx_analogy.c: sizes of parameters that no call names: before calls are read, and again with what these told */
 void fx_size_by_analogy(fx_rec *r);

@@ -80,6 +80,10 @@ static bool takes_tensors(const char *op) {
 
 /* ---- arguments ---- */
 
+bool fx_is_arithmetic(const char *stem) {
+  return FX_ONE_OF(stem, "add", "sub", "rsub", "mul", "div", "floor_divide", "neg", "sqrt", "rsqrt", "pow", "abs", "minimum", "maximum", "clamp", "ceil", "floor", "log", "exp", "_to_copy");
+}
+
 bool fx_number_of_value(const mp_value *v, mp_arg *out) {
   if (v->ints && v->contents && mp_int_is_number(v->ints[0]))
     *out = mp_dtype_is_float(v->dtype) ? mp_arg_float((double)v->ints[0].n) : mp_arg_int(v->ints[0].n);

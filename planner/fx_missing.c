@@ -246,6 +246,10 @@ static void emit_folded(fx_rec *r, const fx_group *g, fx_param *p, const char *s
     p->used = !scalar;
     return;
   }
+  if (with == TURN && rank != 2) { /* how it was turned is not known: the elements are */
+    op = "aten::view";
+    with = SIZE;
+  }
   guess_size(r, p, v, with, !strcmp(stem, "expand"), rank, dims);
   mp_arg args[] = {mp_arg_var(p->var), mp_arg_none()};
   int64_t perm[MP_RANK];
@@ -518,9 +522,25 @@ static int32_t twin(fx_rec *r, const fx_group *g, const char *name, const char *
   return out;
 }
 
+/* Equal constants are one, also those that were made of different parameters: another of them is as yet unread, so this constant was made of that. */
+static int32_t from_equal(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t value) {
+  mp_var v = *mp_builder_at(r->b, r->var_of_value[value]);
+  if (r->g->values[value].kind != MP_VALUE_INITIALIZER || v.call < 0 || is_factory(stem)) return -1;
+  mp_call c = *mp_builder_call_at(r->b, (uint32_t)v.call);
+  bool folded_one = c.arg_count && c.args[0].kind == MP_ARG_VAR && mp_builder_at(r->b, c.args[0].as.var)->role == MP_ROLE_PARAMETER;
+  if (!folded_one || !forgotten(r, g, false)) return -1;
+  int32_t first = r->var_of_value[value];
+  r->var_of_value[value] = -1;
+  int32_t var = constant_var(r, g, name, value);
+  r->var_of_value[value] = first;
+  return var;
+}
+
 static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t x, uint32_t arg) {
   mp_var v = *mp_builder_at(r->b, x);
   mp_arg args[3] = {mp_arg_var(x), mp_arg_none(), mp_arg_bool(false)};
+  int32_t copy = fx_made_again(r, g, name, stem, x);
+  if (copy >= 0) return copy;
   if (FX_ONE_OF(stem, "alias", "type_as", "_to_copy", "lift_fresh_copy", "convert_element_type_default", "convert_element_type", "getitem", "copy",
                 "expand", "dropout"))
     return x; /* they changed nothing, and PyTorch returns the operand itself or a view of all of it */
@@ -554,6 +574,17 @@ static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const cha
   return x;
 }
 
+/* a constant that is a number in the program: torch.tensor(2.0), or what was reckoned with such */
+static bool is_number(fx_rec *r, const fx_group *g, const char *stem, int32_t value, mp_arg *number) {
+  const mp_value *v = &r->g->values[value];
+  if (FX_ONE_OF(stem, "_local_scalar_dense", "item")) {
+    if (!fx_number_of_value(v, number)) *number = mp_arg_int(0);
+    return true;
+  }
+  bool reckoned = v->kind == MP_VALUE_INITIALIZER && v->rank == 0 && fx_is_arithmetic(stem) && r->var_of_value[value] < 0 && !forgotten(r, g, false);
+  return (reckoned || FX_ONE_OF(stem, "scalar_tensor_default", "scalar_tensor")) && fx_number_of_value(v, number);
+}
+
 bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {
   const char *stem = fx_stem(r->a, name);
   if (folded_product(r, g, name) || merged_pad(r, g, name, stem)) return true;
@@ -564,7 +595,7 @@ bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) 
   }
   *mp_push(r->a, &r->taken) = value;
   mp_arg number;
-  if (FX_ONE_OF(stem, "scalar_tensor_default", "scalar_tensor") && fx_number_of_value(&r->g->values[value], &number)) {
+  if (is_number(r, g, stem, value, &number)) {
     *fx_ref_of(r, name) = (fx_ref){.kind = FX_SCALAR, .scalar = number};
     return true;
   }
@@ -575,8 +606,10 @@ bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) 
       return false;
     }
     fx_set(r, name, constant_var(r, g, name, value));
-  } else
-    fx_set(r, name, rebuilt(r, g, name, stem, x, arg));
+  } else {
+    int32_t var = from_equal(r, g, name, stem, value);
+    fx_set(r, name, var >= 0 ? var : rebuilt(r, g, name, stem, x, arg));
+  }
   fx_ref_of(r, name)->stands = value + 1;
   return true;
 }

@@ -128,8 +128,10 @@ mp_arg mp_arg_vars(mp_arena *a, const int32_t *vars, uint32_t n); /* copied */
 const mp_program *mp_program_slice(mp_arena *a, const mp_program *p, uint32_t first, uint32_t end);
 
 /* the stages behind mp_program_recover, tried in this order: NULL when the file is not of that kind */
-const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g);  /* the dynamo exporter's metadata */
-const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g);  /* scopes and patterns; also every other file, node by node */
+/* the dynamo exporter's metadata; NULL where the file has none, or where a call of it makes no sense, which `unsound` then names */
+const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g, const char **unsound);
+/* scopes and patterns; also every other file, node by node. `unsound` (or NULL) becomes a warning. */
+const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g, const char *unsound);
 void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *calls, uint32_t call_count, const mp_instance *instances, uint32_t instance_count);
 void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count, const mp_call *calls, uint32_t call_count);
 

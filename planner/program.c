@@ -248,8 +248,9 @@ static const void *recover(mp_arena *a, void *arg) {
   const mp_graph *g = arg;
   const char *open = mp_graph_open_dim(g);
   if (open) mp_fail(a, MP_BAD_INPUT, "%s: dimension '%s' is open; add --dim %s=512", g->path, open, open);
-  const mp_program *p = mp_recover_fx(a, g);
-  return p ? p : mp_recover_ts(a, g);
+  const char *unsound = NULL;
+  const mp_program *p = mp_recover_fx(a, g, &unsound);
+  return p ? p : mp_recover_ts(a, g, unsound);
 }
 
 const mp_program *mp_program_recover(mp_arena *a, const mp_graph *g, mp_err *err) {

@@ -183,7 +183,7 @@ int32_t fx_module(fx_rec *r, const fx_group *g) {
 
 uint32_t fx_emit(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t module, const int32_t *outs, uint32_t outs_n,
                  bool with_nodes) {
-  if (!fx_sound(r, name, args, n)) r->unsound = true;
+  if (!r->unsound && !fx_sound(r, name, args, n)) r->unsound = mp_format(r->a, "%s of %s", name, g->call ? g->call->name : mp_builder_at(r->b, outs[0])->name);
   uint32_t call = mp_builder_call(r->b, name, args, n, outs, outs_n, module, g->nodes, with_nodes ? g->node_count : 0);
   mp_call *c = mp_builder_call_at(r->b, call);
   c->source = g->source;
@@ -202,14 +202,26 @@ static int64_t int_of(const mp_arg *a) {
   return a->kind == MP_ARG_INT ? a->as.i : a->kind == MP_ARG_FLOAT ? (int64_t)a->as.f : a->kind == MP_ARG_BOOL && a->as.b;
 }
 
+/* arithmetic on numbers alone: torch.tensor(8) * 3 stays on the CPU */
+static bool reckons(fx_rec *r, const fx_group *g) {
+  if (strncmp(g->call->op, "aten::", 6) != 0 || !fx_is_arithmetic(g->call->op + 6)) return false;
+  for (uint32_t i = 0; i < g->call->arg_count; i++) {
+    fx_place p = {.g = g, .arg = i, .rank = -1};
+    mp_arg x = fx_arg(r, &g->call->args[i], &p);
+    if (x.kind != MP_ARG_INT && x.kind != MP_ARG_FLOAT && x.kind != MP_ARG_BOOL) return false;
+  }
+  return g->call->arg_count > 0;
+}
+
 /* symbolic sizes and Python numbers */
 static bool read_scalar(fx_rec *r, const fx_group *g) {
   const char *op = g->call->op;
-  bool plain = !strstr(op, "::") && strcmp(op, "getitem") != 0, size = !strcmp(op, "aten::sym_size");
-  if (!plain && !size && strcmp(op, "aten::scalar_tensor") != 0 && strcmp(op, "aten::item") != 0 && strcmp(op, "aten::_local_scalar_dense") != 0)
+  bool plain = !strstr(op, "::") && strcmp(op, "getitem") != 0, size = !strcmp(op, "aten::sym_size"), reckoned = reckons(r, g);
+  if (!plain && !size && !reckoned && strcmp(op, "aten::scalar_tensor") != 0 && strcmp(op, "aten::item") != 0 && strcmp(op, "aten::_local_scalar_dense") != 0)
     return false;
   mp_arg n = mp_arg_none();
   int32_t out = fx_value_output(r, g);
+  if (reckoned) op += strlen("aten::");
   if (out >= 0 && fx_number_of_value(&r->g->values[out], &n)) {
   } else if (size) {
     mp_arg x = first_arg(r, g);
@@ -230,6 +242,7 @@ static bool read_scalar(fx_rec *r, const fx_group *g) {
       n = mp_arg_int(a > b ? a : b);
   } else if (g->call->arg_count)
     n = first_arg(r, g);
+  if (reckoned && n.kind == MP_ARG_NONE) n = mp_arg_float(1.0); /* some number */
   fx_ref *ref = fx_ref_of(r, g->call->name);
   *ref = (fx_ref){.kind = FX_SCALAR, .scalar = n};
   return true;
@@ -607,7 +620,7 @@ static bool lossy(const fx_rec *r) {
   return false;
 }
 
-const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g) {
+const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g, const char **unsound) {
   fx_rec r = {.a = a, .g = g, .names = mp_names_new(a, g->node_count)};
   r.group_of_node = mp_alloc_array(a, g->node_count, sizeof *r.group_of_node);
   r.var_of_value = mp_alloc_array(a, g->value_count, sizeof *r.var_of_value);
@@ -624,6 +637,7 @@ const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g) {
   fx_size_by_analogy(&r);
   fx_make_whole(&r);
   read_groups(&r);
+  *unsound = r.unsound;
   if (r.unsound) return NULL;
   fx_drop_masks(&r);
   fx_settle_params(&r);

@@ -297,11 +297,12 @@ void mp_r_last(mp_rec *r, const mp_hit *h, const char *name, const mp_arg *args,
 
 /* ---- the stage ---- */
 
-const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g) {
+const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g, const char *unsound) {
   mp_rec *r = mp_alloc(a, sizeof *r);
   r->a = a;
   r->g = g;
   r->b = mp_builder_new(a, g);
+  if (unsound) mp_builder_warn(r->b, "%s: the exporter's metadata makes no sense at %s; the graph's nodes were read instead", g->path, unsound);
   r->path = "";
   r->var = mp_alloc_array(a, g->value_count, sizeof *r->var);
   for (uint32_t v = 0; v < g->value_count; v++) r->var[v] = -1;

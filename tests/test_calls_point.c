@@ -91,6 +91,7 @@ static void choices_keep_their_condition(void **state) {
   (void)state;
   assert_int_equal(kept("call where y m a x\n", "fp32"), 32);
   assert_int_equal(kept("call masked_fill y a m 0.0\n", "fp32"), 32);
+  assert_int_equal(kept("call bitwise_not n m\ncall masked_fill y a n 0.0\n", "fp32"), 32); /* of a mask: a mask */
   assert_int_equal(kept("call clamp y a -1.0 1.0\n", "fp32"), 128);
 }
 

@@ -100,7 +100,8 @@ static void the_signature_names_parameters(void **state) {
 
 static const mp_program *recovered(mp_arena *a, const char *drawing) {
   const mp_graph *g = test_graph(a, drawing);
-  const mp_program *p = mp_recover_fx(a, g);
+  const char *unsound;
+  const mp_program *p = mp_recover_fx(a, g, &unsound);
   assert_non_null(p);
   return p;
 }
@@ -204,6 +205,53 @@ static void a_folded_parameter_has_the_size_of_its_like(void **state) {
   mp_arena_free(a);
 }
 
+/* layer.1's dropout of the table and its view were merged with layer.0's; their readers differ, and are left */
+static void equal_calls_of_two_layers_are_two(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define AT(out, op, args, module) \
+  FX("%" out " : [num_users=1] = call_function[target=torch.ops.aten." op "](args = (" args "), kwargs = {})") IN("['', '" module "', '" out "']", "['M', 'Layer', 'aten']") "\n"
+  const mp_program *p = recovered(a, "opset 20\ntable = float[4,3]; x: float[1,4,3]; p = float[]{0.1}; on = bool[]{1}; zero = int64[1]{0}\n"
+                                     "getitem = Dropout(table, p, on)" AT("native_dropout", "native_dropout.default", "%p_table, 0.1, True", "layer.0")
+                                     "unsqueeze = Unsqueeze(getitem, zero)" AT("unsqueeze", "unsqueeze.default", "%getitem, 0", "layer.0")
+                                     "mul = Mul(x, unsqueeze)" AT("mul", "mul.Tensor", "%x, %unsqueeze", "layer.0")
+                                     "mul_1 = Mul(mul, unsqueeze)" AT("mul_1", "mul.Tensor", "%mul, %unsqueeze_1", "layer.1")
+                                     SIGNATURE("p_table: PARAMETER target='table'\nx: USER_INPUT") "-> mul_1");
+  assert_int_equal(p->call_count, 6);
+  assert_string_equal(shown(a, p, 3), "layer.1  aten::native_dropout(%table, 0.1, True)");
+  assert_string_equal(shown(a, p, 4), "layer.1  aten::unsqueeze(%getitem.again, 0)");
+  assert_string_equal(shown(a, p, 5), "layer.1  aten::mul(%mul, %unsqueeze_1)");
+  mp_arena_free(a);
+}
+
+/* q and v were equal when exported (zeros): their views are one constant */
+static void an_equal_constant_was_made_of_the_next_parameter(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\nx: float[2,1,4]; view = float[1,1,4]\n"
+                                     "add = Add(x, view)" AT("add", "add.Tensor", "%x, %view", "layer.0") "add_1 = Add(add, view)" AT("add_1", "add.Tensor", "%add, %view_1", "layer.0")
+                                     SIGNATURE("p_q: PARAMETER target='layer.0.q'\np_v: PARAMETER target='layer.0.v'\nx: USER_INPUT") "-> add_1");
+  assert_string_equal(shown(a, p, 0), "layer.0  aten::view(%layer.0.q, [1, 1, 4])");
+  assert_string_equal(shown(a, p, 2), "layer.0  aten::view(%layer.0.v, [1, 1, 4])");
+  assert_string_equal(shown(a, p, 3), "layer.0  aten::add(%add, %view_1)");
+  mp_arena_free(a);
+}
+
+/* 512 - torch.tensor(8), sqrt(torch.tensor(4.0)): numbers on the CPU, no calls */
+static void arithmetic_on_numbers_is_no_call(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\nx: float[8,2]; most = int64[]{512}; sqrt = float[]{2}; one = int64[1]{1}\n"
+                                     "s = Shape(x) start=0 end=1" AT("sym_size_int", "sym_size.int", "%x, 0", "layer.0")
+                                     "sub = Sub(most, s)" AT("sub", "sub.Tensor", "512, %sym_size_int", "layer.0")
+                                     "div = Div(x, sqrt)" AT("div", "div.Tensor", "%x, %sqrt", "layer.0") "div_1 = Div(div, sqrt)" AT("div_1", "div.Tensor", "%div, %sqrt_1", "layer.0")
+                                     SIGNATURE("x: USER_INPUT") "-> div_1");
+  assert_int_equal(p->call_count, 2);
+  assert_string_equal(shown(a, p, 0), "layer.0  aten::div(%x, 2)");
+  assert_string_equal(shown(a, p, 1), "layer.0  aten::div(%div, 2)");
+  mp_arena_free(a);
+}
+
 static void rms_norm_is_made_whole(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -228,12 +276,18 @@ static void arguments_that_make_no_sense_are_not_trusted(void **state) {
   (void)state;
   static const char *const wrong[] = {"%x, 0, 9", "%x, -7, 1", "None, 0, 1", ""};
   mp_arena *a = mp_arena_new(0);
-  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-    assert_null(mp_recover_fx(
-        a, test_graph(a, mp_format(a,
-                                   "x: float[2,3]\ntranspose = Transpose(x) perm=[1,0] meta.pkg.torch.onnx.fx_node=\"%%transpose : [num_users=1] = "
-                                   "call_function[target=torch.ops.aten.transpose.int](args = (%s), kwargs = {})\"\n-> transpose",
-                                   wrong[i]))));
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    const mp_graph *g = test_graph(a, mp_format(a,
+                                                "x: float[2,3]\ntranspose = Transpose(x) perm=[1,0] meta.pkg.torch.onnx.fx_node=\"%%transpose : [num_users=1] = "
+                                                "call_function[target=torch.ops.aten.transpose.int](args = (%s), kwargs = {})\"\n-> transpose",
+                                                wrong[i]));
+    const char *unsound;
+    mp_err err;
+    assert_null(mp_recover_fx(a, g, &unsound));
+    assert_string_equal(unsound, "aten::transpose of transpose");
+    const mp_program *p = mp_program_recover(a, g, &err); /* from its nodes, and says so */
+    assert_non_null(strstr(p->warnings[0], "makes no sense at aten::transpose of transpose"));
+  }
   mp_arena_free(a);
 }
 
@@ -260,7 +314,9 @@ static void a_shared_layer_runs_twice(void **state) {
 static void a_file_without_the_metadata_is_not_taken(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  assert_null(mp_recover_fx(a, test_graph(a, "x: float[2]; y = Relu(x) -> y")));
+  const char *unsound = NULL;
+  assert_null(mp_recover_fx(a, test_graph(a, "x: float[2]; y = Relu(x) -> y"), &unsound));
+  assert_null(unsound);
   mp_arena_free(a);
 }
 
@@ -273,6 +329,9 @@ int main(void) {
       cmocka_unit_test(merged_transposes_a_copy_and_symbolic_sizes_come_back),
       cmocka_unit_test(a_removed_bias_and_a_transposed_weight_keep_their_size),
       cmocka_unit_test(a_folded_parameter_has_the_size_of_its_like),
+      cmocka_unit_test(equal_calls_of_two_layers_are_two),
+      cmocka_unit_test(an_equal_constant_was_made_of_the_next_parameter),
+      cmocka_unit_test(arithmetic_on_numbers_is_no_call),
       cmocka_unit_test(rms_norm_is_made_whole),
       cmocka_unit_test(a_shared_layer_runs_twice),
       cmocka_unit_test(arguments_that_make_no_sense_are_not_trusted),
