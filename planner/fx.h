@@ -62,6 +62,7 @@ typedef struct fx_param {
 typedef struct fx_norm {
   const char *path;
   int32_t x, wide;
+  bool ends; /* this call is its last: the result is cast back */
 } fx_norm;
 
 /* A member of a list of modules that is open ("layer.3"), and the submodules that it has run. */
@@ -94,6 +95,7 @@ typedef struct fx_rec {
   int32_t *var_of_value, *group_of_node;
   mp_text guessed, likened, unread; /* names of parameters, for one warning each */
   fx_norm norm;
+  int32_t narrow; /* the operand that a softmax's or layer norm's source line widens; -1 */
   bool train_op, convolutional;
   const char *unsound; /* a call that makes no sense: the metadata is not to be trusted */
 } fx_rec;

@@ -45,22 +45,75 @@ static void in_norm(fx_rec *r, const fx_group *g, const char *name, mp_arg *args
   if (strcmp(name, "aten::mul") != 0 || n < 2 || args[0].kind != MP_ARG_VAR || args[1].kind != MP_ARG_VAR) return;
   for (uint32_t i = 0; i < 2; i++)
     if (mp_builder_at(r->b, args[1 - i].as.var)->role == MP_ROLE_PARAMETER) {
+      if (g->source && (strstr(g->source, ").to(") || strstr(g->source, ").type_as("))) { /* (weight * x).to(dtype): the weight's product is in float32, too */
+        r->norm.ends = true;
+        return;
+      }
       args[i].as.var = cast(r, g, "aten::type_as", args[i].as.var, mp_arg_var(r->norm.x));
       r->norm.path = NULL;
       return;
     }
 }
 
+/* What the source line says of the first argument of `call(` ("softmax(x.float(), dim=-1).to(x.dtype)"), and of what is done with its result. */
+typedef struct written {
+  bool widened, back;
+} written;
+
+static bool ends_with(const char *text, size_t n, const char *end) {
+  size_t m = strlen(end);
+  return n >= m && !memcmp(text + n - m, end, m);
+}
+
+static written as_written(const char *source, const char *call) {
+  written w = {0};
+  const char *at = source ? strstr(source, call) : NULL;
+  if (!at) return w;
+  at += strlen(call);
+  int depth = 0;
+  bool first = true;
+  for (const char *p = at; *p; p++) {
+    if (*p == '(' || *p == '[') depth++;
+    if (first && !depth && (*p == ',' || *p == ')')) {
+      size_t n = (size_t)(p - at);
+      w.widened = ends_with(at, n, ".float()") || ends_with(at, n, ".to(torch.float32)") || ends_with(at, n, ".to(dtype=torch.float32)");
+      first = false;
+    }
+    if (*p == ')' && !depth) {
+      w.back = !strncmp(p + 1, ".to(", 4) || !strncmp(p + 1, ".type_as(", 9);
+      break;
+    }
+    if (*p == ')' || *p == ']') depth--;
+  }
+  return w;
+}
+
+static const char *written_call(const char *name) {
+  return FX_ONE_OF(name, "aten::softmax", "aten::_softmax") ? "softmax(" : FX_ONE_OF(name, "aten::layer_norm", "aten::native_layer_norm") ? "layer_norm(" : NULL;
+}
+
 void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
   if (g->type && (strstr(g->type, "RMSNorm") || strstr(g->type, "LayerNorm")) && strncmp(g->type, "torch.", 6) != 0 && n) in_norm(r, g, name, args, n);
+  const char *call = written_call(name);
+  if (call && n && is_float32(r, &args[0]) && as_written(g->source, call).widened) {
+    r->narrow = args[0].as.var;
+    args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
+  }
   if (!strcmp(name, "aten::cross_entropy_loss") && n > 1 && is_float32(r, &args[0]) && shifted_labels(r, &args[1]))
     args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
 }
 
 void fx_casts_after(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t out) {
   int32_t again = -1;
+  if (r->norm.path && r->norm.ends) {
+    again = cast(r, g, "aten::type_as", out, mp_arg_var(r->norm.x));
+    r->norm.path = NULL;
+  }
+  const char *call = written_call(name);
+  if (call && r->narrow >= 0 && as_written(g->source, call).back) again = cast(r, g, "aten::type_as", out, mp_arg_var(r->narrow));
+  r->narrow = -1;
   /* softmax(x, dtype=float32).to(x.dtype): the next product would refuse two types */
-  if (FX_ONE_OF(name, "aten::softmax", "aten::log_softmax") && n > 2 && args[2].kind == MP_ARG_DTYPE && is_float32(r, &args[0]))
+  if (again < 0 && FX_ONE_OF(name, "aten::softmax", "aten::log_softmax") && n > 2 && args[2].kind == MP_ARG_DTYPE && is_float32(r, &args[0]))
     again = cast(r, g, "aten::type_as", out, args[0]);
   /* a rotary embedding's tables, .to(x.dtype): the model's type */
   if (FX_ONE_OF(name, "aten::cos", "aten::sin") && g->type && strstr(g->type, "Rotary"))

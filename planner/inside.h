@@ -107,8 +107,12 @@ int32_t mp_builder_modules(mp_builder *b, const char *const *paths, const char *
 void mp_builder_leave(mp_builder *b, const char *path); /* its forward returned: the next mp_builder_module of this path is a new turn */
 /* Takes out the calls marked in `dead` (one flag a call); nothing that stays may read their results. */
 void mp_builder_remove(mp_builder *b, const bool *dead);
+/* Puts a call with one result before call `at` (> 0), into the module of the call before it. */
+void mp_builder_insert(mp_builder *b, uint32_t at, const char *name, const mp_arg *args, uint32_t n, int32_t out);
 void mp_builder_warn(mp_builder *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* habits.c: what no file says, assumed as usual: which calls write in place, which ran without gradients. Before the builder finishes. */
+/* unseen_casts.c: casts without which the program would not run in half precision. Before mp_program_habits. */
+void mp_unseen_casts(mp_builder *b);
 void mp_program_habits(mp_builder *b, const int32_t *outputs, uint32_t output_count);
 /* fixes instance ranges, lifetimes (locals.c), blocks; the builder is done */
 const mp_program *mp_builder_finish(mp_builder *b, const int32_t *inputs, uint32_t input_count, const int32_t *outputs, uint32_t output_count, const char *exporter,

@@ -77,11 +77,8 @@ MP_ROW_EMIT(mp_row_cast) {
   const mp_node *n = mp_r_node(r, h->root);
   mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_dtype(r->g->values[n->out[0]].dtype)};
   if (r->cast[h->root] == MP_CAST_BACK) { /* to the type of what came into the norm */
-    int32_t mul = mp_r_maker(r, mp_r_in(r, h->root, 0), "Mul");
-    for (int k = 0; mul >= 0 && k < 2; k++) {
-      int32_t c = mp_r_maker(r, mp_r_raw(r, mul, k), "Cast");
-      if (c >= 0 && r->cast[c] == MP_CAST_SCOPED) args[1] = mp_r_tensor(r, mp_r_in(r, c, 0));
-    }
+    int32_t head = mp_r_norm_cast(r, mp_r_maker(r, mp_r_in(r, h->root, 0), "Mul"), h->root);
+    if (head >= 0) args[1] = mp_r_tensor(r, mp_r_in(r, head, 0));
     if (args[1].kind == MP_ARG_DTYPE) args[1] = mp_r_model_type(r, args[1].as.dtype); /* sines */
   }
   mp_r_last(r, h, args[1].kind == MP_ARG_VAR ? "aten::type_as" : "aten::to", args, 2);

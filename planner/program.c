@@ -196,6 +196,17 @@ void mp_builder_remove(mp_builder *b, const bool *dead) {
   b->calls.n = kept;
 }
 
+void mp_builder_insert(mp_builder *b, uint32_t at, const char *name, const mp_arg *args, uint32_t n, int32_t out) {
+  int32_t module = b->calls.at[at - 1].module;
+  mp_builder_call(b, name, args, n, &out, 1, module, NULL, 0);
+  mp_call made = b->calls.at[b->calls.n - 1];
+  memmove(&b->calls.at[at + 1], &b->calls.at[at], (b->calls.n - 1 - at) * sizeof made);
+  b->calls.at[at] = made;
+  for (uint32_t c = at; c < b->calls.n; c++)
+    for (uint32_t i = 0; i < b->calls.at[c].out_count; i++)
+      if (b->calls.at[c].outs[i] >= 0) b->vars.at[b->calls.at[c].outs[i]].call = (int32_t)c;
+}
+
 void mp_builder_warn(mp_builder *b, const char *fmt, ...) {
   char line[768];
   va_list ap;

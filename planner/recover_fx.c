@@ -621,7 +621,7 @@ static bool lossy(const fx_rec *r) {
 }
 
 const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g, const char **unsound) {
-  fx_rec r = {.a = a, .g = g, .names = mp_names_new(a, g->node_count)};
+  fx_rec r = {.a = a, .g = g, .narrow = -1, .names = mp_names_new(a, g->node_count)};
   r.group_of_node = mp_alloc_array(a, g->node_count, sizeof *r.group_of_node);
   r.var_of_value = mp_alloc_array(a, g->value_count, sizeof *r.var_of_value);
   for (uint32_t i = 0; i < g->value_count; i++) r.var_of_value[i] = -1;
@@ -642,6 +642,7 @@ const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g, const char **uns
   fx_drop_masks(&r);
   fx_settle_params(&r);
   uint32_t output_count = read_outputs(&r, specs, spec_count, outputs);
+  mp_unseen_casts(r.b);
   mp_program_habits(r.b, outputs, output_count);
   return mp_builder_finish(r.b, inputs, g->input_count, outputs, output_count, "dynamo", r.train_op || lossy(&r));
 }

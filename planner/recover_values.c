@@ -268,6 +268,33 @@ static bool scores_cast(const mp_rec *r, int32_t v, int depth) {
   return true;
 }
 
+/* The cast that a norm began with, seen from the product with 1 / rms, or from that times the weight; -1 where `product` is neither. */
+int32_t mp_r_norm_cast(const mp_rec *r, int32_t product, int32_t node) {
+  if (product < 0 || !is(mp_r_node(r, product), "Mul") || !mp_r_same_scope(r, node, product)) return -1;
+  for (int k = 0; k < 2; k++) {
+    int32_t x = producer_of(r, raw(mp_r_node(r, product), k));
+    if (x >= 0 && is(mp_r_node(r, x), "Cast") && r->cast[x] == MP_CAST_SCOPED) return x;
+  }
+  for (int k = 0; k < 2; k++) {
+    int32_t w = raw(mp_r_node(r, product), 1 - k), x = producer_of(r, raw(mp_r_node(r, product), k));
+    if (w >= 0 && r->g->values[w].kind == MP_VALUE_INITIALIZER && x >= 0 && is(mp_r_node(r, x), "Mul")) return mp_r_norm_cast(r, x, node);
+  }
+  return -1;
+}
+
+/* 1.0 + self.weight.float(): a norm that is float32 to its end */
+static bool widened_weight(const mp_rec *r, int32_t node) {
+  int32_t w = raw(mp_r_node(r, node), 0), users[2];
+  if (r->g->values[w].kind != MP_VALUE_INITIALIZER || mp_r_users(r, made(mp_r_node(r, node)), users, 2) != 1) return false;
+  return mp_r_same_scope(r, node, users[0]) && (is(mp_r_node(r, users[0]), "Add") || is(mp_r_node(r, users[0]), "Mul"));
+}
+
+/* softmax(x.float()) */
+static bool before_softmax(const mp_rec *r, int32_t v) {
+  int32_t users[2];
+  return mp_r_users(r, v, users, 2) == 1 && is(mp_r_node(r, users[0]), "Softmax");
+}
+
 static void find_casts(mp_rec *r) {
   const mp_graph *g = r->g;
   for (uint32_t i = 0; i < g->node_count; i++) {
@@ -285,13 +312,14 @@ static void find_casts(mp_rec *r) {
       r->cast[i] = MP_CAST_BACK;
     else if (scores_cast(r, made(n), 0))
       r->cast[i] = MP_CAST_FLOAT;
+    else if (before_softmax(r, made(n)))
+      r->cast[i] = MP_CAST_FLOAT;
     else if (norm_cast(r, (int32_t)i, made(n)))
       r->cast[i] = MP_CAST_SCOPED;
-    else if (m && is(m, "Mul") && mp_r_same_scope(r, (int32_t)i, maker))
-      for (int k = 0; k < 2; k++) {
-        int32_t x = producer_of(r, raw(m, k));
-        if (x >= 0 && is(mp_r_node(r, x), "Cast") && r->cast[x] == MP_CAST_SCOPED) r->cast[i] = MP_CAST_BACK;
-      }
+    else if (m && mp_r_norm_cast(r, maker, (int32_t)i) >= 0)
+      r->cast[i] = MP_CAST_BACK;
+    else if (widened_weight(r, (int32_t)i))
+      r->cast[i] = MP_CAST_FLOAT;
     else if (ends_in_loss(r, made(n), 0))
       r->cast[i] = MP_CAST_FLOAT;
   }
@@ -304,7 +332,7 @@ static void find_squares(mp_rec *r) {
     if (r->cast[i] != MP_CAST_SCOPED) continue;
     bool back = false;
     for (uint32_t k = i + 1; k < r->g->node_count && k < i + 24 && !back; k++)
-      back = r->cast[k] == MP_CAST_BACK && mp_r_same_scope(r, (int32_t)i, (int32_t)k);
+      back = (r->cast[k] == MP_CAST_BACK || (r->cast[k] == MP_CAST_FLOAT && widened_weight(r, (int32_t)k))) && mp_r_same_scope(r, (int32_t)i, (int32_t)k);
     if (!back) r->cast[i] = MP_CAST_SQUARE;
   }
 }

@@ -205,6 +205,26 @@ static void a_folded_parameter_has_the_size_of_its_like(void **state) {
   mp_arena_free(a);
 }
 
+/* A float32 file shows no cast to float32; the source line, where the file keeps it, does. */
+static void casts_are_read_from_the_source_line(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define LINE(text) " meta.pkg.torch.onnx.stack_trace=\"File 'm.py', line 1, in forward\n    " text "\""
+  const mp_program *p =
+      recovered(a, "opset 20\nx: float[2,3]; v: float[3,4]\n"
+                   "softmax = Softmax(x) axis=-1" LINE("p = F.softmax(x.float(), dim=-1).to(v.dtype)")
+                       FX("%softmax : [num_users=1] = call_function[target=torch.ops.aten.softmax.int](args = (%x, -1), kwargs = {})") "\n"
+                   "matmul = MatMul(softmax, v)" LINE("return p @ v")
+                       FX("%matmul : [num_users=1] = call_function[target=torch.ops.aten.matmul.default](args = (%softmax, %v), kwargs = {})") "\n"
+                   SIGNATURE("x: USER_INPUT\nv: USER_INPUT") "-> matmul");
+  assert_int_equal(p->call_count, 4);
+  assert_string_equal(shown(a, p, 0), ".  aten::to(%x, float32)");
+  assert_string_equal(shown(a, p, 1), ".  aten::softmax(%x.cast, -1)");
+  assert_string_equal(shown(a, p, 2), ".  aten::type_as(%softmax, %x)");
+  assert_string_equal(shown(a, p, 3), ".  aten::matmul(%softmax.cast, %v)");
+  mp_arena_free(a);
+}
+
 /* layer.1's dropout of the table and its view were merged with layer.0's; their readers differ, and are left */
 static void equal_calls_of_two_layers_are_two(void **state) {
   (void)state;
@@ -329,6 +349,7 @@ int main(void) {
       cmocka_unit_test(merged_transposes_a_copy_and_symbolic_sizes_come_back),
       cmocka_unit_test(a_removed_bias_and_a_transposed_weight_keep_their_size),
       cmocka_unit_test(a_folded_parameter_has_the_size_of_its_like),
+      cmocka_unit_test(casts_are_read_from_the_source_line),
       cmocka_unit_test(equal_calls_of_two_layers_are_two),
       cmocka_unit_test(an_equal_constant_was_made_of_the_next_parameter),
       cmocka_unit_test(arithmetic_on_numbers_is_no_call),

@@ -238,6 +238,43 @@ static void a_mask_has_the_type_of_the_latest_result(void **state) {
   mp_arena_free(a);
 }
 
+/* (x * mask.to(x.dtype)) @ w: with a float32 mask it would not run in half precision */
+static void a_mask_is_cast_to_what_half_precision_accepts(void **state) {
+  (void)state;
+  const char *drawing =
+      "x: float[2,4]; m: int64[2,4]; w = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/fc/Transpose\"; c = Cast(m) to=1 name=\"/Cast\"; h = Mul(x, c) name=\"/Mul\";"
+      "y = MatMul(h, t) name=\"/fc/MatMul\"; -> y";
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, drawing);
+  assert_string_equal(shown(a, p), "type_as(m,w) mul(x,%) linear(%,w)");
+  assert_true(warned(p, "in half precision 1 casts"));
+  mp_arena_free(a);
+  /* a float32 table that nothing strict reads is what the program says */
+  expect("x: float[2,4]; m: int64[2,4]; w = float[2,4]; c = Cast(m) to=1 name=\"/Cast\"; h = Mul(x, c) name=\"/Mul\"; y = Add(h, w) name=\"/Add\"; -> y", "to(m,float32) mul(x,%) add(%,w)");
+}
+
+#define NORM                                                                                                                                                 \
+  "x: float[2,4]; n.weight = float[4]; fc.weight = float[4,4]; two = Constant() value=float[]{2}; ax = Constant() value=int64[1]{-1}; c = Cast(x) to=1 name=\"/n/Cast\";" \
+  "s = Pow(c, two) name=\"/n/Pow\"; v = ReduceMean(s) axes=[-1] name=\"/n/ReduceMean\"; d = Mul(c, v) name=\"/n/Mul\";"
+#define READ "t = Transpose(fc.weight) perm=[1,0] name=\"/fc/Transpose\"; y = MatMul(z, t) name=\"/fc/MatMul\"; -> y"
+/* what follows x.float() / rms(x) in a norm: weight * _.to(x.dtype), (weight * _).to(x.dtype), (_ * (1 + weight.float())).type_as(x) whose last cast is not in the file */
+static void a_norm_in_float32_ends_in_a_cast(void **state) {
+  (void)state;
+  expect(NORM "b = Cast(d) to=1 name=\"/n/Cast_1\"; z = Mul(n.weight, b) name=\"/n/Mul_1\";" READ,
+         "to(x,float32) pow(%,2) mean(%,-1,T) mul(%,%) type_as(%,x) mul(n.weight,%) linear(%,fc.weight)");
+  expect(NORM "e = Mul(n.weight, d) name=\"/n/Mul_1\"; z = Cast(e) to=1 name=\"/n/Cast_1\";" READ,
+         "to(x,float32) pow(%,2) mean(%,-1,T) mul(%,%) mul(n.weight,%) type_as(%,x) linear(%,fc.weight)");
+  expect(NORM "f = Cast(n.weight) to=1 name=\"/n/Cast_1\"; one = Constant() value=float[]{1}; g = Add(f, one) name=\"/n/Add\"; z = Mul(d, g) name=\"/n/Mul_1\";" READ,
+         "to(x,float32) pow(%,2) mean(%,-1,T) mul(%,%) to(n.weight,float32) add(%,1) mul(%,%) type_as(%,x) linear(%,fc.weight)");
+}
+
+/* softmax(x.float()) */
+static void a_softmax_may_be_given_a_float(void **state) {
+  (void)state;
+  expect("x: float[2,4]; v: float[4,3]; c = Cast(x) to=1 name=\"/Cast\"; p = Softmax(c) axis=-1 name=\"/Softmax\"; b = Cast(p) to=1 name=\"/Cast_1\"; y = MatMul(b, v) name=\"/MatMul\"; -> y",
+         "to(x,float32) softmax(%,-1,none) type_as(%,v) matmul(%,v)");
+}
+
 /* k.view(...).transpose(1, 2).transpose(-1, -2) is one Transpose in the file */
 static void written_out_attention_stays_written_out(void **state) {
   (void)state;
@@ -521,6 +558,9 @@ int main(void) {
       cmocka_unit_test(sdpa_scales_both_operands),
       cmocka_unit_test(a_constant_triangle_is_the_causal_flag),
       cmocka_unit_test(a_mask_has_the_type_of_the_latest_result),
+      cmocka_unit_test(a_mask_is_cast_to_what_half_precision_accepts),
+      cmocka_unit_test(a_norm_in_float32_ends_in_a_cast),
+      cmocka_unit_test(a_softmax_may_be_given_a_float),
       cmocka_unit_test(written_out_attention_stays_written_out),
       cmocka_unit_test(shapes_and_numbers_are_no_calls),
       cmocka_unit_test(an_arange_is_made_on_the_device),
