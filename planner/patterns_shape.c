@@ -191,6 +191,7 @@ MP_ROW_EMIT(mp_row_slice) {
     if (left == size && cuts > 1) continue; /* the full slices that x[:, a:b] writes for the other axes */
     mp_var v = *mp_builder_at(r->b, x.as.var);
     v.dims[axis] = left;
+    if (step > size) step = size > 0 ? size : 1; /* takes one element, as any larger step does */
     mp_arg args[] = {x, mp_arg_int(axis), mp_arg_int(start), mp_arg_int(start + (left - 1) * step + 1), mp_arg_int(step)};
     last = mp_r_new(r, v.name, v.dtype, v.rank, v.dims);
     mp_r_call(r, h, "aten::slice", args, 5, &last, 1);

@@ -61,6 +61,20 @@ static int32_t tied_table(mp_rec *r, int32_t v) {
   return -1;
 }
 
+/* Do all that read v lead to sines and cosines alone? A rotary embedding's frequencies (inv_freq) are such: a buffer. */
+static bool are_angles(mp_rec *r, int32_t v, int depth) {
+  static const char *const ways[] = {"Mul", "MatMul", "Einsum", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Concat", "Expand", "Slice", "Identity"};
+  if (r->use_first[v] == r->use_first[v + 1] || depth > 12) return false;
+  for (uint32_t u = r->use_first[v]; u < r->use_first[v + 1]; u++) {
+    const mp_node *n = &r->g->nodes[r->use[u]];
+    bool on = false;
+    if (is(n, "Cos") || is(n, "Sin") || is(n, "Shape")) continue;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) on |= is(n, ways[i]);
+    if (!on || !n->outs || n->out[0] < 0 || !are_angles(r, n->out[0], depth + 1)) return false;
+  }
+  return true;
+}
+
 static void make_parameters(mp_rec *r) {
   const mp_graph *g = r->g;
   uint32_t anonymous = 0;
@@ -68,7 +82,7 @@ static void make_parameters(mp_rec *r) {
     const mp_value *x = &g->values[v];
     if (x->kind != MP_VALUE_INITIALIZER || mp_r_is_number_initializer(r, (int32_t)v)) continue;
     bool statistic = running_statistic(r, (int32_t)v) || ends_with(x->name, ".running_mean") || ends_with(x->name, ".running_var");
-    bool parameter = mp_dtype_is_float(x->dtype) && !statistic;
+    bool parameter = mp_dtype_is_float(x->dtype) && !statistic && (ends_with(x->name, ".weight") || !are_angles(r, (int32_t)v, 0));
     if (!parameter && !x->users && !mp_dtype_is_float(x->dtype)) continue;
     if (parameter && tied_table(r, (int32_t)v) >= 0) continue;
     make_var(r, parameter ? MP_ROLE_PARAMETER : MP_ROLE_BUFFER, (int32_t)v);
@@ -82,7 +96,7 @@ static void make_parameters(mp_rec *r) {
     mp_builder_warn(r->b, "a folded weight has the dims of '%s': taken to be tied to it", g->values[table].name);
   }
   if (anonymous)
-    mp_builder_warn(r->b, "the file does not tell parameters from buffers: all %u float initializers but running statistics are taken for parameters",
+    mp_builder_warn(r->b, "the file does not tell parameters from buffers: all %u float initializers but running statistics and frequencies are taken for parameters",
                     anonymous);
 }
 

@@ -252,6 +252,16 @@ static bool rotary_table(const mp_rec *r, int32_t node) {
   return node >= 0 && (is(mp_r_node(r, node), "Cos") || is(mp_r_node(r, node), "Sin"));
 }
 
+/* x * cos + turned * sin: a rotary embedding at its end, whose cast is .to(x.dtype) */
+static bool rotated(const mp_rec *r, const mp_node *n) {
+  if (!is(n, "Add")) return false;
+  for (int i = 0; i < 2; i++) {
+    int32_t p = producer_of(r, raw(n, i));
+    if (p < 0 || !is(mp_r_node(r, p), "Mul")) return false;
+  }
+  return true;
+}
+
 /* query.float() @ key.float(): everything that reads the cast leads to a product that ends in a softmax, and the product's operands are both casts */
 static bool scores_cast(const mp_rec *r, int32_t v, int depth) {
   int32_t users[4];
@@ -282,11 +292,13 @@ int32_t mp_r_norm_cast(const mp_rec *r, int32_t product, int32_t node) {
   return -1;
 }
 
-/* 1.0 + self.weight.float(): a norm that is float32 to its end */
+/* 1.0 + self.weight.float(), self.weight.float() * x: a norm that is float32 to its end */
 static bool widened_weight(const mp_rec *r, int32_t node) {
-  int32_t w = raw(mp_r_node(r, node), 0), users[2];
-  if (r->g->values[w].kind != MP_VALUE_INITIALIZER || mp_r_users(r, made(mp_r_node(r, node)), users, 2) != 1) return false;
-  return mp_r_same_scope(r, node, users[0]) && (is(mp_r_node(r, users[0]), "Add") || is(mp_r_node(r, users[0]), "Mul"));
+  int32_t w = raw(mp_r_node(r, node), 0), v = made(mp_r_node(r, node)), users[2];
+  if (r->g->values[w].kind != MP_VALUE_INITIALIZER || mp_r_users(r, v, users, 2) != 1 || !mp_r_same_scope(r, node, users[0])) return false;
+  const mp_node *u = mp_r_node(r, users[0]);
+  int32_t other = raw(u, raw(u, 0) == v);
+  return (is(u, "Add") && other >= 0 && r->host[other]) || (is(u, "Mul") && mp_r_norm_cast(r, producer_of(r, other), node) >= 0);
 }
 
 /* softmax(x.float()) */
@@ -310,7 +322,7 @@ static void find_casts(mp_rec *r) {
       r->cast[i] = MP_CAST_BACK;
     else if (m && rotary_table(r, maker))
       r->cast[i] = MP_CAST_BACK;
-    else if (scores_cast(r, made(n), 0))
+    else if (!(m && rotated(r, m)) && scores_cast(r, made(n), 0))
       r->cast[i] = MP_CAST_FLOAT;
     else if (before_softmax(r, made(n)))
       r->cast[i] = MP_CAST_FLOAT;
