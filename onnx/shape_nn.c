@@ -62,7 +62,7 @@ static mp_int windows(mp_infer *c, const struct window *w, int i) {
   mp_int stride = mp_num(w->stride[i]);
   if (w->pads == SAME) return mp_sym_ceil_div(c, w->in[i], stride);
   mp_int room = mp_sym_sub(c, mp_add_n(c, w->in[i], w->begin[i] + w->end[i]), reach(c, w, i));
-  if (mp_below(room, 0)) {
+  if (mp_below(room, w->ceil ? 1 - w->stride[i] : 0)) { /* with ceil_mode one window may hang over by less than a stride */
     mp_infer_bad(c, "the kernel is larger than spatial axis %d", i);
     return mp_int_unknown();
   }

@@ -118,23 +118,59 @@ static mp_ten pair(mp_em *e, mp_ten a, mp_ten b, const letters *la, const letter
   return unfolded(e, mp_op_bmm(e, l, r), &g, &x, &y, la, lb, result);
 }
 
-void mp_call_einsum(mp_em *e) { /* einsum(equation, tensors) */
+/* one operand: its letters in the result's order, the rest summed */
+static mp_ten alone(mp_em *e, mp_ten a, const letters *la, const char *mine, const char *result, int rank) {
+  char order[2 * MP_RANK + 1] = {0};
+  int64_t dims[MP_RANK];
+  int n = 0;
+  for (int k = 0; k < rank; k++)
+    if (la->dim[(unsigned char)result[k]] < 0) mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: no operand has the result's letter '%c'", result[k]);
+  for (; n < rank; n++) order[n] = result[n];
+  for (const char *c = mine; *c; c++)
+    if (!strchr(result, *c)) order[n++] = *c;
+  a = arranged(e, a, la, order, n);
+  for (int k = rank; k < n; k++) dims[k - rank] = k;
+  return n > rank ? mp_op_sum_dims(e, a, dims, (uint32_t)(n - rank), false) : a;
+}
+
+/* the letters up to the next operand or the result, without blanks */
+static int text_of(const char *from, const char *to, char *out) {
+  int n = 0;
+  for (; from < to && n < MP_RANK; from++)
+    if (*from != ' ') out[n++] = *from;
+  out[n] = 0;
+  return n;
+}
+
+/* einsum(equation, tensors): from left to right, two at a time; what neither a later operand nor the result names is summed */
+void mp_call_einsum(mp_em *e) {
   size_t scope = mp_em_enter(e);
-  const char *s = mp_c_str(e, 0);
+  const char *s = mp_c_str(e, 0), *arrow = s ? strstr(s, "->") : NULL;
   mp_ten x[MP_RANK];
   uint32_t n = mp_c_tens(e, 1, x, MP_RANK);
-  letters in[2], out;
-  if (!s || n != 2) mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: memplan follows products of two operands, not of %u", n);
-  for (uint32_t k = 0; k < n; k++) {
-    s = parse_letters(e, s, &in[k], mp_em_info(e, x[k])->rank);
-    if (*s == ',') s++;
+  letters mine, next, out;
+  char have[2 * MP_RANK + 1], other[2 * MP_RANK + 1], result[2 * MP_RANK + 1];
+  if (!n || !arrow) mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: expected operands, '->' and the result's letters");
+  int rank = text_of(arrow + 2, arrow + 2 + strlen(arrow + 2), result);
+  const char *end = parse_letters(e, s, &mine, mp_em_info(e, x[0])->rank);
+  text_of(s, end, have);
+  mp_ten z = x[0];
+  for (uint32_t k = 1; k < n; k++) {
+    const char *from = *end == ',' ? end + 1 : end;
+    end = parse_letters(e, from, &next, mp_em_info(e, x[k])->rank);
+    text_of(from, end, other);
+    char both[4 * MP_RANK + 1], kept[4 * MP_RANK + 1] = {0};
+    int m = 0;
+    strcat(strcpy(both, have), other);
+    for (const char *c = both; *c; c++)
+      if (strchr(end, *c) && !strchr(kept, *c)) kept[m++] = *c;
+    const char *to = k + 1 == n ? result : kept;
+    if (strlen(to) > MP_RANK) mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: more than %d letters of one kind", MP_RANK);
+    parse_letters(e, to, &out, (int)strlen(to));
+    z = pair(e, z, x[k], &mine, &next, &out, to, (int)strlen(to));
+    strcpy(have, to);
+    mine = out;
   }
-  if (s[0] != '-' || s[1] != '>') mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: expected '->' and the result's letters");
-  char result[MP_RANK * 2] = {0};
-  int rank = 0;
-  for (const char *c = s + 2; *c && rank < MP_RANK; c++)
-    if (*c != ' ') result[rank++] = *c;
-  parse_letters(e, result, &out, rank);
-  mp_c_out(e, 0, pair(e, x[0], x[1], &in[0], &in[1], &out, result, rank));
+  mp_c_out(e, 0, n > 1 ? z : alone(e, z, &mine, have, result, rank));
   mp_em_leave(e, scope, NULL, 0);
 }

@@ -79,6 +79,16 @@ static int32_t joined_indices(const fx_rec *r, const fx_group *g) {
   return -1;
 }
 
+/* a member of the list that is joined stands where its node's input does */
+static int32_t by_place(const fx_rec *r, const fx_group *g, const char *name) {
+  const mp_node *n = &r->g->nodes[g->nodes[g->node_count - 1]];
+  const mp_fx_item *list = g->call->arg_count ? &g->call->args[0] : NULL;
+  if (strcmp(n->type, "Concat") != 0 || !list || list->kind != MP_FX_LIST || list->n != (uint32_t)n->ins) return -1;
+  for (uint32_t i = 0; i < list->n; i++)
+    if (list->at[i].kind == MP_FX_REF && !strcmp(list->at[i].text, name)) return n->in[i];
+  return -1;
+}
+
 /* The value that the group reads in place of `name`: the one so named, else the first that no other argument stands for. */
 static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {
   int32_t value = fx_value_named(r, name);
@@ -86,7 +96,8 @@ static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name, uint32_t
     if (!strcmp(r->lifted.at[i]->name, name) && r->lifted.at[i]->target) value = fx_value_named(r, r->lifted.at[i]->target);
   if (value >= 0) return value;
   if (arg == 1 && joined_indices(r, g) >= 0) return joined_indices(r, g);
-  value = by_structure(r, g, arg);
+  value = by_place(r, g, name);
+  if (value < 0) value = by_structure(r, g, arg);
   if (value >= 0 && (r->var_of_value[value] >= 0 || r->g->values[value].kind == MP_VALUE_INITIALIZER)) return value;
   value = -1;
   const char *stem = fx_stem(r->a, name);
@@ -420,6 +431,34 @@ static mp_arg ints_attr(fx_rec *r, const mp_node *n, const char *name, uint32_t 
   return mp_arg_ints(r->a, ints, count);
 }
 
+/* x with the padding of convolution node n beyond the call's own: constant_pad_nd(x, ...) -> its result, -1 where the node does not say */
+static int32_t padded(fx_rec *r, const fx_group *g, const mp_node *n, const char *name, int32_t x, const mp_fx_item *own) {
+  const mp_attr *pads = mp_node_attr(n, "pads");
+  if (!pads || pads->kind != MP_ATTR_INTS || pads->n % 2 || pads->n > 2 * (MP_RANK - 2)) return -1;
+  uint32_t spatial = pads->n / 2;
+  mp_var v = *mp_builder_at(r->b, x);
+  if (v.rank != (int)spatial + 2) return -1;
+  int64_t list[2 * MP_RANK];
+  for (uint32_t i = 0; i < spatial; i++) {
+    int64_t already = own && own->n ? own->at[i < own->n ? i : 0].i : 0, low = pads->as.ints[i] - already, high = pads->as.ints[spatial + i] - already;
+    uint32_t at = 2 * (spatial - 1 - i); /* F.pad counts from the last dimension */
+    list[at] = low;
+    list[at + 1] = high;
+    v.dims[2 + i] += low + high;
+  }
+  int32_t out = fx_result_dims(r, name, v.dtype, v.rank, v.dims);
+  mp_arg args[] = {mp_arg_var(x), mp_arg_ints(r->a, list, 2 * spatial), mp_arg_float(0)};
+  fx_emit(r, g, "aten::constant_pad_nd", args, 3, fx_module(r, g), &out, 1, false);
+  return out;
+}
+
+static bool is_uneven(const mp_node *n) {
+  const mp_attr *pads = !strcmp(n->type, "Conv") ? mp_node_attr(n, "pads") : NULL;
+  for (uint32_t i = 0; pads && pads->kind == MP_ATTR_INTS && i < pads->n / 2; i++)
+    if (pads->as.ints[i] != pads->as.ints[pads->n / 2 + i]) return true;
+  return false;
+}
+
 /* The node of a batch norm is a convolution (or a Gemm) that it was folded into: there was a call before it, whose result no value holds. */
 static bool folded_product(fx_rec *r, const fx_group *g, const char *name) {
   const mp_node *n = &r->g->nodes[g->nodes[g->node_count - 1]];
@@ -446,14 +485,15 @@ static bool folded_product(fx_rec *r, const fx_group *g, const char *name) {
     bias->used = true;
     if (!bias->known) fx_give_dims(r, bias, shape->dtype, 1, &shape->dims[shape->rank > 1]);
   }
-  mp_arg args[9] = {mp_arg_var(x), mp_arg_var(w->var), bias ? mp_arg_var(bias->var) : mp_arg_none()};
+  int32_t wide = is_uneven(n) ? padded(r, g, n, mp_format(r->a, "%s.padded", name), x, NULL) : -1; /* merged into the convolution before that was folded */
+  mp_arg args[9] = {mp_arg_var(wide >= 0 ? wide : x), mp_arg_var(w->var), bias ? mp_arg_var(bias->var) : mp_arg_none()};
   uint32_t count = 3, spatial = rank > 2 ? (uint32_t)rank - 2 : 0;
   const char *op = "aten::linear", *stem = fx_stem(r->a, name);
   mp_arg groups = mp_arg_int(mp_node_int(n, "group", 1));
   if (spatial) {
     op = mp_format(r->a, "aten::%s", stem);
     args[3] = ints_attr(r, n, "strides", spatial, 1);
-    args[4] = ints_attr(r, n, "pads", spatial, 0);
+    args[4] = ints_attr(r, n, wide >= 0 ? "" : "pads", spatial, 0);
     args[5] = ints_attr(r, n, "dilations", spatial, 1);
     args[6] = groups;
     count = 7;
@@ -473,27 +513,12 @@ static bool folded_product(fx_rec *r, const fx_group *g, const char *name) {
 /* A convolution whose padding on both sides differs was padded by a call of its own. */
 static bool merged_pad(fx_rec *r, const fx_group *g, const char *name, const char *stem) {
   const mp_node *n = &r->g->nodes[g->nodes[g->node_count - 1]];
-  const mp_attr *pads = !strcmp(n->type, "Conv") ? mp_node_attr(n, "pads") : NULL;
-  if (!FX_ONE_OF(stem, "constant_pad_nd", "pad") || !pads || pads->kind != MP_ATTR_INTS || pads->n % 2 || pads->n > 2 * (MP_RANK - 2) || n->in[0] < 0)
-    return false;
+  if (!FX_ONE_OF(stem, "constant_pad_nd", "pad") || strcmp(n->type, "Conv") != 0 || n->in[0] < 0) return false;
   int32_t x = r->var_of_value[n->in[0]];
   if (x < 0) return false;
-  uint32_t spatial = pads->n / 2;
-  const mp_fx_item *own = g->call->arg_count > 4 && g->call->args[4].kind == MP_FX_LIST ? &g->call->args[4] : NULL; /* the convolution's padding */
-  mp_var v = *mp_builder_at(r->b, x);
-  if (v.rank != (int)spatial + 2) return false;
-  int64_t list[2 * MP_RANK];
-  for (uint32_t i = 0; i < spatial; i++) {
-    int64_t already = own && own->n ? own->at[i < own->n ? i : 0].i : 0, low = pads->as.ints[i] - already,
-            high = pads->as.ints[spatial + i] - already;
-    uint32_t at = 2 * (spatial - 1 - i); /* F.pad counts from the last dimension */
-    list[at] = low;
-    list[at + 1] = high;
-    v.dims[2 + i] += low + high;
-  }
-  int32_t out = fx_result_dims(r, name, v.dtype, v.rank, v.dims);
-  mp_arg args[] = {mp_arg_var(x), mp_arg_ints(r->a, list, 2 * spatial), mp_arg_float(0)};
-  fx_emit(r, g, "aten::constant_pad_nd", args, 3, fx_module(r, g), &out, 1, false);
+  const mp_fx_item *own = g->call->arg_count > 4 && g->call->args[4].kind == MP_FX_LIST ? &g->call->args[4] : NULL;
+  int32_t out = padded(r, g, n, name, x, own);
+  if (out < 0) return false;
   fx_set(r, name, out);
   return true;
 }
@@ -534,6 +559,25 @@ static int32_t from_equal(fx_rec *r, const fx_group *g, const char *name, const 
   int32_t var = constant_var(r, g, name, value);
   r->var_of_value[value] = first;
   return var;
+}
+
+/* The same of a call whose parameter was equal to another: cls_token.expand(..), dist_token.expand(..), both zeros. */
+static int32_t of_equal_parameter(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t x) {
+  mp_var v = *mp_builder_at(r->b, x);
+  mp_call c = v.call < 0 ? (mp_call){0} : *mp_builder_call_at(r->b, (uint32_t)v.call);
+  if (!c.row || c.out_count != 1 || strcmp(c.row->name, mp_format(r->a, "aten::%s", stem)) != 0 || c.args[0].kind != MP_ARG_VAR) return -1;
+  mp_var w = *mp_builder_at(r->b, c.args[0].as.var);
+  fx_param *p = w.role == MP_ROLE_PARAMETER ? forgotten(r, g, false) : NULL;
+  if (!p || p->known || p->selects || mp_builder_at(r->b, p->var)->role != MP_ROLE_PARAMETER) return -1;
+  fx_give_dims(r, p, w.dtype, w.rank, w.dims);
+  fx_note(r, &r->guessed, p->spec->target);
+  p->used = true;
+  mp_arg *args = mp_alloc_array(r->a, c.arg_count, sizeof *args);
+  memcpy(args, c.args, c.arg_count * sizeof *args);
+  args[0] = mp_arg_var(p->var);
+  int32_t out = fx_result_dims(r, name, v.dtype, v.rank, v.dims);
+  fx_emit(r, g, c.row->name, args, c.arg_count, fx_module(r, g), &out, 1, false);
+  return out;
 }
 
 static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t x, uint32_t arg) {
@@ -608,6 +652,7 @@ bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) 
     fx_set(r, name, constant_var(r, g, name, value));
   } else {
     int32_t var = from_equal(r, g, name, stem, value);
+    if (var < 0) var = of_equal_parameter(r, g, name, stem, x);
     fx_set(r, name, var >= 0 ? var : rebuilt(r, g, name, stem, x, arg));
   }
   fx_ref_of(r, name)->stands = value + 1;

@@ -73,20 +73,18 @@ static int64_t channels(fx_rec *r, int32_t value) {
 }
 
 /* the constant that the group reads in the parameter's place: merged with an equal one, transposed or cast */
-static bool size_from_constant(fx_rec *r, const fx_group *g, fx_param *p, bool turned) {
+static bool size_from_constant(fx_rec *r, const fx_group *g, fx_param *p, mp_dtype t) {
   uint32_t n;
   const int32_t *in = fx_externals(r, g, &n);
   for (uint32_t i = 0; i < n; i++) {
     const mp_value *v = &r->g->values[in[i]];
     if (v->kind != MP_VALUE_INITIALIZER || fx_is_taken(r, in[i]) || fx_item_has_value(r, g->call->args, g->call->arg_count, in[i])) continue;
+    if (t != MP_UNDEFINED && v->dtype != t) continue;
     if (!mp_dtype_is_float(v->dtype) && mp_builder_at(r->b, p->var)->role == MP_ROLE_PARAMETER) continue;
     int64_t dims[MP_RANK] = {0};
     int rank = fx_dims_of_value(r, in[i], dims);
     *mp_push(r->a, &r->taken) = in[i];
-    if (turned && rank == 2)
-      fx_give_dims(r, p, v->dtype, 2, (int64_t[]){dims[1], dims[0]});
-    else
-      fx_give_dims(r, p, v->dtype, rank, dims);
+    fx_give_dims(r, p, v->dtype, rank, dims);
     return true;
   }
   return false;
@@ -150,7 +148,7 @@ void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg) {
     n = channels(r, out);
   if (n >= 0)
     fx_give_dims(r, p, t, 1, &n);
-  else if (!size_from_constant(r, g, p, false))
+  else if (!size_from_constant(r, g, p, !arg && FX_ONE_OF(op, "aten::index", "aten::gather", "aten::index_select") ? t : MP_UNDEFINED)) /* rows are taken from it: it has their type */
     mp_builder_warn(r->b, "the size of '%s' is not in the file; taken as one element", p->spec->target ? p->spec->target : p->spec->name);
 }
 
