@@ -135,7 +135,7 @@ static bool inside(const char *path, const char *target) {
   return !n || (!strncmp(path, target, n) && target[n] == '.');
 }
 
-/* The first parameter or buffer of the module that no call names and nothing has taken; of an embedding inside it where rows were looked up. */
+/* The first parameter, else buffer, of the module that no call names and nothing has taken; of an embedding inside it where rows were looked up. */
 static fx_param *forgotten(fx_rec *r, const fx_group *g, bool looks_up) {
   fx_param *best = NULL;
   size_t length = 0;
@@ -146,7 +146,8 @@ static fx_param *forgotten(fx_rec *r, const fx_group *g, bool looks_up) {
     const char *dot = strrchr(p->spec->target, '.');
     char *parent = mp_strndup(r->a, p->spec->target, dot ? (size_t)(dot - p->spec->target) : 0);
     bool related = !strcmp(parent, g->path) || (looks_up && inside(g->path, p->spec->target));
-    if (related && (!best || strlen(parent) > length)) {
+    bool trains = mp_builder_at(r->b, p->var)->role == MP_ROLE_PARAMETER, before = best && mp_builder_at(r->b, best->var)->role == MP_ROLE_PARAMETER;
+    if (related && (!best || strlen(parent) > length || (strlen(parent) == length && trains && !before))) {
       best = p;
       length = strlen(parent);
     }
@@ -198,6 +199,8 @@ static const struct {
               {"transpose", "aten::permute", TURN},
               {"permute", "aten::permute", TURN},
               {"_to_copy", "aten::_to_copy", DTYPE},
+              {"slice_scatter", "aten::clone", ALONE}, /* a copy, part of which was written over */
+              {"select_scatter", "aten::clone", ALONE},
               {"embedding", "aten::embedding", IDS},
               {"mul", "aten::mul", UNIT},
               {"add", "aten::add", UNIT},
@@ -278,6 +281,19 @@ static void emit_folded(fx_rec *r, const fx_group *g, fx_param *p, const char *s
   fx_emit(r, g, op, args, with == ALONE ? 1 : 2, fx_module(r, g), &out, 1, false);
 }
 
+/* the bias beside the weight of a product whose bias, or what was made of it, the file names no more */
+static fx_param *bias_beside(fx_rec *r, const fx_group *g, const char *name) {
+  const mp_fx_item *a = g->call->args;
+  if (g->call->arg_count < 3 || a[1].kind != MP_FX_REF || a[2].kind != MP_FX_REF || strcmp(a[2].text, name) != 0) return NULL;
+  const fx_param *w = fx_param_named(r, a[1].text);
+  const char *dot = w && w->spec->target ? strrchr(w->spec->target, '.') : NULL;
+  if (!dot) return NULL;
+  const char *bias = mp_format(r->a, "%.*s.bias", (int)(dot - w->spec->target), w->spec->target);
+  for (size_t i = 0; i < r->params.n; i++)
+    if (!r->params.at[i].used && r->params.at[i].spec->target && !strcmp(r->params.at[i].spec->target, bias)) return &r->params.at[i];
+  return NULL;
+}
+
 /* A constant value: a parameter's, else an operation on a parameter that was done at export, else made anew in every forward pass. */
 static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int32_t value) {
   if (r->var_of_value[value] >= 0) return r->var_of_value[value];
@@ -292,7 +308,8 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
     rank = 1;
   }
   int32_t out = fx_result_dims(r, name, v->dtype, rank, dims);
-  fx_param *p = is_factory(stem) ? NULL : forgotten(r, g, !strcmp(stem, "embedding"));
+  fx_param *p = is_factory(stem) ? NULL : bias_beside(r, g, name);
+  if (!p && !is_factory(stem)) p = forgotten(r, g, !strcmp(stem, "embedding"));
   if (p) p->used = true;
   if (!p)
     emit_factory(r, g, stem, v->dtype, rank, dims, out);

@@ -116,6 +116,22 @@ static bool size_recurrent(fx_rec *r, const fx_group *g, fx_param *p) {
   return true;
 }
 
+/* table @ weight was done at export, where the table is a constant, too: what is left has the product's dims */
+static bool product_is_folded(const fx_rec *r, const fx_group *g, const mp_var *x) {
+  for (uint32_t i = 0; i < g->node_count; i++)
+    if (FX_ONE_OF(r->g->nodes[g->nodes[i]].type, "MatMul", "Gemm")) return false;
+  return x->role == MP_ROLE_BUFFER;
+}
+
+/* How wide the table was is not in the file. One of coordinates has as many as its grid has axes: (1, h, w, 2). */
+static void size_table(fx_rec *r, fx_param *table, int32_t var) {
+  mp_var v = *mp_builder_at(r->b, var);
+  if (!table || v.rank < 2) return;
+  v.dims[v.rank - 1] = strstr(table->spec->target, "coord") && v.rank > 2 ? v.rank - 2 : 1;
+  fx_give_dims(r, table, v.dtype, v.rank, v.dims);
+  fx_note(r, &r->guessed, table->spec->target);
+}
+
 void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg) {
   const char *op = g->call->op;
   int32_t out = fx_value_output(r, g);
@@ -126,15 +142,15 @@ void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg) {
     if (arg == 2)
       n = last_dim(r, out);
     else if (arg == 1) {
-      uint32_t externals;
-      const int32_t *in = fx_externals(r, g, &externals);
-      const fx_ref *x = g->call->arg_count && g->call->args[0].kind == MP_FX_REF ? fx_ref_of(r, g->call->args[0].text) : NULL;
+      const char *name = g->call->arg_count && g->call->args[0].kind == MP_FX_REF ? g->call->args[0].text : NULL;
+      const fx_ref *x = name ? fx_ref_of(r, name) : NULL;
       if (x && x->kind == FX_TENSOR) {
         const mp_var *v = mp_builder_at(r->b, x->var);
+        if (product_is_folded(r, g, v)) size_table(r, fx_param_named(r, name), x->var);
+        v = mp_builder_at(r->b, x->var);
         fx_give_dims(r, p, t, 2, (int64_t[]){last_dim(r, out), v->rank ? v->dims[v->rank - 1] : 1});
         return;
       }
-      (void)in;
     }
   } else if (FX_ONE_OF(op, "aten::addmm", "aten::baddbmm") && arg == 0)
     n = last_dim(r, out);

@@ -292,11 +292,8 @@ MP_ROW_EMIT(mp_row_instance_norm) {
 
 /* ---- matrices ---- */
 
-/* linear's weight is a matrix and its bias a vector of the file */
-MP_ROW_CHECK(mp_row_is_matrix) {
-  if (mp_r_rank(r, h->values[1]) != 2) return false;
-  return h->values[2] < 0 || (mp_r_rank(r, h->values[2]) == 1 && mp_r_is_parameter(r, h->values[2]));
-}
+/* linear's weight is a matrix and its bias a vector, of the file or put together: cat(q_bias, zeros, v_bias) */
+MP_ROW_CHECK(mp_row_is_matrix) { return mp_r_rank(r, h->values[1]) == 2 && (h->values[2] < 0 || mp_r_rank(r, h->values[2]) == 1); }
 
 /* An export that folded constants holds the transposed weight under a name of its own (onnx::MatMul_12). */
 MP_ROW_CHECK(mp_row_is_folded_linear) {

@@ -82,7 +82,7 @@ static kind type_of(pass *p, const mp_call *c) {
     bool dims = mp_builder_at(p->b, v)->rank > 0;
     tensors = true;
     if (p->of[v] > of[dims]) of[dims] = p->of[v];
-    if (c->in_place || ONE_OF(name_of(c), "aten::embedding", "aten::index", "aten::gather", "aten::index_select", "aten::masked_fill")) break; /* the first decides */
+    if (ONE_OF(name_of(c), "aten::embedding", "aten::index", "aten::gather", "aten::index_select", "aten::masked_fill")) break; /* the first decides */
   }
   if (of[1] != OTHER) return of[1];
   if (of[0] != OTHER) return of[0];
@@ -92,9 +92,10 @@ static kind type_of(pass *p, const mp_call *c) {
 static void learn(pass *p, uint32_t first, uint32_t end) {
   for (uint32_t n = first; n < end; n++) {
     const mp_call *c = mp_builder_call_at(p->b, n);
-    kind k = type_of(p, c);
+    bool over = c->in_place && c->arg_count && c->args[0].kind == MP_ARG_VAR; /* whatever type the file's node has */
+    kind k = over ? p->of[c->args[0].as.var] : type_of(p, c);
     for (uint32_t o = 0; o < c->out_count; o++)
-      if (c->outs[o] >= 0) p->of[c->outs[o]] = mp_builder_at(p->b, c->outs[o])->dtype == MP_FLOAT ? k : OTHER;
+      if (c->outs[o] >= 0) p->of[c->outs[o]] = over || mp_builder_at(p->b, c->outs[o])->dtype == MP_FLOAT ? k : OTHER;
   }
 }
 

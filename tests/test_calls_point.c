@@ -126,6 +126,16 @@ static void names_are_found_with_overloads_and_in_their_second_form(void **state
   for (uint32_t i = 0; i < mp_call_count(); i++) assert_string_equal(mp_call_find(mp_call_at(i)->name)->name, mp_call_at(i)->name);
 }
 
+/* einsum takes its operands two at a time; of one it is a permutation and sums, which keep nothing */
+static void einsum_of_one_two_and_three(void **state) {
+  (void)state;
+  assert_int_equal(kept("call einsum y \"ij->ji\" (a)\n", "fp32"), 0);
+  assert_int_equal(kept("call einsum y \"ij->i\" (a)\n", "fp32"), 0);
+  assert_int_equal(kept("call einsum y \"ij,kj->ik\" (a,x)\n", "fp32"), 128);                   /* x, of which a's gradient is made */
+  assert_int_equal(kept("call einsum y \"ij,kj,kl->il\" (a,x,x)\n", "fp32"), 128);              /* x, for both products; what they make needs no gradient of x */
+  assert_int_equal(kept("call einsum z \"ij,kj,kl->il\" (a,a,a)\ncall neg y z\n", "fp32"), 128 + 64); /* a, and the 4 x 4 between */
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(activations_keep_their_input_or_their_result_once),
@@ -136,6 +146,7 @@ int main(void) {
       cmocka_unit_test(backward_runs_the_formula_of_each_call),
       cmocka_unit_test(a_gradient_is_reduced_before_the_next_is_cast),
       cmocka_unit_test(choices_keep_their_condition),
+      cmocka_unit_test(einsum_of_one_two_and_three),
       cmocka_unit_test(autocast_runs_powers_in_fp32),
       cmocka_unit_test(a_call_without_a_row_keeps_its_operands_and_is_named),
       cmocka_unit_test(names_are_found_with_overloads_and_in_their_second_form),

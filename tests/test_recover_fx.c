@@ -257,6 +257,57 @@ static void an_equal_constant_was_made_of_the_next_parameter(void **state) {
   mp_arena_free(a);
 }
 
+/* two equal tokens are one, and so are their views; joined, each stands in its place */
+static void equal_tokens_are_joined_in_their_places(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\nx: float[2,5,4]; e.one = float[1,1,4]; to = int64[3]{2,1,4}\n"
+                                     "expand = Expand(e.one, to)" AT("expand", "expand.default", "%p_e_one, [2, -1, -1]", "e")
+                                     "cat = Concat(expand, expand, x) axis=1" AT("cat", "cat.default", "[%expand, %expand_1, %x], 1", "e")
+                                     SIGNATURE("p_e_one: PARAMETER target='e.one'\np_e_two: PARAMETER target='e.two'\nx: USER_INPUT") "-> cat");
+  assert_int_equal(p->call_count, 3);
+  assert_string_equal(shown(a, p, 0), "e  aten::expand(%e.one, [2, 1, 4])");
+  assert_string_equal(shown(a, p, 1), "e  aten::expand(%e.two, [2, 1, 4])");
+  assert_string_equal(shown(a, p, 2), "e  aten::cat([%expand, %expand_1, %x], 1)");
+  assert_int_equal(p->vars[p->calls[1].args[0].as.var].dims[2], 4);
+  mp_arena_free(a);
+}
+
+/* bias.clone() of which a slice was set to zero, folded: of the bias beside the weight, not of another parameter of the module */
+static void a_folded_bias_is_the_one_beside_the_weight(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\nx: float[2,4]; val_0 = float[4,6]; slice_scatter = float[6]\n"
+                                     "val_1 = MatMul(x, val_0)" AT("linear", "linear.default", "%x, %p_f_qkv_weight, %slice_scatter", "f")
+                                     "linear = Add(val_1, slice_scatter)" AT("linear", "linear.default", "%x, %p_f_qkv_weight, %slice_scatter", "f")
+                                     SIGNATURE("p_f_scale: PARAMETER target='f.scale'\np_f_qkv_weight: PARAMETER target='f.qkv.weight'\np_f_qkv_bias: PARAMETER target='f.qkv.bias'\nx: USER_INPUT") "-> linear");
+  assert_string_equal(shown(a, p, 0), "f  aten::clone(%f.qkv.bias)");
+  assert_string_equal(shown(a, p, 1), "f  aten::linear(%x, %f.qkv.weight, %slice_scatter)");
+  mp_arena_free(a);
+}
+
+/* F.pad(x, (0, 1, 0, 1)) was merged into the convolution before that was folded under the batch norm */
+static void padding_under_a_folded_batch_norm_comes_back(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p =
+      recovered(a,
+                "opset 20\nx: float[2,3,8,8]; c.weight = float[4,3,3,3]; c.weight_bias = float[4]\n"
+                "getitem = Conv(x, c.weight, c.weight_bias) pads=[0,0,1,1] strides=[2,2] name=\"conv\"" FX(
+                    "%_native_batch_norm_legit_functional : [num_users=1] = "
+                    "call_function[target=torch.ops.aten._native_batch_norm_legit_functional.default](args = (%convolution, %p_n_weight, "
+                    "%p_n_bias, %b_n_running_mean, %b_n_running_var, True, 0.1, 1e-05), kwargs = {})")
+                    IN("['', 'n', 'bn']", "['M', 'torch.nn.BatchNorm2d', 'aten']") "\n" SIGNATURE(
+                        "p_c_weight: PARAMETER target='c.weight'\np_n_weight: PARAMETER target='n.weight'\np_n_bias: PARAMETER "
+                        "target='n.bias'\nb_n_running_mean: BUFFER target='n.running_mean'\n"
+                        "b_n_running_var: BUFFER target='n.running_var'\nx: USER_INPUT") "-> getitem");
+  assert_int_equal(p->call_count, 3);
+  assert_non_null(strstr(shown(a, p, 0), "aten::constant_pad_nd(%x, [0, 1, 0, 1], 0)"));
+  assert_string_equal(shown(a, p, 1), "c  aten::convolution(%convolution.padded, %c.weight, None, [2, 2], [0, 0], [1, 1], False, [0, 0], 1)");
+  assert_int_equal(p->vars[p->calls[1].outs[0]].dims[2], 4);
+  mp_arena_free(a);
+}
+
 /* 512 - torch.tensor(8), sqrt(torch.tensor(4.0)): numbers on the CPU, no calls */
 static void arithmetic_on_numbers_is_no_call(void **state) {
   (void)state;
@@ -352,6 +403,9 @@ int main(void) {
       cmocka_unit_test(casts_are_read_from_the_source_line),
       cmocka_unit_test(equal_calls_of_two_layers_are_two),
       cmocka_unit_test(an_equal_constant_was_made_of_the_next_parameter),
+      cmocka_unit_test(equal_tokens_are_joined_in_their_places),
+      cmocka_unit_test(a_folded_bias_is_the_one_beside_the_weight),
+      cmocka_unit_test(padding_under_a_folded_batch_norm_comes_back),
       cmocka_unit_test(arithmetic_on_numbers_is_no_call),
       cmocka_unit_test(rms_norm_is_made_whole),
       cmocka_unit_test(a_shared_layer_runs_twice),

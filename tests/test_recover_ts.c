@@ -238,6 +238,25 @@ static void a_mask_has_the_type_of_the_latest_result(void **state) {
   mp_arena_free(a);
 }
 
+/* F.linear(x, w, cat([q, v])): the bias is put together */
+static void a_linear_layer_may_put_its_bias_together(void **state) {
+  (void)state;
+  expect(
+      "x: float[2,4]; w = float[6,4]; q = float[3]; v = float[3]; b = Concat(q, v) axis=0 name=\"/Concat\"; t = Transpose(w) perm=[1,0] name=\"/Transpose\";"
+      "m = MatMul(x, t) name=\"/MatMul\"; y = Add(b, m) name=\"/Add\"; -> y",
+      "cat(q+v,0) linear(x,w,%)");
+}
+
+/* sin(position * frequencies): frequencies are no parameter */
+static void frequencies_are_a_buffer(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "i: float[6,1]; r.inv_freq = float[4]; w = float[4]; f = Mul(i, r.inv_freq) name=\"/Mul\"; s = Sin(f) name=\"/Sin\"; y = Mul(s, w) name=\"/Mul_1\"; -> y");
+  assert_int_equal(named(p, "r.inv_freq")->role, MP_ROLE_BUFFER);
+  assert_int_equal(named(p, "w")->role, MP_ROLE_PARAMETER);
+  mp_arena_free(a);
+}
+
 /* (x * mask.to(x.dtype)) @ w: with a float32 mask it would not run in half precision */
 static void a_mask_is_cast_to_what_half_precision_accepts(void **state) {
   (void)state;
@@ -558,6 +577,8 @@ int main(void) {
       cmocka_unit_test(sdpa_scales_both_operands),
       cmocka_unit_test(a_constant_triangle_is_the_causal_flag),
       cmocka_unit_test(a_mask_has_the_type_of_the_latest_result),
+      cmocka_unit_test(a_linear_layer_may_put_its_bias_together),
+      cmocka_unit_test(frequencies_are_a_buffer),
       cmocka_unit_test(a_mask_is_cast_to_what_half_precision_accepts),
       cmocka_unit_test(a_norm_in_float32_ends_in_a_cast),
       cmocka_unit_test(a_softmax_may_be_given_a_float),
