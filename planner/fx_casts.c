@@ -27,6 +27,12 @@ static bool shifted_labels(fx_rec *r, const mp_arg *target) {
   return false;
 }
 
+/* self.loss_function(logits, labels, vocab_size=...), of transformers: the losses of tokens begin with logits.float(), those of sequences and answers do not */
+static bool widens_logits(const char *source) {
+  const char *call = source ? strstr(source, ".loss_function(") : NULL;
+  return call && (strstr(call, "vocab_size") || strstr(call, "(logits, labels"));
+}
+
 /* x.to(float32); x * rsqrt(mean(x^2)); weight * x.to(input dtype): the RMS norm of transformers, in a module of its own. T5 and its kin call it LayerNorm and cast for the square
  * alone: x * rsqrt(mean(x.to(float32)^2)). */
 static void in_norm(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
@@ -99,7 +105,7 @@ void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *arg
     r->narrow = args[0].as.var;
     args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
   }
-  if (!strcmp(name, "aten::cross_entropy_loss") && n > 1 && is_float32(r, &args[0]) && shifted_labels(r, &args[1]))
+  if (!strcmp(name, "aten::cross_entropy_loss") && n > 1 && is_float32(r, &args[0]) && (shifted_labels(r, &args[1]) || widens_logits(g->source)))
     args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
 }
 

@@ -225,6 +225,24 @@ static void casts_are_read_from_the_source_line(void **state) {
   mp_arena_free(a);
 }
 
+/* transformers' losses of tokens begin with logits.float() */
+static void a_loss_of_tokens_widens_its_logits(void **state) {
+  (void)state;
+  static const char *const lines[] = {"loss = self.loss_function(logits, labels, vocab_size=9)", "loss = self.loss_function(labels=labels, pooled_logits=logits)"};
+  for (int i = 0; i < 2; i++) {
+    mp_arena *a = mp_arena_new(0);
+    const mp_program *p = recovered(
+        a, mp_format(a,
+                     "opset 20\nx: float[2,9]; y: int64[2]\nloss = SoftmaxCrossEntropyLoss(x, y) meta.pkg.torch.onnx.stack_trace=\"File 'm.py', line 1, in forward\n    %s\"" FX(
+                         "%%loss : [num_users=1] = call_function[target=torch.ops.aten.cross_entropy_loss.default](args = (%%x, %%y), kwargs = {})") "\n" SIGNATURE(
+                         "x: USER_INPUT\ny: USER_INPUT") "-> loss",
+                     lines[i]));
+    assert_int_equal(p->call_count, i ? 1 : 2);
+    if (!i) assert_string_equal(shown(a, p, 0), ".  aten::to(%x, float32)");
+    mp_arena_free(a);
+  }
+}
+
 /* layer.1's dropout of the table and its view were merged with layer.0's; their readers differ, and are left */
 static void equal_calls_of_two_layers_are_two(void **state) {
   (void)state;
@@ -401,6 +419,7 @@ int main(void) {
       cmocka_unit_test(a_removed_bias_and_a_transposed_weight_keep_their_size),
       cmocka_unit_test(a_folded_parameter_has_the_size_of_its_like),
       cmocka_unit_test(casts_are_read_from_the_source_line),
+      cmocka_unit_test(a_loss_of_tokens_widens_its_logits),
       cmocka_unit_test(equal_calls_of_two_layers_are_two),
       cmocka_unit_test(an_equal_constant_was_made_of_the_next_parameter),
       cmocka_unit_test(equal_tokens_are_joined_in_their_places),
