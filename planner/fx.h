@@ -62,7 +62,8 @@ typedef struct fx_param {
 typedef struct fx_norm {
   const char *path;
   int32_t x, wide;
-  bool ends; /* this call is its last: the result is cast back */
+  bool centres; /* a layer norm: it began with the mean */
+  bool ends;    /* this call is its last: the result is cast back */
 } fx_norm;
 
 /* A member of a list of modules that is open ("layer.3"), and the submodules that it has run. */

@@ -33,32 +33,36 @@ static bool widens_logits(const char *source) {
   return call && (strstr(call, "vocab_size") || strstr(call, "(logits, labels"));
 }
 
-/* x.to(float32); x * rsqrt(mean(x^2)); weight * x.to(input dtype): the RMS norm of transformers, in a module of its own. T5 and its kin call it LayerNorm and cast for the square
- * alone: x * rsqrt(mean(x.to(float32)^2)). */
+static bool is_weight(fx_rec *r, const mp_arg *x) { return x->kind == MP_ARG_VAR && mp_builder_at(r->b, x->as.var)->role == MP_ROLE_PARAMETER; }
+
+/* Norms of transformers, each in a module of its own.
+ *   RMS norm     x = x.to(float32); x * rsqrt(mean(x^2)); weight * x.to(input dtype)
+ *   layer norm   the same of x - mean(x): what centres is written out in float32, too
+ *   T5 and kin   call an RMS norm LayerNorm and cast for the square alone: x * rsqrt(mean(x.to(float32)^2)) */
+static void open_norm(fx_rec *r, const fx_group *g, const char *name, mp_arg *args) {
+  bool centres = !strcmp(name, "aten::mean") && strstr(g->type, "LayerNorm"), known = r->norm.path && !strcmp(r->norm.path, g->path) && r->norm.centres;
+  if (known || (!centres && strcmp(name, "aten::pow") != 0) || !is_float32(r, &args[0])) return;
+  r->norm = (fx_norm){.path = g->path, .x = args[0].as.var, .centres = centres};
+  r->norm.wide = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
+  if (centres || !strstr(g->type, "LayerNorm")) return;
+  args[0].as.var = r->norm.wide;
+  r->norm.wide = r->norm.x;
+}
+
 static void in_norm(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
-  if (!strcmp(name, "aten::pow") && is_float32(r, &args[0])) {
-    r->norm = (fx_norm){.path = g->path, .x = args[0].as.var};
-    r->norm.wide = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
-    if (strstr(g->type, "LayerNorm")) {
-      args[0].as.var = r->norm.wide;
-      r->norm.wide = r->norm.x;
-      return;
-    }
-  }
+  open_norm(r, g, name, args);
   if (!r->norm.path || strcmp(r->norm.path, g->path) != 0) return;
   for (uint32_t i = 0; i < n; i++)
     if (args[i].kind == MP_ARG_VAR && args[i].as.var == r->norm.x) args[i].as.var = r->norm.wide;
   if (strcmp(name, "aten::mul") != 0 || n < 2 || args[0].kind != MP_ARG_VAR || args[1].kind != MP_ARG_VAR) return;
-  for (uint32_t i = 0; i < 2; i++)
-    if (mp_builder_at(r->b, args[1 - i].as.var)->role == MP_ROLE_PARAMETER) {
-      if (g->source && (strstr(g->source, ").to(") || strstr(g->source, ").type_as("))) { /* (weight * x).to(dtype): the weight's product is in float32, too */
-        r->norm.ends = true;
-        return;
-      }
-      args[i].as.var = cast(r, g, "aten::type_as", args[i].as.var, mp_arg_var(r->norm.x));
-      r->norm.path = NULL;
-      return;
-    }
+  int weight = is_weight(r, &args[0]) ? 0 : is_weight(r, &args[1]) ? 1 : -1;
+  if (weight < 0) return;
+  bool widened = g->source && (strstr(g->source, "weight.to(torch.float32)") || strstr(g->source, "weight.float()"));
+  if (widened) args[weight].as.var = cast(r, g, "aten::to", args[weight].as.var, mp_arg_dtype(MP_FLOAT));
+  r->norm.ends = widened || (g->source && (strstr(g->source, ").to(") || strstr(g->source, ").type_as("))); /* (weight * x).to(dtype): the weight's product is in float32, too */
+  if (r->norm.ends) return;
+  args[1 - weight].as.var = cast(r, g, "aten::type_as", args[1 - weight].as.var, mp_arg_var(r->norm.x));
+  r->norm.path = NULL;
 }
 
 /* What the source line says of the first argument of `call(` ("softmax(x.float(), dim=-1).to(x.dtype)"), and of what is done with its result. */

@@ -624,6 +624,11 @@ static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const cha
   }
   if (FX_ONE_OF(stem, "transpose", "permute")) return first_transpose(r, g, name, x);
   if (!strcmp(stem, "unsqueeze")) return first_unsqueeze(r, g, name, x);
+  if (!strcmp(stem, "cat")) { /* with what is empty: a copy */
+    int32_t out = fx_result_dims(r, name, v.dtype, v.rank, v.dims);
+    fx_emit(r, g, "aten::cat", (mp_arg[]){mp_arg_vars(r->a, &x, 1), mp_arg_int(-1)}, 2, fx_module(r, g), &out, 1, false);
+    return out;
+  }
   if (FX_ONE_OF(stem, "view", "reshape", "_unsafe_view", "squeeze", "flatten", "slice", "select", "t")) return lost_view(r, g, name, x, arg);
   if (FX_ONE_OF(stem, "mul", "div", "add", "sub", "pow")) { /* by 1, plus 0: no node, yet a tensor */
     int unit = FX_ONE_OF(stem, "add", "sub") ? 0 : 1;
