@@ -5,7 +5,8 @@
  * operand is read by nobody else and not kept by the call that made it writes in place; so does the addition of a shortcut, where its first operand
  * is such a fresh result. A network in which a shortcut is ever the first operand (x + f(x)) adds out of place throughout.
  *
- * No gradient. The target of a regression loss is a constant to it: calls that only lead there ran under torch.no_grad. */
+ * No gradient. The target of a regression loss is a constant to it: calls that only lead there ran under torch.no_grad. A module of a class that is
+ * called sinusoidal looks up a table that was computed, not learnt: it does so under torch.no_grad. */
 #include <string.h>
 
 #include "planner/inside.h"
@@ -107,6 +108,18 @@ static void find_in_place(habits *r, const uint32_t *reads) {
     mp_builder_warn(r->b, "in-place calls leave no trace: %u activations and additions of shortcuts are taken to write into their operand", count);
 }
 
+/* marks what a sinusoidal table's module does */
+static void find_tables(habits *r) {
+  for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
+    mp_call *call = mp_builder_call_at(r->b, c);
+    const char *type = call->module < 0 ? NULL : mp_builder_instance(r->b, call->module)->type;
+    if (!type || !strstr(type, "Sinusoidal") || !is(call, "aten::embedding") || operand(call, 0) < 0) continue;
+    call->no_grad = true;
+    const mp_var *table = mp_builder_at(r->b, operand(call, 0));
+    mp_builder_warn(r->b, "'%s' is a sinusoidal table: taken to be computed, not learnt", table->name);
+  }
+}
+
 /* marks what leads to a loss's target alone */
 static void find_no_grad(habits *r) {
   uint32_t calls = mp_builder_call_count(r->b), count = 0;
@@ -143,6 +156,7 @@ static void find_no_grad(habits *r) {
 void mp_program_habits(mp_builder *b, const int32_t *outputs, uint32_t output_count) {
   habits h = {mp_builder_arena(b), b, outputs, output_count};
   const uint32_t *reads = readers(&h);
+  find_tables(&h);
   find_no_grad(&h);
   find_in_place(&h, reads);
 }

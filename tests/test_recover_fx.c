@@ -243,6 +243,18 @@ static void a_loss_of_tokens_widens_its_logits(void **state) {
   }
 }
 
+static void a_sinusoidal_table_is_not_learnt(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\ni: int64[3]; t = float[8,2]\n"
+                                     "embedding = Gather(t, i)" FX("%embedding : [num_users=1] = call_function[target=torch.ops.aten.embedding.default](args = (%p_t, %i), kwargs = {})")
+                                         IN("['', 'pos', 'embedding']", "['M', 'lib.SinusoidalPositionalEmbedding', 'aten']") "\n"
+                                     SIGNATURE("p_t: PARAMETER target='t'\ni: USER_INPUT") "-> embedding");
+  assert_true(p->calls[0].no_grad);
+  assert_non_null(strstr(p->warnings[0], "sinusoidal table"));
+  mp_arena_free(a);
+}
+
 /* layer.1's dropout of the table and its view were merged with layer.0's; their readers differ, and are left */
 static void equal_calls_of_two_layers_are_two(void **state) {
   (void)state;
@@ -419,6 +431,7 @@ int main(void) {
       cmocka_unit_test(a_removed_bias_and_a_transposed_weight_keep_their_size),
       cmocka_unit_test(a_folded_parameter_has_the_size_of_its_like),
       cmocka_unit_test(casts_are_read_from_the_source_line),
+      cmocka_unit_test(a_sinusoidal_table_is_not_learnt),
       cmocka_unit_test(a_loss_of_tokens_widens_its_logits),
       cmocka_unit_test(equal_calls_of_two_layers_are_two),
       cmocka_unit_test(an_equal_constant_was_made_of_the_next_parameter),
