@@ -3,7 +3,7 @@
  *
  * In place. An image network writes nn.ReLU(inplace=True) and `out += identity`. So in a network of mostly convolutions: an activation module whose
  * operand is read by nobody else and not kept by the call that made it writes in place; so does the addition of a shortcut, where its first operand
- * is such a fresh result. A network in which a shortcut is ever the first operand (x + f(x)) adds out of place throughout.
+ * is such a fresh result. Where a shortcut is the first operand (x + f(x)), all modules of the kind add out of place.
  *
  * No gradient. The target of a regression loss is a constant to it: calls that only lead there ran under torch.no_grad. A module of a class that is
  * called sinusoidal looks up a table that was computed, not learnt: it does so under torch.no_grad. */
@@ -79,14 +79,27 @@ static bool same_dims(habits *r, int32_t a, int32_t b) {
   return true;
 }
 
+/* what tells the code that makes a call, where the class is not known: the module's path without its numbers */
+static const char *kind_of(habits *r, const mp_call *c) {
+  char *kind = mp_strdup(r->a, c->module < 0 ? "" : mp_builder_instance(r->b, c->module)->path), *to = kind;
+  for (const char *p = kind; *p; p++)
+    if (*p < '0' || *p > '9') *to++ = *p;
+  *to = 0;
+  return kind;
+}
+
+static bool known(const mp_names *names, const char *name) { return mp_names_find(names, name, strlen(name)) != UINT32_MAX; }
+
 static void find_in_place(habits *r, const uint32_t *reads) {
   static const char *const activations[] = {"aten::relu", "aten::hardtanh", "aten::hardswish", "aten::silu", "aten::leaky_relu"};
   uint32_t count = 0, linears = 0, convolutions = layers(r, &linears);
   bool adds = convolutions > 0, activations_too = convolutions > linears;
+  mp_names *outward = mp_names_new(r->a, 64); /* kinds of modules that add out of place */
   for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
     const mp_call *call = mp_builder_call_at(r->b, c);
-    if (is(call, "aten::add") && call->out_count && call->outs[0] >= 0 && mp_builder_at(r->b, call->outs[0])->rank == 4 && shortcut(call, reads) == 0)
-      adds = false;
+    if (!is(call, "aten::add") || !call->out_count || call->outs[0] < 0 || mp_builder_at(r->b, call->outs[0])->rank != 4 || shortcut(call, reads) != 0) continue;
+    const char *kind = kind_of(r, call);
+    mp_names_add(r->a, outward, kind, strlen(kind), NULL);
   }
   for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
     mp_call *call = mp_builder_call_at(r->b, c);
@@ -98,7 +111,7 @@ static void find_in_place(habits *r, const uint32_t *reads) {
     if (type && activation && !strstr(type, ".activation.") && (!normed || call->source))
       activation = false; /* with the source line, it says inplace=True */
     if (x < 0 || call->no_grad || !fresh(r, reads, x)) continue;
-    bool residual = adds && is(call, "aten::add") && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
+    bool residual = adds && is(call, "aten::add") && !known(outward, kind_of(r, call)) && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
                     mp_builder_at(r->b, y)->role == MP_ROLE_RESULT;
     if (!activation && !residual) continue;
     call->in_place = true;

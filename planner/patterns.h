@@ -83,6 +83,8 @@ MP_ROW_EMIT(mp_row_loss);
 MP_ROW_CHECK(mp_row_is_glu);
 MP_ROW_EMIT(mp_row_glu);
 MP_ROW_CHECK(mp_row_in_module);
+MP_ROW_CHECK(mp_row_is_silu);
+MP_ROW_CHECK(mp_row_is_squared_relu);
 MP_ROW_EMIT(mp_row_cumsum);
 
 /* patterns_fused.c: operators of com.microsoft */

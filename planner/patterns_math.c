@@ -107,21 +107,35 @@ MP_ROW_EMIT(mp_row_alpha) {
 }
 
 /* A module's own call and the same nodes written out in a forward look alike: in the scope of a module of which they are all there is, they are the
- * module's call. */
-MP_ROW_CHECK(mp_row_in_module) {
-  int32_t first = h->nodes[h->node_count - 1];
-  if (!mp_r_same_scope(r, h->root, first)) return false;
+ * module's call. `beside`: a node that may stand there, too. */
+static bool alone_in_scope(mp_rec *r, const mp_hit *h, int32_t beside) {
   for (int step = 1; step < 6; step++) {
     int32_t near[2] = {h->root - step, h->root + step};
     for (int k = 0; k < 2; k++) {
       if (near[k] < 0 || near[k] >= (int32_t)r->g->node_count || !mp_r_same_scope(r, near[k], h->root)) continue;
-      bool own = false;
+      bool own = near[k] == beside;
       for (uint32_t i = 0; i < h->node_count; i++) own |= h->nodes[i] == near[k];
       const char *type = mp_r_node(r, near[k])->type;
       if (!own && strcmp(type, "Constant") != 0 && strcmp(type, "Identity") != 0) return false;
     }
   }
   return true;
+}
+MP_ROW_CHECK(mp_row_in_module) { return mp_r_same_scope(r, h->root, h->nodes[h->node_count - 1]) && alone_in_scope(r, h, -1); }
+
+/* nn.SiLU, or the gate of F.silu(w1(x)) * w3(x): multiplied at once by another product, where nobody writes x * sigmoid(x) */
+MP_ROW_CHECK(mp_row_is_silu) {
+  int32_t users[2], out = mp_r_node(r, h->root)->out[0];
+  if (mp_row_in_module(r, h)) return true;
+  if (mp_r_users(r, out, users, 2) != 1 || strcmp(mp_r_node(r, users[0])->type, "Mul") != 0 || !mp_r_same_scope(r, h->root, users[0])) return false;
+  int32_t other = mp_r_in(r, users[0], mp_r_in(r, users[0], 0) == out);
+  return mp_r_maker(r, other, "MatMul") >= 0 && mp_r_maker(r, h->values[0], "MatMul") >= 0;
+}
+
+/* torch.square(F.relu(x)), a module's, of which autocast makes a float32 power; elsewhere x * x */
+MP_ROW_CHECK(mp_row_is_squared_relu) {
+  int32_t relu = mp_r_maker(r, h->values[0], "Relu");
+  return relu >= 0 && mp_r_same_scope(r, h->root, relu) && alone_in_scope(r, h, relu);
 }
 
 /* GLU: both halves of one Split */

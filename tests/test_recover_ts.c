@@ -130,6 +130,16 @@ static void silu_is_a_module_or_two_calls(void **state) {
   (void)state;
   expect("x: float[2,4]; p = float[4]; a = Add(x, p) name=\"/Add\"; s = Sigmoid(a) name=\"/Sigmoid\"; y = Mul(a, s) name=\"/Mul\"; -> y",
          "add(x,p) sigmoid(%) mul(%,%)");
+  /* F.silu(gate) * up: nobody writes that gate out */
+  expect("x: float[2,4]; w = float[4,4]; v = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/w/Transpose\"; g = MatMul(x, t) name=\"/w/MatMul\"; s = Sigmoid(g) name=\"/mlp/Sigmoid\";"
+         "a = Mul(g, s) name=\"/mlp/Mul\"; u = Transpose(v) perm=[1,0] name=\"/v/Transpose\"; up = MatMul(x, u) name=\"/v/MatMul\"; y = Mul(a, up) name=\"/mlp/Mul_1\"; -> y",
+         "linear(x,w) silu(%) linear(x,v) mul(%,%)");
+}
+
+static void a_squared_relu_is_a_power_in_a_module_of_its_own(void **state) {
+  (void)state;
+  expect("x: float[2,4]; r = Relu(x) name=\"/act/Relu\"; y = Mul(r, r) name=\"/act/Mul\"; -> y", "relu(x) pow(%,2)");
+  expect("x: float[2,4]; r = Relu(x) name=\"/Relu\"; y = Mul(r, r) name=\"/Mul\"; z = Exp(y) name=\"/Exp\"; -> z", "relu(x) mul(%,%) exp(%)");
 }
 
 static void rsqrt_is_a_quotient_with_a_root(void **state) {
@@ -569,6 +579,7 @@ int main(void) {
       cmocka_unit_test(gelu_is_one_call_and_its_parts_are_five),
       cmocka_unit_test(a_pattern_does_not_swallow_what_others_read),
       cmocka_unit_test(silu_is_a_module_or_two_calls),
+      cmocka_unit_test(a_squared_relu_is_a_power_in_a_module_of_its_own),
       cmocka_unit_test(rsqrt_is_a_quotient_with_a_root),
       cmocka_unit_test(layer_norm_before_opset_17_leaves_keepdims_out),
       cmocka_unit_test(batch_norm_has_buffers_and_a_counter),
