@@ -125,6 +125,8 @@ static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name, uint32_t
       if (fx_item_has_value(r, g->call->args, g->call->arg_count, in[i])) continue;
       return in[i];
     }
+  for (uint32_t i = 0; i < n; i++) /* equal to another argument, and so one with it: w.view(..), b.view(..), both zeros */
+    if (r->g->values[in[i]].kind == MP_VALUE_INITIALIZER && !strcmp(fx_stem(r->a, r->g->values[in[i]].name), stem)) return in[i];
   return -1;
 }
 

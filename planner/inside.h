@@ -136,6 +136,11 @@ const mp_program *mp_program_slice(mp_arena *a, const mp_program *p, uint32_t fi
 const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g, const char **unsound);
 /* scopes and patterns; also every other file, node by node. `unsound` (or NULL) becomes a warning. */
 const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g, const char *unsound);
+/* locals_source.c: the same from source lines, where calls have stack traces; NULL where none has. mp_source_death: the call after which the frame of instance
+ * `owner` lets go of result `slot` of call `made`, last read by call `read`: its variable is assigned anew, or the frame returns. -1: the lines do not say. */
+typedef struct mp_sources mp_sources;
+mp_sources *mp_sources_new(mp_arena *a, const mp_call *calls, uint32_t call_count, const mp_instance *instances, uint32_t instance_count);
+int32_t mp_source_death(const mp_sources *s, int32_t owner, int32_t made, uint32_t slot, int32_t read);
 void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *calls, uint32_t call_count, const mp_instance *instances, uint32_t instance_count);
 void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count, const mp_call *calls, uint32_t call_count);
 

@@ -3,7 +3,7 @@
  *
  *   arguments   nn.Module's call holds the arguments of a module until its forward returns: a value made outside of a module and read inside lives to
  * the module's end. results     what a module makes and others read is its result, and belongs to the frame that called it. locals      a frame holds
- * a value until the variable is assigned anew or the frame returns. Where the file has no source lines, `x = f(x)` is assumed: a value whose last
+ * a value until the variable is assigned anew or the frame returns (locals_source.c reads which). Where the file has no source lines, `x = f(x)` is assumed: a value whose last
  * reader works on it alone dies with that reader (when it is a module: with its return); a value that meets another of its size there
  *               (`x + residual`) is a variable of its own and stays until the frame returns.
  *
@@ -17,6 +17,7 @@ typedef struct context {
   const mp_call *calls;
   const mp_instance *instances;
   int32_t *first, *last; /* of each variable: the calls that read it first and last, -1 */
+  const mp_sources *sources;
 } context;
 
 static bool within(const context *x, int32_t module, int32_t outer) {
@@ -119,6 +120,8 @@ static int32_t death_of(const context *x, int32_t var) {
   int32_t layer = layer_of_probabilities(x, var, last);
   if (layer >= 0) return layer;
   int32_t owner = owner_of(x, var), back = return_of(x, owner, last);
+  int32_t told = mp_source_death(x->sources, owner, v->call, (uint32_t)v->slot, last);
+  if (told >= 0) return told > back ? told : back;
   if (kept_apart(x, var, owner)) return (int32_t)x->instances[owner].end - 1;
   if (x->calls[last].module != owner ||
       !meets_another(x, &x->calls[last], var, x->calls[v->call].module != owner && named(&x->calls[last], "aten::add")))
@@ -133,8 +136,8 @@ static int32_t death_of(const context *x, int32_t var) {
 
 void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *calls, uint32_t call_count, const mp_instance *instances,
                   uint32_t instance_count) {
-  (void)instance_count;
-  context x = {vars, calls, instances, mp_alloc_array(a, var_count, sizeof(int32_t)), mp_alloc_array(a, var_count, sizeof(int32_t))};
+  context x = {vars, calls, instances, mp_alloc_array(a, var_count, sizeof(int32_t)), mp_alloc_array(a, var_count, sizeof(int32_t)),
+               mp_sources_new(a, calls, call_count, instances, instance_count)};
   for (uint32_t i = 0; i < var_count; i++) x.first[i] = x.last[i] = -1;
   for (uint32_t c = 0; c < call_count; c++)
     for (uint32_t i = 0; i < calls[c].arg_count; i++) {

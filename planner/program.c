@@ -200,6 +200,8 @@ void mp_builder_insert(mp_builder *b, uint32_t at, const char *name, const mp_ar
   int32_t module = b->calls.at[at - 1].module;
   mp_builder_call(b, name, args, n, &out, 1, module, NULL, 0);
   mp_call made = b->calls.at[b->calls.n - 1];
+  made.source = b->calls.at[at - 1].source;
+  made.stack = b->calls.at[at - 1].stack;
   memmove(&b->calls.at[at + 1], &b->calls.at[at], (b->calls.n - 1 - at) * sizeof made);
   b->calls.at[at] = made;
   for (uint32_t c = at; c < b->calls.n; c++)

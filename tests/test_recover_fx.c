@@ -338,6 +338,20 @@ static void padding_under_a_folded_batch_norm_comes_back(void **state) {
   mp_arena_free(a);
 }
 
+/* addcmul(bias.view(..), weight.view(..), x), both zeros when exported: one constant, two parameters */
+static void equal_arguments_of_one_call_are_two_parameters(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\nx: float[2,4]; view = float[1,4]\n"
+                                     "n3 = Mul(view, x)" AT("addcmul", "addcmul.default", "%view, %view_1, %x", "grn") "addcmul = Add(view, n3)" AT("addcmul", "addcmul.default", "%view, %view_1, %x", "grn")
+                                     SIGNATURE("p_w: PARAMETER target='grn.weight'\np_b: PARAMETER target='grn.bias'\nx: USER_INPUT") "-> addcmul");
+  assert_int_equal(p->call_count, 3);
+  assert_string_equal(shown(a, p, 0), "grn  aten::view(%grn.weight, [1, 4])");
+  assert_string_equal(shown(a, p, 1), "grn  aten::view(%grn.bias, [1, 4])");
+  assert_string_equal(shown(a, p, 2), "grn  aten::addcmul(%view, %view_1, %x)");
+  mp_arena_free(a);
+}
+
 /* 512 - torch.tensor(8), sqrt(torch.tensor(4.0)): numbers on the CPU, no calls */
 static void arithmetic_on_numbers_is_no_call(void **state) {
   (void)state;
@@ -438,6 +452,7 @@ int main(void) {
       cmocka_unit_test(equal_tokens_are_joined_in_their_places),
       cmocka_unit_test(a_folded_bias_is_the_one_beside_the_weight),
       cmocka_unit_test(padding_under_a_folded_batch_norm_comes_back),
+      cmocka_unit_test(equal_arguments_of_one_call_are_two_parameters),
       cmocka_unit_test(arithmetic_on_numbers_is_no_call),
       cmocka_unit_test(rms_norm_is_made_whole),
       cmocka_unit_test(a_shared_layer_runs_twice),

@@ -1,0 +1,138 @@
+/* Which statement of which frame made a value, and which assigns its variable anew: the dynamo exporter's stack traces have the source lines.
+ *
+ *     File "m.py", line 255, in forward          a module instance's own frame is the first at which its calls' traces part:
+ *       y = self.ffn(x)                          what leads to it is the call of the instance
+ *     File "ffn.py", line 9, in forward
+ *       return self.lin(x)
+ */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "planner/inside.h"
+
+typedef struct span {
+  const char *at;
+  size_t n;
+} span;
+
+typedef struct place { /* one frame of a stack trace */
+  span file, function, text;
+  long line;
+} place;
+
+typedef struct places {
+  const place *at;
+  uint32_t n;
+} places;
+
+struct mp_sources {
+  const mp_call *calls;
+  const mp_instance *instances;
+  places *of;      /* of each call */
+  uint32_t *depth; /* of each instance: its frame */
+};
+
+static bool same(span a, span b) { return a.n == b.n && !memcmp(a.at, b.at, a.n); }
+static bool same_frame(const place *a, const place *b) { return same(a->file, b->file) && same(a->function, b->function); }
+
+static span line_of(const char **p) {
+  while (**p == ' ') (*p)++;
+  span s = {*p, strcspn(*p, "\n")};
+  *p += s.n + ((*p)[s.n] == '\n');
+  return s;
+}
+
+static places parse(mp_arena *a, const char *stack) {
+  MP_VEC(place) v = {0};
+  for (const char *p = stack; p && *p;) {
+    span s = line_of(&p);
+    const char *file = s.n > 6 && !memcmp(s.at, "File \"", 6) ? s.at + 6 : NULL, *quote = file ? memchr(file, '"', s.n - 6) : NULL;
+    const char *line = quote ? strstr(quote, ", line ") : NULL, *in = line ? strstr(line, ", in ") : NULL;
+    if (!in || in >= s.at + s.n) continue;
+    place x = {.file = {file, (size_t)(quote - file)}, .line = strtol(line + 7, NULL, 10), .function = {in + 5, (size_t)(s.at + s.n - in) - 5}};
+    x.text = line_of(&p);
+    *mp_push(a, &v) = x;
+  }
+  return (places){v.at, (uint32_t)v.n};
+}
+
+static uint32_t common(const places *a, const places *b, uint32_t most) {
+  uint32_t n = 0;
+  while (n < most && n < a->n && n < b->n && a->at[n].line == b->at[n].line && same_frame(&a->at[n], &b->at[n])) n++;
+  return n;
+}
+
+mp_sources *mp_sources_new(mp_arena *a, const mp_call *calls, uint32_t call_count, const mp_instance *instances, uint32_t instance_count) {
+  mp_sources *s = mp_alloc(a, sizeof *s);
+  *s = (mp_sources){calls, instances, mp_alloc_array(a, call_count + 1, sizeof *s->of), mp_alloc_array(a, instance_count + 1, sizeof *s->depth)};
+  bool any = false;
+  for (uint32_t c = 0; c < call_count; c++) {
+    s->of[c] = c && calls[c].stack && calls[c].stack == calls[c - 1].stack ? s->of[c - 1] : parse(a, calls[c].stack);
+    any |= s->of[c].n > 0;
+  }
+  for (uint32_t i = 0; any && i < instance_count; i++) {
+    const places *first = NULL;
+    uint32_t depth = UINT32_MAX;
+    for (uint32_t c = instances[i].first; c < instances[i].end; c++) {
+      if (!s->of[c].n) continue;
+      if (!first) first = &s->of[c];
+      depth = common(first, &s->of[c], depth);
+    }
+    s->depth[i] = depth;
+  }
+  return any ? s : NULL;
+}
+
+/* the names on the left of a statement's '=': their count, the name at `index` (the first where there are fewer) in *name */
+static uint32_t targets(span text, uint32_t index, span *name) {
+  size_t end = 0;
+  int depth = 0;
+  for (; end < text.n; end++) {
+    char c = text.at[end];
+    if (c == '(' || c == '[' || c == '{') depth++;
+    if (c == ')' || c == ']' || c == '}') depth--;
+    if (c != '=' || depth) continue;
+    if (end + 1 < text.n && text.at[end + 1] == '=') return 0;
+    if (end && strchr("=!<>", text.at[end - 1])) return 0;
+    break;
+  }
+  if (end == text.n) return 0;
+  uint32_t n = 0;
+  for (size_t i = 0; i < end;) {
+    while (i < end && !isalnum((unsigned char)text.at[i]) && text.at[i] != '_') i++;
+    size_t from = i;
+    while (i < end && (isalnum((unsigned char)text.at[i]) || text.at[i] == '_' || text.at[i] == '.')) i++;
+    if (i == from) break;
+    if (!n || n == index) *name = (span){text.at + from, i - from};
+    n++;
+  }
+  return n;
+}
+
+static bool assigns(span text, span name) {
+  span other;
+  uint32_t n = targets(text, 0, &other);
+  for (uint32_t i = 0; i < n; i++) {
+    targets(text, i, &other);
+    if (same(other, name)) return true;
+  }
+  return false;
+}
+
+int32_t mp_source_death(const mp_sources *s, int32_t owner, int32_t made, uint32_t slot, int32_t read) {
+  if (!s || owner < 0) return -1;
+  uint32_t k = s->depth[owner];
+  const places *m = &s->of[made], *r = &s->of[read];
+  span name;
+  if (k >= m->n || k >= r->n || !same_frame(&m->at[k], &r->at[k]) || m->at[k].line == r->at[k].line) return -1;
+  if (!targets(m->at[k].text, slot, &name)) return -1; /* the rest of a statement of several lines */
+  int32_t end = (int32_t)s->instances[owner].end;
+  for (int32_t c = read; c < end; c++) {
+    const places *p = &s->of[c];
+    if (k >= p->n || !same_frame(&p->at[k], &m->at[k]) || !assigns(p->at[k].text, name)) continue;
+    while (c + 1 < end && (!s->of[c + 1].n || (k < s->of[c + 1].n && s->of[c + 1].at[k].line == p->at[k].line))) c++;
+    return c;
+  }
+  return end - 1;
+}

@@ -1,0 +1,60 @@
+/* When a frame lets go of a value, from source lines. One model whose layer runs five calls:
+ *
+ *     m.py      1   h = self.layer(x)
+ *     layer.py  10  a, _ = self.attn(x)         call 0, in attn
+ *               11  a = self.norm(a + x)        call 1; call 2, in norm
+ *               12  b = self.mlp(a)             call 3, in mlp
+ *               13  return b == a               call 4 */
+#include "planner/inside.h"
+#include "support_base.h"
+
+#define TOP "File \"m.py\", line 1, in forward\n    h = self.layer(x)\n"
+#define AT(file, line, text) "  File \"" file ".py\", line " line ", in forward\n    " text "\n"
+
+static const char *const stacks[] = {TOP AT("layer", "10", "a, _ = self.attn(x)") AT("attn", "3", "return f(x)"), TOP AT("layer", "11", "a = self.norm(a + x)"),
+                                     TOP AT("layer", "11", "a = self.norm(a + x)") AT("norm", "5", "return g(x)"), TOP AT("layer", "12", "b = self.mlp(a)") AT("mlp", "7", "return k(x)"),
+                                     TOP AT("layer", "13", "return b == a")};
+
+static mp_call calls[5];
+static const mp_instance instances[] = {{.path = "", .parent = -1, .first = 0, .end = 5}, {.path = "layer", .parent = 0, .first = 0, .end = 5},
+                                        {.path = "layer.attn", .parent = 1, .first = 0, .end = 1}, {.path = "layer.norm", .parent = 1, .first = 2, .end = 3},
+                                        {.path = "layer.mlp", .parent = 1, .first = 3, .end = 4}};
+
+static const mp_sources *sources(mp_arena *a) {
+  for (int i = 0; i < 5; i++) calls[i].stack = stacks[i];
+  return mp_sources_new(a, calls, 5, instances, 5);
+}
+
+static void a_variable_that_is_assigned_anew_lets_go_when_the_statement_ends(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  assert_int_equal(mp_source_death(sources(a), 1, 0, 0, 1), 2); /* the first a, at the end of line 11: with norm's return */
+  mp_arena_free(a);
+}
+
+static void a_variable_lives_until_its_frame_returns(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  assert_int_equal(mp_source_death(sources(a), 1, 2, 0, 3), 4); /* the second a: b is another, and line 13 compares */
+  assert_int_equal(mp_source_death(sources(a), 1, 0, 1, 3), 4); /* "_", the second result of line 10 */
+  mp_arena_free(a);
+}
+
+static void one_statement_or_none_does_not_say(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  assert_int_equal(mp_source_death(sources(a), 1, 1, 0, 2), -1); /* a + x, inside line 11 */
+  assert_int_equal(mp_source_death(NULL, 1, 0, 0, 1), -1);
+  for (int i = 0; i < 5; i++) calls[i].stack = i % 2 ? "File \"" : "not a trace";
+  assert_null(mp_sources_new(a, calls, 5, instances, 5));
+  mp_arena_free(a);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_variable_that_is_assigned_anew_lets_go_when_the_statement_ends),
+      cmocka_unit_test(a_variable_lives_until_its_frame_returns),
+      cmocka_unit_test(one_statement_or_none_does_not_say),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
