@@ -11,6 +11,8 @@
 
 #include "planner/inside.h"
 
+#define FARTHEST 500 /* calls that are looked through for another assignment */
+
 typedef struct span {
   const char *at;
   size_t n;
@@ -43,13 +45,21 @@ static span line_of(const char **p) {
   return s;
 }
 
+/* `what` inside a line; NULL */
+static const char *find(const char *from, const char *end, const char *what) {
+  size_t n = strlen(what);
+  for (; from && from + n <= end; from++)
+    if (!memcmp(from, what, n)) return from;
+  return NULL;
+}
+
 static places parse(mp_arena *a, const char *stack) {
   MP_VEC(place) v = {0};
   for (const char *p = stack; p && *p;) {
     span s = line_of(&p);
     const char *file = s.n > 6 && !memcmp(s.at, "File \"", 6) ? s.at + 6 : NULL, *quote = file ? memchr(file, '"', s.n - 6) : NULL;
-    const char *line = quote ? strstr(quote, ", line ") : NULL, *in = line ? strstr(line, ", in ") : NULL;
-    if (!in || in >= s.at + s.n) continue;
+    const char *line = find(quote, s.at + s.n, ", line "), *in = find(line, s.at + s.n, ", in ");
+    if (!in) continue;
     place x = {.file = {file, (size_t)(quote - file)}, .line = strtol(line + 7, NULL, 10), .function = {in + 5, (size_t)(s.at + s.n - in) - 5}};
     x.text = line_of(&p);
     *mp_push(a, &v) = x;
@@ -128,9 +138,12 @@ int32_t mp_source_death(const mp_sources *s, int32_t owner, int32_t made, uint32
   if (k >= m->n || k >= r->n || !same_frame(&m->at[k], &r->at[k]) || m->at[k].line == r->at[k].line) return -1;
   if (!targets(m->at[k].text, slot, &name)) return -1; /* the rest of a statement of several lines */
   int32_t end = (int32_t)s->instances[owner].end;
-  for (int32_t c = read; c < end; c++) {
+  long line = -1;
+  for (int32_t c = read; c < end && c - read < FARTHEST; c++) {
     const places *p = &s->of[c];
-    if (k >= p->n || !same_frame(&p->at[k], &m->at[k]) || !assigns(p->at[k].text, name)) continue;
+    if (k >= p->n || p->at[k].line == line || !same_frame(&p->at[k], &m->at[k])) continue;
+    line = p->at[k].line;
+    if (!assigns(p->at[k].text, name)) continue;
     while (c + 1 < end && (!s->of[c + 1].n || (k < s->of[c + 1].n && s->of[c + 1].at[k].line == p->at[k].line))) c++;
     return c;
   }
