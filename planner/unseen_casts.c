@@ -27,7 +27,11 @@ typedef struct pass {
   mp_text where;
   int32_t model; /* a parameter: it has the type of the run */
   uint32_t found;
+  uint64_t work; /* calls that were looked at */
 } pass;
+
+/* Programs that people write need a few looks at each call; one that was made to need more keeps the types that it has. */
+#define MOST_WORK(calls) (1000 * (uint64_t)(calls) + 1000000)
 
 static bool is_one_of(const char *name, const char *const *list, size_t n) {
   for (size_t i = 0; i < n; i++)
@@ -58,6 +62,7 @@ static bool next_operand(const mp_call *c, uint32_t *i, uint32_t *k, int32_t *va
   }
   return false;
 }
+#define DEEPEST 2000 /* calls between a product and where its float32 began */
 #define EACH_OPERAND(c, var) for (uint32_t var##_i = 0, var##_k = 0; next_operand(c, &var##_i, &var##_k, &var);)
 
 static bool asks_for_float32(const mp_call *c) {
@@ -90,6 +95,7 @@ static kind type_of(pass *p, const mp_call *c) {
 }
 
 static void learn(pass *p, uint32_t first, uint32_t end) {
+  p->work += end - first;
   for (uint32_t n = first; n < end; n++) {
     const mp_call *c = mp_builder_call_at(p->b, n);
     bool over = c->in_place && c->arg_count && c->args[0].kind == MP_ARG_VAR; /* whatever type the file's node has */
@@ -102,6 +108,7 @@ static void learn(pass *p, uint32_t first, uint32_t end) {
 /* ---- mending ---- */
 
 static void read_instead(pass *p, uint32_t first, int32_t var, int32_t as) {
+  p->work += mp_builder_call_count(p->b) - first;
   for (uint32_t n = first; n < mp_builder_call_count(p->b); n++) {
     const mp_call *c = mp_builder_call_at(p->b, n);
     for (uint32_t i = 0; i < c->arg_count; i++) {
@@ -152,7 +159,7 @@ static int32_t before_weights(pass *p, int32_t v) {
 
 typedef struct walk {
   uint32_t reader; /* the strict call */
-  bool *seen;
+  uint32_t *seen;  /* of each variable: 1 + the last reader from which it was reached */
   uint32_t earliest; /* call that was changed */
 } walk;
 
@@ -178,7 +185,7 @@ static void mend_source(pass *p, walk *w, uint32_t n, int32_t var) {
 static int32_t begun_in(pass *p, int32_t var, int32_t m, uint32_t depth) {
   int32_t n = mp_builder_at(p->b, var)->call, v;
   const mp_call *c = n < 0 ? NULL : mp_builder_call_at(p->b, (uint32_t)n);
-  if (!c || c->module != m || p->of[var] != WIDE || depth > 64) return -1;
+  if (!c || c->module != m || p->of[var] != WIDE || depth > 64 || ++p->work > MOST_WORK(mp_builder_call_count(p->b))) return -1;
   bool wide = false;
   EACH_OPERAND(c, v) wide |= p->of[v] == WIDE;
   if (!wide) return c->arg_count && c->args[0].kind == MP_ARG_VAR && p->of[c->args[0].as.var] == HALF ? c->args[0].as.var : -1;
@@ -190,10 +197,11 @@ static int32_t begun_in(pass *p, int32_t var, int32_t m, uint32_t depth) {
 }
 
 /* var is float32 and read by call read_by, on the way to the strict call */
-static void mend(pass *p, walk *w, int32_t var, int32_t read_by) {
+static void mend(pass *p, walk *w, int32_t var, int32_t read_by, uint32_t depth) {
   int32_t n = mp_builder_at(p->b, var)->call, v;
-  if (n < 0 || p->of[var] != WIDE || w->seen[var]) return;
-  w->seen[var] = true;
+  if (depth > DEEPEST) return;
+  if (n < 0 || p->of[var] != WIDE || w->seen[var] == w->reader + 1) return;
+  w->seen[var] = w->reader + 1;
   const mp_call *c = mp_builder_call_at(p->b, (uint32_t)n);
   if (ONE_OF(name_of(c), "aten::cos", "aten::sin")) {
     cast_behind(p, (uint32_t)n, var, p->model);
@@ -215,7 +223,7 @@ static void mend(pass *p, walk *w, int32_t var, int32_t read_by) {
     mend_source(p, w, (uint32_t)n, var);
     return;
   }
-  EACH_OPERAND(c, v) mend(p, w, v, n);
+  EACH_OPERAND(c, v) mend(p, w, v, n, depth + 1);
 }
 
 static bool refused(pass *p, const mp_call *c) {
@@ -244,15 +252,14 @@ void mp_unseen_casts(mp_builder *b) {
   if (p.model < 0) return;
   p.of = mp_alloc_array(p.a, (size_t)vars + calls + 1, sizeof *p.of); /* a call's result is cast once */
   for (int32_t v = 0; v < vars; v++) p.of[v] = mp_builder_at(b, v)->dtype == MP_FLOAT ? HALF : OTHER;
-  bool *seen = mp_alloc_array(p.a, (size_t)vars + calls + 1, sizeof *seen);
-  for (uint32_t n = 0; n < calls; n++) {
+  uint32_t *seen = mp_alloc_array(p.a, (size_t)vars + calls + 1, sizeof *seen);
+  for (uint32_t n = 0; n < calls && p.work < MOST_WORK(calls); n++) {
     learn(&p, n, n + 1);
     const mp_call *c = mp_builder_call_at(b, n);
     if (!refused(&p, c)) continue;
-    memset(seen, 0, ((size_t)vars + calls + 1) * sizeof *seen);
     walk w = {.reader = n, .seen = seen, .earliest = n};
     int32_t v;
-    EACH_OPERAND(c, v) mend(&p, &w, v, (int32_t)n);
+    EACH_OPERAND(c, v) mend(&p, &w, v, (int32_t)n, 0);
     learn(&p, w.earliest, n + 1);
     EACH_OPERAND(c, v) if (refused(&p, c) && p.of[v] == WIDE && mp_builder_at(b, v)->call >= 0) cast_behind(&p, (uint32_t)mp_builder_at(b, v)->call, v, p.model);
     learn(&p, w.earliest, n + 1);
