@@ -4,6 +4,7 @@
  * What the kernels make: torch/_meta_registrations.py, meta__scaled_dot_product_{flash,efficient}_attention and their backwards. */
 #include <string.h>
 
+#include "planner/calls.h"
 #include "planner/em.h"
 
 typedef struct sdpa {
@@ -123,10 +124,8 @@ static mp_ten prepared_mask(mp_em *e, mp_ten mask, const mp_tensor_info *q, cons
   for (int i = 0; i + 1 < m.rank; i++) odd = odd || m.strides[i] % 8;
   if (odd) {
     int64_t last = m.dims[m.rank - 1];
-    m.dims[m.rank - 1] = last + 8 - last % 8;
     size_t scope = mp_em_enter(e);
-    mp_ten padded = mp_em_new(e, "aten::constant_pad_nd", m.dtype, m.rank, m.dims);
-    if (mp_em_needs(e, mask)) mp_em_copy_needs(e, padded, mask);
+    mp_ten padded = mp_constant_pad(e, mask, (int64_t[]){0, 8 - last % 8}, 2);
     mp_em_set_what(e, padded, MP_WHAT_MASK);
     mask = mp_em_leave1(e, scope, mp_op_slice(e, padded, -1, 0, last, 1));
   }

@@ -153,6 +153,7 @@ void fx_size_by_analogy(fx_rec *r);
 
 /* fx_missing.c: calls that the exporter's optimizer removed, from the references that are left */
 bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg);
+int32_t fx_latest(fx_rec *r, mp_dtype t, int rank, const int64_t *dims); /* the latest result of this type and these dims (NULL: of any); -1 */
 bool fx_is_taken(const fx_rec *r, int32_t value);                                      /* by a reference of the group being read */
 bool fx_item_has_value(fx_rec *r, const mp_fx_item *items, uint32_t n, int32_t value); /* do the arguments name what the value is read for */
 int32_t fx_var_of_initializer(fx_rec *r, int32_t value);                               /* of a constant that a bare node reads */

@@ -102,6 +102,12 @@ static const fx_ref *resolve(fx_rec *r, const char *name, const fx_place *p) {
     if (param && !param->known) fx_size_param(r, p->g, param, p->arg);
     return fx_ref_of(r, name);
   }
+  if (!p->arg && !strncmp(p->g->call->op, "aten::new_", 10)) { /* x.new_empty(..) reads nothing of x: no node of it tells which it was */
+    int32_t out = fx_value_output(r, p->g), like = fx_latest(r, out < 0 ? MP_FLOAT : r->g->values[out].dtype, 0, NULL);
+    fx_ref *x = mp_alloc(r->a, sizeof *x);
+    *x = (fx_ref){.kind = FX_TENSOR, .var = like};
+    if (like >= 0) return x;
+  }
   if (fx_resurrect(r, p->g, name, p->arg)) return fx_ref_of(r, name);
   return NULL;
 }

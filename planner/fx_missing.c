@@ -164,8 +164,8 @@ static int32_t emit_unary(fx_rec *r, const fx_group *g, const char *op, const ch
   return out;
 }
 
-/* The latest floating result of these dims (dims NULL: of any): what a factory such as empty_like was most likely given. */
-static int32_t model_of(fx_rec *r, mp_dtype t, int rank, const int64_t *dims) {
+/* What a factory such as empty_like was most likely given. */
+int32_t fx_latest(fx_rec *r, mp_dtype t, int rank, const int64_t *dims) {
   for (int32_t i = mp_builder_var_count(r->b); i-- > 0;) {
     const mp_var *v = mp_builder_at(r->b, i);
     if (v->call >= 0 && v->dtype == t && (!dims || (v->rank == rank && !memcmp(v->dims, dims, (size_t)rank * sizeof *dims)))) return i;
@@ -176,7 +176,7 @@ static int32_t model_of(fx_rec *r, mp_dtype t, int rank, const int64_t *dims) {
 /* Made anew in every forward pass. Floating ones follow the type of what they meet: models write dtype=x.dtype. */
 static void emit_factory(fx_rec *r, const fx_group *g, const char *stem, mp_dtype t, int rank, const int64_t *dims, int32_t out) {
   bool like = strstr(stem, "_like") != NULL;
-  int32_t x = !mp_dtype_is_float(t) ? -1 : like ? model_of(r, t, rank, dims) : model_of(r, t, 0, NULL);
+  int32_t x = !mp_dtype_is_float(t) ? -1 : like ? fx_latest(r, t, rank, dims) : fx_latest(r, t, 0, NULL);
   mp_arg size = mp_arg_ints(r->a, dims, (uint32_t)rank);
   if (x >= 0 && like)
     fx_emit(r, g, mp_format(r->a, "aten::%s", stem), (mp_arg[]){mp_arg_var(x)}, 1, fx_module(r, g), &out, 1, false);
@@ -209,6 +209,15 @@ static const struct {
               {"sub", "aten::sub", UNIT},
               {"div", "aten::div", UNIT},
               {"pow", "aten::pow", UNIT}};
+
+/* Can the operation be put back with its operand alone, or with what its result tells? Of others (repeat, repeat_interleave: positions, as a rule) the result
+ * is taken to be made anew. */
+static bool of_one(const char *stem) {
+  for (size_t i = 0; i < sizeof folded / sizeof *folded; i++)
+    if (!strcmp(folded[i].stem, stem)) return true;
+  return FX_ONE_OF(stem, "select", "exp", "log", "neg", "abs", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "relu", "softplus", "reciprocal", "clone", "detach", "contiguous", "sum",
+                   "mean", "square", "silu", "gelu", "softmax", "clamp", "alias", "getitem", "cat", "stack", "index", "linear", "mm", "matmul", "bmm");
+}
 
 /* w[0], w[1]: rows of one parameter, as many as are read */
 static void emit_row(fx_rec *r, const fx_group *g, fx_param *p, const mp_value *v, int rank, const int64_t *dims, int32_t out) {
@@ -310,8 +319,9 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
     rank = 1;
   }
   int32_t out = fx_result_dims(r, name, v->dtype, rank, dims);
-  fx_param *p = is_factory(stem) ? NULL : bias_beside(r, g, name);
-  if (!p && !is_factory(stem)) p = forgotten(r, g, !strcmp(stem, "embedding"));
+  bool anew = is_factory(stem) || !of_one(stem);
+  fx_param *p = anew ? NULL : bias_beside(r, g, name);
+  if (!p && !anew) p = forgotten(r, g, !strcmp(stem, "embedding"));
   if (p) p->used = true;
   if (!p)
     emit_factory(r, g, stem, v->dtype, rank, dims, out);

@@ -72,6 +72,20 @@ static int64_t channels(fx_rec *r, int32_t value) {
   return rank > 1 ? dims[1] : 1;
 }
 
+/* x[:, ids]: the file's constant is x with the indexed dimensions in front, as GatherND wants them; dims become x's own */
+static void index_behind(const fx_group *g, int rank, int64_t *dims) {
+  const mp_fx_item *list = !strcmp(g->call->op, "aten::index") && g->call->arg_count > 1 ? &g->call->args[1] : NULL;
+  if (!list || list->kind != MP_FX_LIST) return;
+  uint32_t behind = 0, indexed = 0;
+  while (behind < list->n && list->at[behind].kind == MP_FX_NONE) behind++;
+  while (behind + indexed < list->n && list->at[behind + indexed].kind == MP_FX_REF) indexed++;
+  if (!behind || behind + indexed > (uint32_t)rank) return;
+  int64_t file[MP_RANK];
+  memcpy(file, dims, sizeof file);
+  for (uint32_t i = 0; i < behind; i++) dims[i] = file[indexed + i];
+  for (uint32_t i = 0; i < indexed; i++) dims[behind + i] = file[i];
+}
+
 /* the constant that the group reads in the parameter's place: merged with an equal one, transposed or cast */
 static bool size_from_constant(fx_rec *r, const fx_group *g, fx_param *p, mp_dtype t) {
   uint32_t n;
@@ -84,6 +98,7 @@ static bool size_from_constant(fx_rec *r, const fx_group *g, fx_param *p, mp_dty
     int64_t dims[MP_RANK] = {0};
     int rank = fx_dims_of_value(r, in[i], dims);
     *mp_push(r->a, &r->taken) = in[i];
+    index_behind(g, rank, dims);
     fx_give_dims(r, p, v->dtype, rank, dims);
     return true;
   }

@@ -19,6 +19,16 @@ static void convolution_keeps_its_input(void **state) {
   mp_arena_free(a);
 }
 
+/* A mask whose rows of 5 the kernel wants in steps of 8: a padded copy of 2 * 5 * 8 elements is kept, and its gradient is cut to the parameter's 5. */
+static void attention_pads_its_mask_and_cuts_the_gradient(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const char *text = "in q float32 1 2 5 8\nin k float32 1 2 5 8\nin v float32 1 2 5 8\np m float32 2 5 5\ncall unsqueeze n m 0\ncall scaled_dot_product_attention y q k v n 0.0 false\n" SUM;
+  /* q, k, v and the result: 320 bytes each; a log-sum-exp for 32 rows of both heads; seed and offset */
+  assert_int_equal(run(a, text, "fp32").saved, 4 * 320 + 2 * 5 * 8 * 4 + 2 * 32 * 4 + 16);
+  mp_arena_free(a);
+}
+
 static void normalisations_keep_input_and_statistics(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -141,6 +151,7 @@ static void wrong_calls_are_refused_with_a_line(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(convolution_keeps_its_input),
+      cmocka_unit_test(attention_pads_its_mask_and_cuts_the_gradient),
       cmocka_unit_test(normalisations_keep_input_and_statistics),
       cmocka_unit_test(rms_norm_is_fused_unless_the_types_differ),
       cmocka_unit_test(pooling_keeps_int64_indices),

@@ -352,6 +352,37 @@ static void equal_arguments_of_one_call_are_two_parameters(void **state) {
   mp_arena_free(a);
 }
 
+/* biases[:, ids]: GatherND wants the indexed dimension in front, and so the file has the table turned */
+static void a_table_indexed_behind_its_heads_is_turned_back(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\nval_0 = float[9,2]; ids = int64[3]; ax = int64[1]{1}\n"
+                                     "val_1 = Unsqueeze(ids, ax)" AT("index", "index.Tensor", "%p_b, [None, %b_ids]", "attn")
+                                     "val_2 = GatherND(val_0, val_1)" AT("index", "index.Tensor", "%p_b, [None, %b_ids]", "attn")
+                                     "index = Transpose(val_2) perm=[1,0]" AT("index", "index.Tensor", "%p_b, [None, %b_ids]", "attn")
+                                     SIGNATURE("p_b: PARAMETER target='attn.b'\nb_ids: BUFFER target='ids'\n") "-> index");
+  const mp_var *b = &p->vars[p->calls[0].args[0].as.var];
+  assert_int_equal(b->dims[0], 2);
+  assert_int_equal(b->dims[1], 9);
+  mp_arena_free(a);
+}
+
+/* x.new_empty(..) reads nothing of x, whose name may be gone; the sum that reads x tells what it was */
+static void a_factory_does_not_decide_what_its_model_was(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\nx: float[2,3]; to = int64[1]{2}\n"
+                                     "relu = Relu(x)" AT("relu", "relu.default", "%x", "drop") "new_empty = ConstantOfShape(to)" AT("new_empty", "new_empty.default", "%clone, [2]", "drop")
+                                     "exp = Exp(new_empty)" AT("exp", "exp.default", "%new_empty", "drop") "add = Add(relu, x)" AT("add", "add.Tensor", "%clone, %x", "drop")
+                                     SIGNATURE("x: USER_INPUT") "-> add, exp");
+  bool joined = false;
+  for (uint32_t c = 0; c < p->call_count; c++) joined |= strstr(shown(a, p, c), "aten::new_empty(%relu, ") != NULL;
+  assert_true(joined);
+  assert_string_equal(shown(a, p, p->call_count - 1), "drop  aten::add(%clone, %x)");
+  assert_int_equal(p->vars[p->calls[p->call_count - 1].args[0].as.var].rank, 2);
+  mp_arena_free(a);
+}
+
 /* 512 - torch.tensor(8), sqrt(torch.tensor(4.0)): numbers on the CPU, no calls */
 static void arithmetic_on_numbers_is_no_call(void **state) {
   (void)state;
@@ -453,6 +484,8 @@ int main(void) {
       cmocka_unit_test(a_folded_bias_is_the_one_beside_the_weight),
       cmocka_unit_test(padding_under_a_folded_batch_norm_comes_back),
       cmocka_unit_test(equal_arguments_of_one_call_are_two_parameters),
+      cmocka_unit_test(a_table_indexed_behind_its_heads_is_turned_back),
+      cmocka_unit_test(a_factory_does_not_decide_what_its_model_was),
       cmocka_unit_test(arithmetic_on_numbers_is_no_call),
       cmocka_unit_test(rms_norm_is_made_whole),
       cmocka_unit_test(a_shared_layer_runs_twice),
