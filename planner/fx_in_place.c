@@ -24,7 +24,8 @@ static bool says_in_place(const mp_fx_call *c, const char *source) {
   size_t n = op ? strlen(op + 2) : 0;
   if (!n || n > sizeof name - 4) return false;
   snprintf(name, sizeof name, ".%s_(", op + 2);
-  return strstr(source, name) != NULL;
+  const char *call = strstr(source, name), *flag = call ? strstr(call, " if ") : NULL;
+  return call && !(flag && strstr(flag, " else ")); /* x.mul_(g) if self.inplace else x * g: such flags are False unless somebody sets them */
 }
 
 /* The call that made an argument, or NULL. */

@@ -225,6 +225,22 @@ static void casts_are_read_from_the_source_line(void **state) {
   mp_arena_free(a);
 }
 
+/* x.mul_(g) writes over x; behind a flag, which is False as a rule, it does not */
+static void a_source_line_says_what_is_written_over(void **state) {
+  (void)state;
+  static const char *const lines[] = {"return x.mul_(g)", "return x.mul_(g) if self.inplace else x * g", "return x * g"};
+  for (int i = 0; i < 3; i++) {
+    mp_arena *a = mp_arena_new(0);
+    const mp_program *p = recovered(a, mp_format(a,
+                                                 "opset 20\nx: float[2,9]; g: float[9]\nmul = Mul(x, g) meta.pkg.torch.onnx.stack_trace=\"File 'm.py', line 1, in forward\n    %s\"" FX(
+                                                     "%%mul : [num_users=1] = call_function[target=torch.ops.aten.mul.Tensor](args = (%%x, %%g), kwargs = {})") "\n" SIGNATURE(
+                                                     "x: USER_INPUT\ng: USER_INPUT") "-> mul",
+                                                 lines[i]));
+    assert_int_equal(p->calls[0].in_place, !i);
+    mp_arena_free(a);
+  }
+}
+
 /* transformers' losses of tokens begin with logits.float() */
 static void a_loss_of_tokens_widens_its_logits(void **state) {
   (void)state;
@@ -478,6 +494,7 @@ int main(void) {
       cmocka_unit_test(casts_are_read_from_the_source_line),
       cmocka_unit_test(a_sinusoidal_table_is_not_learnt),
       cmocka_unit_test(a_loss_of_tokens_widens_its_logits),
+      cmocka_unit_test(a_source_line_says_what_is_written_over),
       cmocka_unit_test(equal_calls_of_two_layers_are_two),
       cmocka_unit_test(an_equal_constant_was_made_of_the_next_parameter),
       cmocka_unit_test(equal_tokens_are_joined_in_their_places),
