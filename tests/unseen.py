@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How far the rules carry: models that no rule was made from, each traced as PyTorch would allocate and exported by both exporters.
+"""How far the rules carry: models beside those of the reference data, each traced as PyTorch would allocate and exported by both exporters.
 usage: unseen.py OUT [--only TEXT]   needs torch, transformers, torchvision, timm, onnx and onnxscript, the tracer (../shared/truth/lab) and build/memplan
 What OUT holds already is not made again. A row is one model, exporter and precision; the last line sums them up."""
 import argparse, json, os, statistics, subprocess, sys, types
@@ -86,7 +86,7 @@ def compare(names, out):
     if not errors: return print("nothing to compare")
     e = sorted(errors.values())
     within = sum(x <= 0.01 for x in e)
-    print(f"peak of {len(e)} runs of {len({k[0] for k in errors})} models that no rule was made from: median {statistics.median(e):.2%}, p90 {e[int(0.9 * (len(e) - 1))]:.2%}, "
+    print(f"peak of {len(e)} runs of {len({k[0] for k in errors})} other models: median {statistics.median(e):.2%}, p90 {e[int(0.9 * (len(e) - 1))]:.2%}, "
           f"{exact} equal to the byte, {within} within 1 %")
 
 

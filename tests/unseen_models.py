@@ -1,4 +1,4 @@
-"""Models that no rule was made from, small: configurations written out, no weights. ROWS: name -> function -> (build, inputs(batch, length, device), step).
+"""Models beside those of the reference data, small: configurations written out, no weights. ROWS: name -> function -> (build, inputs(batch, length, device), step).
 Most are of transformers; tv- and timm- rows are image networks as those libraries have them. `python3 unseen_models.py` prints the names."""
 import os, sys, types
 
