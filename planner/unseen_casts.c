@@ -247,8 +247,11 @@ void mp_unseen_casts(mp_builder *b) {
   uint32_t calls = mp_builder_call_count(b);
   int32_t vars = mp_builder_var_count(b);
   pass p = {.a = mp_builder_arena(b), .b = b, .model = -1};
-  for (int32_t v = 0; v < vars && p.model < 0; v++)
-    if (mp_builder_at(b, v)->role == MP_ROLE_PARAMETER && mp_builder_at(b, v)->dtype == MP_FLOAT) p.model = v;
+  for (int32_t v = 0; v < vars; v++) {
+    const mp_var *x = mp_builder_at(b, v);
+    if (x->dtype == MP_FLOAT16 || x->dtype == MP_BFLOAT16) return; /* exported in half precision: its casts are in the file */
+    if (p.model < 0 && x->role == MP_ROLE_PARAMETER && x->dtype == MP_FLOAT) p.model = v;
+  }
   if (p.model < 0) return;
   p.of = mp_alloc_array(p.a, (size_t)vars + calls + 1, sizeof *p.of); /* a call's result is cast once */
   for (int32_t v = 0; v < vars; v++) p.of[v] = mp_builder_at(b, v)->dtype == MP_FLOAT ? HALF : OTHER;
