@@ -469,7 +469,9 @@ static int32_t padded(fx_rec *r, const fx_group *g, const mp_node *n, const char
   if (v.rank != (int)spatial + 2) return -1;
   int64_t list[2 * MP_RANK];
   for (uint32_t i = 0; i < spatial; i++) {
-    int64_t already = own && own->n ? own->at[i < own->n ? i : 0].i : 0, low = pads->as.ints[i] - already, high = pads->as.ints[spatial + i] - already;
+    int64_t already = own && own->n ? own->at[i < own->n ? i : 0].i : 0, low, high;
+    if (__builtin_sub_overflow(pads->as.ints[i], already, &low) || __builtin_sub_overflow(pads->as.ints[spatial + i], already, &high)) return -1;
+    if (low < INT32_MIN || low > INT32_MAX || high < INT32_MIN || high > INT32_MAX) return -1;
     uint32_t at = 2 * (spatial - 1 - i); /* F.pad counts from the last dimension */
     list[at] = low;
     list[at + 1] = high;
@@ -594,7 +596,7 @@ static int32_t from_equal(fx_rec *r, const fx_group *g, const char *name, const 
 static int32_t of_equal_parameter(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t x) {
   mp_var v = *mp_builder_at(r->b, x);
   mp_call c = v.call < 0 ? (mp_call){0} : *mp_builder_call_at(r->b, (uint32_t)v.call);
-  if (!c.row || c.out_count != 1 || strcmp(c.row->name, mp_format(r->a, "aten::%s", stem)) != 0 || c.args[0].kind != MP_ARG_VAR) return -1;
+  if (!c.row || !c.arg_count || c.out_count != 1 || strcmp(c.row->name, mp_format(r->a, "aten::%s", stem)) != 0 || c.args[0].kind != MP_ARG_VAR) return -1;
   mp_var w = *mp_builder_at(r->b, c.args[0].as.var);
   fx_param *p = w.role == MP_ROLE_PARAMETER ? forgotten(r, g, false) : NULL;
   if (!p || p->known || p->selects || mp_builder_at(r->b, p->var)->role != MP_ROLE_PARAMETER) return -1;
