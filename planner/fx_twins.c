@@ -15,7 +15,10 @@ typedef struct twins {
   const char *from;  /* "encoder.layer.0.": of what is made again */
   size_t from_length;
   const char *to; /* the reader's: "encoder.layer.1." */
+  uint32_t work;
 } twins;
+
+#define MOST_WORK 4096 /* calls that are looked at for one reference */
 
 /* the first members of a list at which the paths part: their lengths, 0 where they do not part so */
 static size_t parting(const char *a, const char *b, size_t *b_length) {
@@ -37,6 +40,29 @@ static const mp_call *made_there(const twins *t, int32_t var) {
   const char *path = mp_builder_instance(t->r->b, c->module)->path;
   bool inside = !strncmp(path, t->from, t->from_length) && (!path[t->from_length] || path[t->from_length] == '.');
   return inside ? c : NULL;
+}
+
+/* x.new_empty(..) reads nothing of x: equal ones were merged whatever their x was */
+static bool reads_nothing(const mp_call *c) { return !strncmp(c->row->name, "aten::new_", 10); }
+
+static bool mergeable(twins *t, int32_t var, uint32_t depth);
+static bool mergeable_operand(twins *t, const mp_arg *x, uint32_t depth) {
+  if (x->kind == MP_ARG_VAR) return mergeable(t, x->as.var, depth);
+  for (uint32_t i = 0; x->kind == MP_ARG_VARS && i < x->n; i++)
+    if (x->as.vars[i] >= 0 && !mergeable(t, x->as.vars[i], depth)) return false;
+  return true;
+}
+
+/* What a member made with its own parameters no other member makes. */
+static bool mergeable(twins *t, int32_t var, uint32_t depth) {
+  const mp_var *v = mp_builder_at(t->r->b, var);
+  if (v->role == MP_ROLE_PARAMETER && !strncmp(v->name, t->from, t->from_length) && v->name[t->from_length] == '.') return false;
+  const mp_call *c = made_there(t, var);
+  if (!c || !c->node_count) return true;
+  if (depth > DEEPEST || ++t->work > MOST_WORK) return false;
+  for (uint32_t i = 0; i < c->arg_count && !reads_nothing(c); i++)
+    if (!mergeable_operand(t, &c->args[i], depth + 1)) return false;
+  return true;
 }
 
 static int32_t known(const twins *t, int32_t var) {
@@ -66,7 +92,9 @@ static int32_t again(const twins *t, const char *name, int32_t var, uint32_t dep
   mp_arg args[FX_MAX_ARGS];
   int32_t outs[FX_MAX_ARGS], result = -1;
   if (c.arg_count > FX_MAX_ARGS || c.out_count > FX_MAX_ARGS) return var;
-  for (uint32_t i = 0; i < c.arg_count; i++) args[i] = operand(t, c.args[i], depth + 1);
+  for (uint32_t i = 0; i < c.arg_count; i++) args[i] = reads_nothing(&c) ? c.args[i] : operand(t, c.args[i], depth + 1);
+  int32_t like = reads_nothing(&c) && c.arg_count ? fx_latest(r, mp_builder_at(r->b, var)->dtype, 0, NULL) : -1;
+  if (like >= 0) args[0] = mp_arg_var(like);
   for (uint32_t i = 0; i < c.out_count; i++) {
     outs[i] = -1;
     if (c.outs[i] < 0) continue;
@@ -93,5 +121,5 @@ int32_t fx_made_again(fx_rec *r, const fx_group *g, const char *name, const char
   size_t to_length, from_length = parting(path, g->path, &to_length);
   if (!from_length) return -1;
   twins t = {.r = r, .g = g, .from = mp_strndup(r->a, path, from_length), .from_length = from_length, .to = mp_strndup(r->a, g->path, to_length)};
-  return again(&t, name, x, 0);
+  return mergeable(&t, x, 0) ? again(&t, name, x, 0) : -1;
 }
