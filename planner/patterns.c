@@ -116,6 +116,7 @@ const mp_pattern mp_patterns[] = {
   {"GatherElements($0, $1)", "aten::gather($0, dim, $1)", NULL, mp_row_dim_index},
   {"ScatterElements($0, $1, $2)", "aten::scatter_add($0, dim, $1, $2); aten::scatter", NULL, mp_row_dim_index},
   {"GatherND($0, $1)", "aten::index($0, $1)", NULL, NULL},
+  {"ScatterND($0, ~, $1)", "aten::slice_scatter($0, $1)", mp_row_is_slice_write, mp_row_slice_write},
   {"ScatterND($0, $1, $2)", "aten::index_put($0, $1, $2)", NULL, NULL},
   {"Reshape($0, _)", "aten::reshape($0, shape)", NULL, mp_row_reshape},
   {"Flatten($0)", "aten::reshape($0, shape)", NULL, mp_row_reshape},

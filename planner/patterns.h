@@ -28,6 +28,8 @@ MP_ROW_EMIT(mp_row_roll);
 MP_ROW_EMIT(mp_row_pad);
 MP_ROW_EMIT(mp_row_tile);
 MP_ROW_EMIT(mp_row_repeat_interleave);
+MP_ROW_CHECK(mp_row_is_slice_write);
+MP_ROW_EMIT(mp_row_slice_write);
 MP_ROW_EMIT(mp_row_full);
 MP_ROW_EMIT(mp_row_arange);
 MP_ROW_EMIT(mp_row_trilu);

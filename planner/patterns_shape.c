@@ -458,6 +458,18 @@ MP_ROW_EMIT(mp_row_im2col) {
   mp_r_last(r, h, "aten::im2col", args, 5);
 }
 
+/* x[:, a:b] = y, whose positions the exporter writes out as a grid of indices: every element by its place in all dimensions */
+MP_ROW_CHECK(mp_row_is_slice_write) {
+  int32_t ids = mp_r_in(r, h->root, 1), rank = mp_r_rank(r, h->values[0]);
+  return rank > 0 && mp_r_rank(r, ids) == rank + 1 && mp_r_dim(r, ids, rank) == rank && mp_r_rank(r, h->values[1]) == rank;
+}
+
+MP_ROW_EMIT(mp_row_slice_write) {
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_r_tensor(r, h->values[1])};
+  int32_t out = mp_r_result(r, h, 0);
+  mp_r_call(r, h, "aten::slice_scatter", args, 2, &out, 1)->in_place = true;
+}
+
 /* ---- factories ---- */
 
 MP_ROW_EMIT(mp_row_full) {
@@ -497,11 +509,13 @@ MP_ROW_EMIT(mp_row_trilu) {
   mp_r_last(r, h, mp_node_int(mp_r_node(r, h->root), "upper", 1) ? "aten::triu" : "aten::tril", args, 2);
 }
 
-/* torch.empty(size).bernoulli_(p).div_(p): the noise of a dropped path */
+/* x.new_empty(size).bernoulli_(p).div_(p): the noise of a dropped path, in the type of the path's latest result */
 MP_ROW_EMIT(mp_row_bernoulli) {
-  mp_arg size[] = {result_dims(r, h), mp_arg_dtype(r->g->values[mp_r_node(r, h->root)->out[0]].dtype)};
+  mp_arg like = mp_r_latest_type(r, r->g->values[mp_r_node(r, h->root)->out[0]].dtype), size = result_dims(r, h);
+  mp_arg empty[] = {size, like}, as[] = {like, size};
+  bool typed = like.kind == MP_ARG_VAR;
   int32_t out = mp_r_result(r, h, 0), noise = mp_r_new_like(r, out), drawn = mp_r_new_like(r, out);
-  mp_r_call(r, h, "aten::empty", size, 2, &noise, 1);
+  mp_r_call(r, h, typed ? "aten::new_empty" : "aten::empty", typed ? as : empty, 2, &noise, 1);
   mp_arg draw[] = {mp_arg_var(noise), mp_arg_float(h->numbers[0])};
   mp_r_call(r, h, "aten::bernoulli", draw, 2, &drawn, 1)->in_place = true;
   mp_arg scale[] = {mp_arg_var(drawn), mp_arg_float(h->numbers[0])};

@@ -248,6 +248,22 @@ static void a_mask_has_the_type_of_the_latest_result(void **state) {
   mp_arena_free(a);
 }
 
+/* x[:, 0:2] = y: the exporter writes a grid of places, which follow from sizes alone; a grid that was computed is an index_put */
+static void a_written_slice_is_no_index_put(void **state) {
+  (void)state;
+  expect("x: float[2,2]; y: float[2,1]; at = Constant() value=int64[2,1,2]{0,0,1,0}; z = ScatterND(x, at, y) name=\"/ScatterND\"; -> z", "slice_scatter_(x,y)");
+  expect("x: float[2,2]; y: float[2,1]; at: int64[2,1,2]; z = ScatterND(x, at, y) name=\"/ScatterND\"; -> z", "index_put(x,at,y)");
+}
+
+/* the noise of a dropped path has the type of the path: half under autocast behind a product */
+static void a_dropped_path_has_the_type_of_the_path(void **state) {
+  (void)state;
+  expect("x: float[2,4]; w = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/fc/Transpose\"; h = MatMul(x, t) name=\"/fc/MatMul\"; s = Constant() value=int64[2]{2,1}; p = Constant() value=float[]{0.9};"
+         "e = ConstantOfShape(s) name=\"/d/ConstantOfShape\"; u = RandomUniformLike(e) name=\"/d/RandomUniformLike\"; l = Less(u, p) name=\"/d/Less\"; c = Cast(l) to=1 name=\"/d/Cast\";"
+         "n = Div(c, p) name=\"/d/Div\"; y = Mul(h, n) name=\"/d/Mul\"; -> y",
+         "linear(x,w) new_empty(%,2x1) bernoulli_(%,0.9) div_(%,0.9) mul(%,%)");
+}
+
 /* F.linear(x, w, cat([q, v])): the bias is put together */
 static void a_linear_layer_may_put_its_bias_together(void **state) {
   (void)state;
@@ -588,6 +604,8 @@ int main(void) {
       cmocka_unit_test(sdpa_scales_both_operands),
       cmocka_unit_test(a_constant_triangle_is_the_causal_flag),
       cmocka_unit_test(a_mask_has_the_type_of_the_latest_result),
+      cmocka_unit_test(a_written_slice_is_no_index_put),
+      cmocka_unit_test(a_dropped_path_has_the_type_of_the_path),
       cmocka_unit_test(a_linear_layer_may_put_its_bias_together),
       cmocka_unit_test(frequencies_are_a_buffer),
       cmocka_unit_test(a_mask_is_cast_to_what_half_precision_accepts),
