@@ -108,6 +108,7 @@ static void find_in_place(habits *r, const uint32_t *reads) {
     const char *type = call->module < 0 ? NULL : mp_builder_instance(r->b, call->module)->type; /* known: F.relu of a linear layer is out of place */
     int32_t x = operand(call, 0), y = operand(call, 1);
     bool normed = starts(maker(r, x), "aten::conv") || is(maker(r, x), "aten::batch_norm") || starts(maker(r, x), "aten::_native_batch_norm");
+    if (activation && is(maker(r, x), "aten::add") && !is(call, "aten::relu")) activation = false; /* behind a shortcut ReLU(inplace=True) is the one that is written so */
     if (type && activation && !strstr(type, ".activation.") && (!normed || call->source))
       activation = false; /* with the source line, it says inplace=True */
     if (x < 0 || call->no_grad || !fresh(r, reads, x)) continue;

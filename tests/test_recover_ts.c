@@ -416,6 +416,9 @@ static void image_networks_write_in_place(void **state) {
   expect(text, "conv2d(x,w,none,1x1,1x1,1x1,1) relu_(%) conv2d(%,w,none,1x1,1x1,1x1,1) add_(%,%) relu_(%)");
   snprintf(text, sizeof text, "%s a = Add(r, d) name=\"/Add\"; y = Relu(a) name=\"/s/Relu\"; -> y", conv);
   expect(text, "conv2d(x,w,none,1x1,1x1,1x1,1) relu_(%) conv2d(%,w,none,1x1,1x1,1x1,1) add(%,%) relu_(%)");
+  /* behind a shortcut only a ReLU is written so */
+  snprintf(text, sizeof text, "%s a = Add(d, r) name=\"/Add\"; y = LeakyRelu(a) alpha=0.1 name=\"/s/LeakyRelu\"; -> y", conv);
+  expect(text, "conv2d(x,w,none,1x1,1x1,1x1,1) relu_(%) conv2d(%,w,none,1x1,1x1,1x1,1) add_(%,%) leaky_relu(%,0.1)");
 }
 
 static void a_target_has_no_gradient(void **state) {
