@@ -240,6 +240,7 @@ static int32_t lifted(mp_rec *r, int32_t v) {
 }
 
 int32_t mp_r_var(mp_rec *r, int32_t value) {
+  if (value < 0) mp_fail(r->a, MP_BAD_INPUT, "%s: an input is left out that its node needs (a member of a Concat, say); memplan inspect --unknown shows what the graph lacks", r->g->path);
   int32_t v = mp_r_resolve(r, value, -1);
   if (r->var[value] >= 0) return r->var[value];
   if (r->var[v] >= 0) return r->var[v];
