@@ -630,8 +630,11 @@ const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g, const char **uns
   mp_fx_spec *specs = NULL;
   const char *signature = mp_graph_meta(g, "pkg.torch.export.ExportedProgram.graph_signature");
   uint32_t spec_count = signature ? mp_fx_signature(a, signature, &specs) : fx_signature_from_names(&r, &specs);
-  for (uint32_t i = 0; i < spec_count; i++)
-    if (!specs[i].is_output && strcmp(specs[i].kind, "USER_INPUT") != 0) fx_add_placeholder(&r, &specs[i]);
+  for (uint32_t i = 0; i < spec_count; i++) {
+    if (specs[i].is_output || !strcmp(specs[i].kind, "USER_INPUT")) continue;
+    if (!specs[i].target && !strstr(specs[i].name, "lifted_tensor")) specs[i].target = specs[i].name; /* a signature that somebody edited */
+    fx_add_placeholder(&r, &specs[i]);
+  }
   int32_t *inputs = mp_alloc_array(a, g->input_count, sizeof *inputs), *outputs = mp_alloc_array(a, g->output_count, sizeof *outputs);
   add_inputs(&r, specs, spec_count, inputs);
   fx_size_by_analogy(&r);
