@@ -11,6 +11,7 @@
 
 #include "planner/inside.h"
 
+#define LONGEST 256  /* of a statement's line */
 #define FARTHEST 500 /* calls that are looked through for another assignment */
 
 typedef struct span {
@@ -62,6 +63,7 @@ static places parse(mp_arena *a, const char *stack) {
     if (!in) continue;
     place x = {.file = {file, (size_t)(quote - file)}, .line = strtol(line + 7, NULL, 10), .function = {in + 5, (size_t)(s.at + s.n - in) - 5}};
     x.text = line_of(&p);
+    if (x.text.n > LONGEST) x.text.n = LONGEST;
     *mp_push(a, &v) = x;
   }
   return (places){v.at, (uint32_t)v.n};

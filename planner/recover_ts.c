@@ -62,15 +62,16 @@ static int32_t tied_table(mp_rec *r, int32_t v) {
 }
 
 /* Do all that read v lead to sines and cosines alone? A rotary embedding's frequencies (inv_freq) are such: a buffer. */
-static bool are_angles(mp_rec *r, int32_t v, int depth) {
+static bool are_angles(mp_rec *r, int32_t v, int depth, uint32_t *left) {
   static const char *const ways[] = {"Mul", "MatMul", "Einsum", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Concat", "Expand", "Slice", "Identity"};
   if (r->use_first[v] == r->use_first[v + 1] || depth > 12) return false;
   for (uint32_t u = r->use_first[v]; u < r->use_first[v + 1]; u++) {
     const mp_node *n = &r->g->nodes[r->use[u]];
     bool on = false;
+    if (!(*left)--) return false;
     if (is(n, "Cos") || is(n, "Sin") || is(n, "Shape")) continue;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) on |= is(n, ways[i]);
-    if (!on || !n->outs || n->out[0] < 0 || !are_angles(r, n->out[0], depth + 1)) return false;
+    if (!on || !n->outs || n->out[0] < 0 || !are_angles(r, n->out[0], depth + 1, left)) return false;
   }
   return true;
 }
@@ -82,7 +83,8 @@ static void make_parameters(mp_rec *r) {
     const mp_value *x = &g->values[v];
     if (x->kind != MP_VALUE_INITIALIZER || mp_r_is_number_initializer(r, (int32_t)v)) continue;
     bool statistic = running_statistic(r, (int32_t)v) || ends_with(x->name, ".running_mean") || ends_with(x->name, ".running_var");
-    bool parameter = mp_dtype_is_float(x->dtype) && !statistic && (ends_with(x->name, ".weight") || !are_angles(r, (int32_t)v, 0));
+    uint32_t left = 1000; /* readers that are looked at */
+    bool parameter = mp_dtype_is_float(x->dtype) && !statistic && (ends_with(x->name, ".weight") || !are_angles(r, (int32_t)v, 0, &left));
     if (!parameter && !x->users && !mp_dtype_is_float(x->dtype)) continue;
     if (parameter && tied_table(r, (int32_t)v) >= 0) continue;
     make_var(r, parameter ? MP_ROLE_PARAMETER : MP_ROLE_BUFFER, (int32_t)v);

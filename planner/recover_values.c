@@ -278,18 +278,25 @@ static bool scores_cast(const mp_rec *r, int32_t v, int depth) {
   return true;
 }
 
-/* The cast that a norm began with, seen from the product with 1 / rms, or from that times the weight; -1 where `product` is neither. */
-int32_t mp_r_norm_cast(const mp_rec *r, int32_t product, int32_t node) {
+/* the cast that a norm began with, seen from its product with 1 / rms; -1 */
+static int32_t scaled(const mp_rec *r, int32_t product, int32_t node) {
   if (product < 0 || !is(mp_r_node(r, product), "Mul") || !mp_r_same_scope(r, node, product)) return -1;
   for (int k = 0; k < 2; k++) {
     int32_t x = producer_of(r, raw(mp_r_node(r, product), k));
     if (x >= 0 && is(mp_r_node(r, x), "Cast") && r->cast[x] == MP_CAST_SCOPED) return x;
   }
-  for (int k = 0; k < 2; k++) {
-    int32_t w = raw(mp_r_node(r, product), 1 - k), x = producer_of(r, raw(mp_r_node(r, product), k));
-    if (w >= 0 && r->g->values[w].kind == MP_VALUE_INITIALIZER && x >= 0 && is(mp_r_node(r, x), "Mul")) return mp_r_norm_cast(r, x, node);
-  }
   return -1;
+}
+
+/* the same, or seen from that product times the weight */
+int32_t mp_r_norm_cast(const mp_rec *r, int32_t product, int32_t node) {
+  int32_t head = scaled(r, product, node);
+  if (product < 0 || !is(mp_r_node(r, product), "Mul") || !mp_r_same_scope(r, node, product)) return -1;
+  for (int k = 0; k < 2 && head < 0; k++) {
+    int32_t w = raw(mp_r_node(r, product), 1 - k);
+    if (w >= 0 && r->g->values[w].kind == MP_VALUE_INITIALIZER) head = scaled(r, producer_of(r, raw(mp_r_node(r, product), k)), node);
+  }
+  return head;
 }
 
 /* 1.0 + self.weight.float(), self.weight.float() * x: a norm that is float32 to its end */

@@ -22,7 +22,8 @@ typedef struct cast { /* `as` is `var` in the type of `like` */
 typedef struct pass {
   mp_arena *a;
   mp_builder *b;
-  kind *of; /* of each variable; room for the casts */
+  kind *of; /* of each variable, with room for the casts */
+  size_t room;
   MP_VEC(cast) casts;
   mp_text where;
   int32_t model; /* a parameter: it has the type of the run */
@@ -127,6 +128,7 @@ static void note(pass *p, const mp_call *c) {
 
 static void cast_behind(pass *p, uint32_t call, int32_t var, int32_t like) {
   mp_var v = *mp_builder_at(p->b, var);
+  if ((size_t)mp_builder_var_count(p->b) >= p->room) return;
   int32_t as = mp_builder_var(p->b, MP_ROLE_RESULT, mp_format(p->a, "%s.cast", v.name), v.dtype, v.rank, v.dims, -1);
   read_instead(p, call + 1, var, as);
   p->of[as] = HALF;
@@ -253,9 +255,10 @@ void mp_unseen_casts(mp_builder *b) {
     if (p.model < 0 && x->role == MP_ROLE_PARAMETER && x->dtype == MP_FLOAT) p.model = v;
   }
   if (p.model < 0) return;
-  p.of = mp_alloc_array(p.a, (size_t)vars + calls + 1, sizeof *p.of); /* a call's result is cast once */
+  p.room = 2 * (size_t)vars + 1; /* a variable is cast once */
+  p.of = mp_alloc_array(p.a, p.room, sizeof *p.of);
   for (int32_t v = 0; v < vars; v++) p.of[v] = mp_builder_at(b, v)->dtype == MP_FLOAT ? HALF : OTHER;
-  uint32_t *seen = mp_alloc_array(p.a, (size_t)vars + calls + 1, sizeof *seen);
+  uint32_t *seen = mp_alloc_array(p.a, p.room, sizeof *seen);
   for (uint32_t n = 0; n < calls && p.work < MOST_WORK(calls); n++) {
     learn(&p, n, n + 1);
     const mp_call *c = mp_builder_call_at(b, n);
