@@ -36,8 +36,8 @@ typedef struct loop {
 static void set_aside(loop *l, mp_ten t, held_list *list) {
   mp_live *v = l->e->live;
   int32_t s = l->e->tens.at[t].storage;
-  if (v->id.n <= (size_t)s || v->id.at[s] < 0) return;
-  *mp_push(l->e->a, list) = (held){v->id.at[s], v->category.at[s], l->e->stor.at[s].bytes};
+  if (v->id.n <= (size_t)s) return;
+  if (v->id.at[s] >= 0) *mp_push(l->e->a, list) = (held){v->id.at[s], v->category.at[s], l->e->stor.at[s].bytes}; /* an empty one has none */
   v->id.at[s] = -1;
   v->refs.at[s] = 0;
   l->e->holds.at[t] = 0;
