@@ -1,4 +1,4 @@
-"""Models beside those of the reference data, small: configurations written out, no weights. ROWS: name -> function -> (build, inputs(batch, length, device), step).
+"""Models beside those of the reference data, small: configurations written out, no weights. ROWS: name -> function(checkpoint) -> (build, inputs(batch, length, device), step).
 Most are of transformers; tv- and timm- rows are image networks as those libraries have them. `python3 unseen_models.py` prints the names."""
 import os, sys, types
 
@@ -15,8 +15,8 @@ ROWS = {}
 
 
 def row(name, cls, config, inputs, attention="sdpa", image=False):
-    def make():
-        build, batches, step, _ = hf(config, cls, inputs, [(8, 128)], attention)()
+    def make(checkpoint="none"):
+        build, batches, step, _ = hf(config, cls, inputs, [(8, 128)], attention)(checkpoint=checkpoint)
         return build, lambda b, n, device: batches(b, None if image else n, device)(), step
     ROWS[name] = make
 
@@ -162,7 +162,7 @@ class Classifier(torch.nn.Module):
 
 def network(name, size, create):
     def inputs(b, n, device): return dict(x=floats(b, 3, size, size, device=device), labels=ints(b, device=device))
-    ROWS[name] = lambda: (lambda: Classifier(create()), inputs, lambda m, b: m(**b))
+    ROWS[name] = lambda checkpoint="none": (lambda: Classifier(create()), inputs, lambda m, b: m(**b))
 
 
 def tv(name):
