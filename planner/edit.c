@@ -120,7 +120,7 @@ static void place_dropout(edit *e) {
   const mp_program *p = e->p;
   e->dropped = find_inert_copies(e);
   e->copies = e->dropped > 0;
-  for (uint32_t c = 0; c < p->call_count; c++) {
+  for (uint32_t c = 0; c < p->call_count && !e->copies; c++) { /* a file that shows one shows all */
     const mp_call *call = &p->calls[c];
     int32_t a = operand(call, 0), b = operand(call, 1), out = call->out_count ? call->outs[0] : -1;
     if (is(call, "aten::add") && a >= 0 && b >= 0 && var_at(e, a)->rank == 3 && same_dims(e, a, b)) {
@@ -488,7 +488,8 @@ static const void *apply(mp_arena *a, void *arg) {
   for (uint32_t i = 0; i < p->output_count; i++) *mp_push(a, &e->outputs) = e->now[p->outputs[i]];
   if (loss) add_loss(e);
   if (hold) hold_logits(e);
-  if (place) mp_builder_warn(e->b, "dropout %g is put on %u places where transformer blocks have it: the file has none", q->run->dropout, e->dropped);
+  if (place && e->copies) mp_builder_warn(e->b, "dropout %g acts on the %u places that the file, an inference export, shows", q->run->dropout, e->dropped);
+  else if (place) mp_builder_warn(e->b, "dropout %g is put on %u places where transformer blocks have it: the file has none", q->run->dropout, e->dropped);
   return mp_builder_finish(e->b, e->inputs.at, (uint32_t)e->inputs.n, e->outputs.at, (uint32_t)e->outputs.n, p->exporter, p->training);
 }
 

@@ -290,6 +290,27 @@ static void equal_calls_of_two_layers_are_two(void **state) {
   mp_arena_free(a);
 }
 
+/* dropout was clone, which the exporter removes but for its name; the linear layer's result has none */
+static void an_inference_export_shows_its_dropouts(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_err err;
+  mp_run run = mp_run_default();
+  run.dropout = 0.1;
+  run.loss = MP_LOSS_SUM;
+  const mp_program *p = recovered(a, "opset 20\ni: int64[2,3]; e = float[8,4]; w = float[4,4]\n"
+                                     "embedding = Gather(e, i)" AT("embedding", "embedding.default", "%p_e, %i", "wte")
+                                     "linear = MatMul(embedding, w)" AT("linear", "linear.default", "%clone, %p_w", "layer.0")
+                                     "add = Add(linear, embedding)" AT("add", "add.Tensor", "%linear, %clone", "layer.0")
+                                     SIGNATURE("p_e: PARAMETER target='e'\np_w: PARAMETER target='w'\ni: USER_INPUT") "-> add");
+  const mp_program *q = mp_program_edit(a, p, &run, &err);
+  assert_non_null(q);
+  assert_string_equal(shown(a, q, 1), ".  aten::dropout(%embedding, 0.1, True)");
+  assert_string_equal(shown(a, q, 3), "layer.0  aten::add(%linear, %clone)");
+  assert_non_null(strstr(q->warnings[q->warning_count - 1], "on the 1 places that the file"));
+  mp_arena_free(a);
+}
+
 /* q and v were equal when exported (zeros): their views are one constant */
 static void an_equal_constant_was_made_of_the_next_parameter(void **state) {
   (void)state;
@@ -496,6 +517,7 @@ int main(void) {
       cmocka_unit_test(a_loss_of_tokens_widens_its_logits),
       cmocka_unit_test(a_source_line_says_what_is_written_over),
       cmocka_unit_test(equal_calls_of_two_layers_are_two),
+      cmocka_unit_test(an_inference_export_shows_its_dropouts),
       cmocka_unit_test(an_equal_constant_was_made_of_the_next_parameter),
       cmocka_unit_test(equal_tokens_are_joined_in_their_places),
       cmocka_unit_test(a_folded_bias_is_the_one_beside_the_weight),
