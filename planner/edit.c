@@ -326,6 +326,7 @@ static void copy_calls(edit *e) {
     copy->in_place = old->in_place;
     copy->no_grad = old->no_grad;
     copy->source = old->source;
+    copy->stack = old->stack;
     copy->macs = old->macs;
     copy->flops = old->flops;
     bool turned;

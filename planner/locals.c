@@ -70,8 +70,8 @@ static bool meets_another(const context *x, const mp_call *c, int32_t var, bool 
 
 static bool named(const mp_call *c, const char *name) { return !strcmp(c->row->name, name); }
 
-/* Attention that is written out returns its probabilities beside its result, and the modules around it up to the layer hold both. -> the end of that
- * layer, -1 */
+/* Attention that is written out returns its probabilities beside its result, and the modules around it hold both: those that take two values from it
+ * (`y, _ = self.attention(x)`), where the file has source lines, else all up to the layer. -> the end of the outermost of them, -1 */
 static int32_t layer_of_probabilities(const context *x, int32_t var, int32_t reader) {
   const mp_call *c = &x->calls[reader];
   if ((!named(c, "aten::matmul") && !named(c, "aten::bmm")) || !c->arg_count || c->args[0].kind != MP_ARG_VAR || c->args[0].as.var != var) return -1;
@@ -83,9 +83,12 @@ static int32_t layer_of_probabilities(const context *x, int32_t var, int32_t rea
     m = &x->calls[from];
   }
   if (!named(m, "aten::softmax")) return -1;
+  int32_t end = -1;
   for (int32_t i = c->module; i > 0; i = x->instances[i].parent) {
     const char *path = x->instances[i].path, *dot = strrchr(path, '.');
-    if (dot && dot[1] >= '0' && dot[1] <= '9') return (int32_t)x->instances[i].end - 1;
+    if (end >= 0 && mp_source_targets(x->sources, i, reader) == 1) return end;
+    end = (int32_t)x->instances[i].end - 1;
+    if (dot && dot[1] >= '0' && dot[1] <= '9') return end;
   }
   return -1;
 }

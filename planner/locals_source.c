@@ -151,3 +151,9 @@ int32_t mp_source_death(const mp_sources *s, int32_t owner, int32_t made, uint32
   }
   return end - 1;
 }
+
+int32_t mp_source_targets(const mp_sources *s, int32_t owner, int32_t call) {
+  if (!s || owner < 0 || s->depth[owner] >= s->of[call].n) return -1;
+  span name;
+  return (int32_t)targets(s->of[call].at[s->depth[owner]].text, 0, &name);
+}

@@ -50,11 +50,22 @@ static void one_statement_or_none_does_not_say(void **state) {
   mp_arena_free(a);
 }
 
+static void a_statement_says_how_many_values_it_takes(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  assert_int_equal(mp_source_targets(sources(a), 1, 0), 2);
+  assert_int_equal(mp_source_targets(sources(a), 1, 2), 1);
+  assert_int_equal(mp_source_targets(sources(a), 1, 4), 0);
+  assert_int_equal(mp_source_targets(NULL, 1, 0), -1);
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_variable_that_is_assigned_anew_lets_go_when_the_statement_ends),
       cmocka_unit_test(a_variable_lives_until_its_frame_returns),
       cmocka_unit_test(one_statement_or_none_does_not_say),
+      cmocka_unit_test(a_statement_says_how_many_values_it_takes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -301,12 +301,13 @@ static void an_inference_export_shows_its_dropouts(void **state) {
   const mp_program *p = recovered(a, "opset 20\ni: int64[2,3]; e = float[8,4]; w = float[4,4]\n"
                                      "embedding = Gather(e, i)" AT("embedding", "embedding.default", "%p_e, %i", "wte")
                                      "linear = MatMul(embedding, w)" AT("linear", "linear.default", "%clone, %p_w", "layer.0")
-                                     "add = Add(linear, embedding)" AT("add", "add.Tensor", "%linear, %clone", "layer.0")
+                                     "add = Add(linear, embedding)" LINE("return y + x") AT("add", "add.Tensor", "%linear, %clone", "layer.0")
                                      SIGNATURE("p_e: PARAMETER target='e'\np_w: PARAMETER target='w'\ni: USER_INPUT") "-> add");
   const mp_program *q = mp_program_edit(a, p, &run, &err);
   assert_non_null(q);
   assert_string_equal(shown(a, q, 1), ".  aten::dropout(%embedding, 0.1, True)");
   assert_string_equal(shown(a, q, 3), "layer.0  aten::add(%linear, %clone)");
+  assert_non_null(strstr(q->calls[3].stack, "return y + x")); /* an edited program keeps its source lines */
   assert_non_null(strstr(q->warnings[q->warning_count - 1], "on the 1 places that the file"));
   mp_arena_free(a);
 }
