@@ -93,6 +93,7 @@ typedef struct fx_rec {
   MP_VEC(fx_layer) layers;
   MP_VEC(fx_twin) twins;
   MP_VEC(int32_t) taken; /* values that references of the group being read stand for */
+  MP_VEC(int32_t) lost;  /* results of calls with one operand that the exporter's optimizer removed */
   int32_t *var_of_value, *group_of_node;
   mp_text guessed, likened, unread; /* names of parameters, for one warning each */
   fx_norm norm;
@@ -157,6 +158,9 @@ int32_t fx_latest(fx_rec *r, mp_dtype t, int rank, const int64_t *dims); /* the 
 bool fx_is_taken(const fx_rec *r, int32_t value);                                      /* by a reference of the group being read */
 bool fx_item_has_value(fx_rec *r, const mp_fx_item *items, uint32_t n, int32_t value); /* do the arguments name what the value is read for */
 int32_t fx_var_of_initializer(fx_rec *r, int32_t value);                               /* of a constant that a bare node reads */
+
+/* fx_place.c: where those of r->lost ran that stand in front of their readers */
+void fx_place_lost(fx_rec *r);
 
 /* fx_whole.c: calls that the exporter wrote out as their parts */
 bool fx_whole_at(uint32_t i, const char **call, const char **ops); /* the i-th row, for `memplan ops`; false past the last */

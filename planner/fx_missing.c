@@ -161,6 +161,7 @@ static int32_t emit_unary(fx_rec *r, const fx_group *g, const char *op, const ch
   mp_var shape = *mp_builder_at(r->b, like);
   int32_t out = fx_result_dims(r, name, shape.dtype, shape.rank, shape.dims);
   fx_emit(r, g, op, args, n, fx_module(r, g), &out, 1, false);
+  *mp_push(r->a, &r->lost) = out;
   return out;
 }
 

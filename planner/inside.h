@@ -109,6 +109,8 @@ void mp_builder_leave(mp_builder *b, const char *path); /* its forward returned:
 void mp_builder_remove(mp_builder *b, const bool *dead);
 /* Puts a call with one result before call `at` (> 0), into the module of the call before it. */
 void mp_builder_insert(mp_builder *b, uint32_t at, const char *name, const mp_arg *args, uint32_t n, int32_t out);
+/* Moves call `from` before call `to` (<= from), into instance `module`. */
+void mp_builder_move(mp_builder *b, uint32_t from, uint32_t to, int32_t module);
 void mp_builder_warn(mp_builder *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* habits.c: what no file says, assumed as usual: which calls write in place, which ran without gradients. Before the builder finishes. */
 /* unseen_casts.c: casts without which the program would not run in half precision. Before mp_program_habits. */

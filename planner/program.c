@@ -196,6 +196,20 @@ void mp_builder_remove(mp_builder *b, const bool *dead) {
   b->calls.n = kept;
 }
 
+static void renumber(mp_builder *b, uint32_t from, uint32_t end) {
+  for (uint32_t c = from; c < end; c++)
+    for (uint32_t i = 0; i < b->calls.at[c].out_count; i++)
+      if (b->calls.at[c].outs[i] >= 0) b->vars.at[b->calls.at[c].outs[i]].call = (int32_t)c;
+}
+
+void mp_builder_move(mp_builder *b, uint32_t from, uint32_t to, int32_t module) {
+  mp_call c = b->calls.at[from];
+  c.module = module;
+  memmove(&b->calls.at[to + 1], &b->calls.at[to], (from - to) * sizeof c);
+  b->calls.at[to] = c;
+  renumber(b, to, from + 1);
+}
+
 void mp_builder_insert(mp_builder *b, uint32_t at, const char *name, const mp_arg *args, uint32_t n, int32_t out) {
   int32_t module = b->calls.at[at - 1].module;
   mp_builder_call(b, name, args, n, &out, 1, module, NULL, 0);
@@ -204,9 +218,7 @@ void mp_builder_insert(mp_builder *b, uint32_t at, const char *name, const mp_ar
   made.stack = b->calls.at[at - 1].stack;
   memmove(&b->calls.at[at + 1], &b->calls.at[at], (b->calls.n - 1 - at) * sizeof made);
   b->calls.at[at] = made;
-  for (uint32_t c = at; c < b->calls.n; c++)
-    for (uint32_t i = 0; i < b->calls.at[c].out_count; i++)
-      if (b->calls.at[c].outs[i] >= 0) b->vars.at[b->calls.at[c].outs[i]].call = (int32_t)c;
+  renumber(b, at, (uint32_t)b->calls.n);
 }
 
 void mp_builder_warn(mp_builder *b, const char *fmt, ...) {

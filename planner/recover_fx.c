@@ -642,6 +642,7 @@ const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g, const char **uns
   read_groups(&r);
   *unsound = r.unsound;
   if (r.unsound) return NULL;
+  fx_place_lost(&r);
   fx_drop_masks(&r);
   fx_settle_params(&r);
   uint32_t output_count = read_outputs(&r, specs, spec_count, outputs);

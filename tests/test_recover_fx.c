@@ -305,10 +305,25 @@ static void an_inference_export_shows_its_dropouts(void **state) {
                                      SIGNATURE("p_e: PARAMETER target='e'\np_w: PARAMETER target='w'\ni: USER_INPUT") "-> add");
   const mp_program *q = mp_program_edit(a, p, &run, &err);
   assert_non_null(q);
-  assert_string_equal(shown(a, q, 1), ".  aten::dropout(%embedding, 0.1, True)");
+  assert_string_equal(shown(a, q, 1), "wte  aten::dropout(%embedding, 0.1, True)");
   assert_string_equal(shown(a, q, 3), "layer.0  aten::add(%linear, %clone)");
   assert_non_null(strstr(q->calls[3].stack, "return y + x")); /* an edited program keeps its source lines */
   assert_non_null(strstr(q->warnings[q->warning_count - 1], "on the 1 places that the file"));
+  mp_arena_free(a);
+}
+
+/* cos * 1: only an argument of layer.0 names it */
+static void a_removed_call_ran_where_its_operand_was_made(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\nx: float[4]; y: float[4]\n"
+                                     "cos = Cos(x)" AT("cos", "cos.default", "%x", "rot") "add = Add(y, y)" AT("add", "add.Tensor", "%y, %y", "layer.0")
+                                     "mul_1 = Mul(add, cos)" AT("mul_1", "mul.Tensor", "%add, %mul", "layer.0")
+                                     "mul_3 = Mul(mul_1, x)" AT("mul_3", "mul.Tensor", "%div, %x", "head")
+                                     SIGNATURE("x: USER_INPUT\ny: USER_INPUT") "-> mul_3");
+  assert_string_equal(shown(a, p, 1), "rot  aten::mul(%cos, 1)");
+  assert_string_equal(shown(a, p, 3), "layer.0  aten::mul(%add, %mul)");
+  assert_string_equal(shown(a, p, 4), "head  aten::div(%mul_1, 1)"); /* not in layer.0, which is like the others of its list */
   mp_arena_free(a);
 }
 
@@ -519,6 +534,7 @@ int main(void) {
       cmocka_unit_test(a_source_line_says_what_is_written_over),
       cmocka_unit_test(equal_calls_of_two_layers_are_two),
       cmocka_unit_test(an_inference_export_shows_its_dropouts),
+      cmocka_unit_test(a_removed_call_ran_where_its_operand_was_made),
       cmocka_unit_test(an_equal_constant_was_made_of_the_next_parameter),
       cmocka_unit_test(equal_tokens_are_joined_in_their_places),
       cmocka_unit_test(a_folded_bias_is_the_one_beside_the_weight),
