@@ -2,8 +2,8 @@
  *
  * Source: torch/csrc/autograd/engine.cpp (evaluate_function, call_function, validate_outputs), input_buffer.cpp (accumulate),
  * functions/accumulate_grad.h (accumulateGrad). The order of events within one node, which decides the peak:
- * its backward runs while gradients and saved tensors are alive; gradients that were broadcast are reduced and cast; the incoming gradients go; the saved tensors go; then the
- * results are added to the buffers of the next nodes. */
+ * its backward runs while gradients and saved tensors are alive; gradients that were broadcast are reduced and cast; the incoming gradients go; the saved tensors go (those that
+ * were computed again before the casts: torch/utils/checkpoint.py, unpack_hook, keeps nothing of what it hands out); then the results are added to the buffers of the next nodes. */
 #include <assert.h>
 #include <string.h>
 
@@ -162,6 +162,10 @@ static void validate(mp_em *e, mp_ten *grad, mp_ten input) {
   mp_em_leave(e, scope, NULL, 0);
 }
 
+static void let_go(mp_em *e, const mp_fn *f) {
+  for (uint32_t i = 0; i < f->saved_count; i++) mp_em_release(e, f->saved[i]);
+}
+
 static void run_node(engine *g, int32_t fn) {
   mp_em *e = g->e;
   mp_fn f = e->fns.at[fn];
@@ -183,11 +187,12 @@ static void run_node(engine *g, int32_t fn) {
   size_t scope = mp_em_enter(e);
   if (any) f.row->backward(e, &b);
   mp_em_leave(e, scope, NULL, 0); /* the function returns: its temporaries go */
+  bool again = g->ck && mp_checkpoint_region(g->ck, f.call) >= 0;
+  if (again && mp_checkpoint_keeps(g->ck, fn)) let_go(e, &f); /* what was computed again is the function's alone, once it has unpacked it */
   for (uint32_t i = 0; i < f.edge_count; i++)
     if (b.given[i] >= 0) validate(e, &b.given[i], f.in_meta[i]);
   for (uint32_t i = 0; i < f.out_count; i++) mp_em_release(e, grads[i]);
-  if (!g->ck || mp_checkpoint_keeps(g->ck, fn))
-    for (uint32_t i = 0; i < f.saved_count; i++) mp_em_release(e, f.saved[i]);
+  if (!again) let_go(e, &f);
   if (g->ck) mp_checkpoint_after(e, g->ck, fn);
   for (uint32_t i = 0; i < f.edge_count; i++) {
     mp_edge to = f.edges[i];
