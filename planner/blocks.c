@@ -36,16 +36,24 @@ static int32_t next_child(const mp_instance *all, uint32_t count, int32_t parent
 
 static const char *leaf(const char *path, const char *parent) { return path + (*parent ? strlen(parent) + 1 : 0); }
 
-/* the same direct submodules by name */
+/* two submodules of one name, or neither list has another */
+static bool meet(const mp_instance *all, uint32_t a, uint32_t b, int32_t x, int32_t y) {
+  return x < 0 || y < 0 ? x == y : !strcmp(leaf(all[x].path, all[a].path), leaf(all[y].path, all[b].path));
+}
+
+/* The same direct submodules by name. One may be missing where three are the same: a first layer without its norm has an nn.Identity there, which calls nothing. */
 static bool same_parts(const mp_instance *all, uint32_t count, uint32_t a, uint32_t b) {
-  int32_t i = (int32_t)a, k = (int32_t)b;
-  uint32_t n = 0;
-  for (;; n++) {
-    i = next_child(all, count, (int32_t)a, i);
-    k = next_child(all, count, (int32_t)b, k);
-    if (i < 0 || k < 0) return i == k && n > 1;
-    if (strcmp(leaf(all[i].path, all[a].path), leaf(all[k].path, all[b].path)) != 0) return false;
+  int32_t i = next_child(all, count, (int32_t)a, (int32_t)a), k = next_child(all, count, (int32_t)b, (int32_t)b);
+  uint32_t same = 0, missing = 0;
+  while (i >= 0 || k >= 0) {
+    int32_t after_i = i < 0 ? -1 : next_child(all, count, (int32_t)a, i), after_k = k < 0 ? -1 : next_child(all, count, (int32_t)b, k);
+    bool pair = meet(all, a, b, i, k), skip_i = !pair && i >= 0 && meet(all, a, b, after_i, k), skip_k = !pair && !skip_i && k >= 0 && meet(all, a, b, i, after_k);
+    if (!pair && (missing++ || (!skip_i && !skip_k))) return false;
+    same += pair;
+    if (pair || skip_i) i = after_i;
+    if (pair || skip_k) k = after_k;
   }
+  return same > (missing ? 2 : 1);
 }
 
 static bool alike(const mp_instance *all, uint32_t count, const mp_call *calls, uint32_t a, uint32_t b) {

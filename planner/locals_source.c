@@ -137,7 +137,8 @@ int32_t mp_source_death(const mp_sources *s, int32_t owner, int32_t made, uint32
   uint32_t k = s->depth[owner];
   const places *m = &s->of[made], *r = &s->of[read];
   span name;
-  if (k >= m->n || k >= r->n || !same_frame(&m->at[k], &r->at[k]) || m->at[k].line == r->at[k].line) return -1;
+  if (k >= m->n || k >= r->n || !same_frame(&m->at[k], &r->at[k])) return -1;
+  if (m->at[k].line == r->at[k].line) return read; /* inside one expression */
   if (!targets(m->at[k].text, slot, &name)) return -1; /* the rest of a statement of several lines */
   int32_t end = (int32_t)s->instances[owner].end;
   long line = -1;

@@ -54,6 +54,22 @@ static void without_classes_what_they_call_decides(void **state) {
   mp_arena_free(a);
 }
 
+/* without classes: {attn, norm, mlp} and {norm1, attn, norm, mlp} are layers of one kind; {attn, mlp} and {attn, gate} are not */
+static void a_first_layer_may_lack_a_part(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const row rows[] = {{"", NULL, -1, 0, 12},     {"l.0", NULL, 0, 0, 3},    {"l.0.attn", NULL, 1, 0, 1}, {"l.0.norm", NULL, 1, 1, 2}, {"l.0.mlp", NULL, 1, 2, 3},
+                      {"l.1", NULL, 0, 3, 7},    {"l.1.norm1", NULL, 5, 3, 4}, {"l.1.attn", NULL, 5, 4, 5}, {"l.1.norm", NULL, 5, 5, 6}, {"l.1.mlp", NULL, 5, 6, 7},
+                      {"k.0", NULL, 0, 7, 10},   {"k.0.attn", NULL, 10, 7, 8}, {"k.0.mlp", NULL, 10, 8, 10}, {"k.1", NULL, 0, 10, 13}, {"k.1.attn", NULL, 13, 10, 11},
+                      {"k.1.gate", NULL, 13, 11, 13}};
+  const mp_instance *m = find(a, rows, 16, "abcdabcxyzxyw");
+  assert_int_equal(m[1].block, 0);
+  assert_int_equal(m[5].block, 0);
+  assert_int_equal(m[10].block, -1);
+  assert_int_equal(m[13].block, -1);
+  mp_arena_free(a);
+}
+
 static void single_operations_in_a_sequential_are_no_blocks(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -100,6 +116,7 @@ static void a_stage_recomputes_what_it_runs(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(layers_of_one_class_are_blocks),
+      cmocka_unit_test(a_first_layer_may_lack_a_part),
       cmocka_unit_test(without_classes_what_they_call_decides),
       cmocka_unit_test(single_operations_in_a_sequential_are_no_blocks),
       cmocka_unit_test(only_the_outermost_family_counts_and_each_list_has_its_own),
