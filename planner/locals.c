@@ -16,6 +16,8 @@ typedef struct context {
   mp_var *vars;
   const mp_call *calls;
   const mp_instance *instances;
+  uint32_t instance_count;
+  int8_t *layer; /* of each instance: 1: a layer, -1: none, 0: not known yet */
   int32_t *first, *last; /* of each variable: the calls that read it first and last, -1 */
   const mp_sources *sources;
 } context;
@@ -70,27 +72,73 @@ static bool meets_another(const context *x, const mp_call *c, int32_t var, bool 
 
 static bool named(const mp_call *c, const char *name) { return !strcmp(c->row->name, name); }
 
-/* Attention that is written out returns its probabilities beside its result, and the modules around it hold both: those that take two values from it
- * (`y, _ = self.attention(x)`), where the file has source lines, else all up to the layer. -> the end of the outermost of them, -1 */
-static int32_t layer_of_probabilities(const context *x, int32_t var, int32_t reader) {
-  const mp_call *c = &x->calls[reader];
-  if ((!named(c, "aten::matmul") && !named(c, "aten::bmm")) || !c->arg_count || c->args[0].kind != MP_ARG_VAR || c->args[0].as.var != var) return -1;
-  const mp_call *m = &x->calls[x->vars[var].call];
+/* does the call multiply attention's probabilities, which are a softmax's result behind casts and a dropout, with the values */
+static bool weighs_values(const context *x, int32_t call, int32_t *probabilities) {
+  const mp_call *c = &x->calls[call];
+  if ((!named(c, "aten::matmul") && !named(c, "aten::bmm")) || !c->arg_count || c->args[0].kind != MP_ARG_VAR || x->vars[c->args[0].as.var].call < 0) return false;
+  *probabilities = c->args[0].as.var;
+  const mp_call *m = &x->calls[x->vars[*probabilities].call];
   for (int step = 0; step < 2 && (named(m, "aten::dropout") || named(m, "aten::native_dropout") || named(m, "aten::to") || named(m, "aten::type_as"));
        step++) {
     int32_t from = m->arg_count && m->args[0].kind == MP_ARG_VAR ? x->vars[m->args[0].as.var].call : -1;
-    if (from < 0) return -1;
+    if (from < 0) return false;
     m = &x->calls[from];
   }
-  if (!named(m, "aten::softmax")) return -1;
-  int32_t end = -1;
-  for (int32_t i = c->module; i > 0; i = x->instances[i].parent) {
-    const char *path = x->instances[i].path, *dot = strrchr(path, '.');
-    if (end >= 0 && mp_source_targets(x->sources, i, reader) == 1) return end;
-    end = (int32_t)x->instances[i].end - 1;
-    if (dot && dot[1] >= '0' && dot[1] <= '9') return end;
+  return named(m, "aten::softmax");
+}
+
+static bool is_member(const char *path) {
+  const char *dot = strrchr(path, '.');
+  return dot && dot[1] >= '0' && dot[1] <= '9';
+}
+
+/* Is the module another member of the list of module `of`: layers.3, layers.4; with parts of the same names? */
+static bool is_fellow(const context *x, int32_t of, int32_t i) {
+  const mp_instance *a = &x->instances[of], *b = &x->instances[i];
+  size_t n = (size_t)(strrchr(a->path, '.') - a->path) + 1;
+  if (a->parent != b->parent || strncmp(a->path, b->path, n) != 0 || !strcmp(a->path, b->path)) return false;
+  int32_t k = i + 1, last = (int32_t)x->instance_count;
+  for (int32_t j = of + 1; j < last && x->instances[j].parent >= of; j++) {
+    if (x->instances[j].parent != of) continue;
+    while (k < last && x->instances[k].parent != i && x->instances[k].parent >= i) k++;
+    if (k >= last || x->instances[k].parent != i || strcmp(x->instances[j].path + strlen(a->path), x->instances[k].path + strlen(b->path)) != 0) return false;
+    k++;
   }
-  return -1;
+  return true;
+}
+
+/* a layer: a member of a list whose next or last member has the same parts; the sublayers of one layer may be a list, too (T5) */
+static bool is_layer(context *x, int32_t i) {
+  if (x->layer[i]) return x->layer[i] > 0;
+  bool found = false;
+  for (int32_t k = i + 1; !found && k < (int32_t)x->instance_count && x->instances[k].parent >= x->instances[i].parent; k++) found = is_fellow(x, i, k);
+  for (int32_t k = i - 1; !found && k > x->instances[i].parent; k--) found = is_fellow(x, i, k);
+  x->layer[i] = found ? 1 : -1;
+  return found;
+}
+
+/* Attention that is written out returns its probabilities beside its result, and the modules around it hold both: those that take several values from it
+ * (`y, _ = self.attention(x)`), where the file has source lines, else all up to the layer. A layer's next attention takes their variable.
+ * -> the call after which they go, -1 */
+static int32_t layer_of_probabilities(context *x, int32_t var, int32_t reader) {
+  int32_t read, next;
+  if (!weighs_values(x, reader, &read) || read != var) return -1;
+  int32_t holder = -1, taken = -1;
+  for (int32_t i = x->calls[reader].module; i > 0; i = x->instances[i].parent) {
+    if (taken >= 0 && mp_source_targets(x->sources, i, reader) == 1) {
+      holder = taken;
+      break;
+    }
+    taken = i;
+    if (!is_member(x->instances[i].path)) continue;
+    if (holder < 0 || is_layer(x, i)) holder = i; /* a model of one layer has no other to compare it with */
+    if (is_layer(x, i)) break;
+  }
+  if (holder < 0) return -1;
+  int32_t end = (int32_t)x->instances[holder].end - 1;
+  for (int32_t c = reader + 1; c <= end; c++)
+    if (weighs_values(x, c, &next)) return return_of(x, holder, c);
+  return end;
 }
 
 static bool elementwise(const mp_call *c) {
@@ -116,7 +164,7 @@ static bool kept_apart(const context *x, int32_t var, int32_t owner) {
   return named(m, "aten::embedding") && m->module != owner && (named(c, "aten::dropout") || named(c, "aten::native_dropout"));
 }
 
-static int32_t death_of(const context *x, int32_t var) {
+static int32_t death_of(context *x, int32_t var) {
   const mp_var *v = &x->vars[var];
   int32_t last = x->last[var];
   if (last < 0) return v->call;
@@ -139,7 +187,7 @@ static int32_t death_of(const context *x, int32_t var) {
 
 void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *calls, uint32_t call_count, const mp_instance *instances,
                   uint32_t instance_count) {
-  context x = {vars, calls, instances, mp_alloc_array(a, var_count, sizeof(int32_t)), mp_alloc_array(a, var_count, sizeof(int32_t)),
+  context x = {vars, calls, instances, instance_count, mp_alloc_array(a, instance_count + 1, sizeof(int8_t)), mp_alloc_array(a, var_count, sizeof(int32_t)), mp_alloc_array(a, var_count, sizeof(int32_t)),
                mp_sources_new(a, calls, call_count, instances, instance_count)};
   for (uint32_t i = 0; i < var_count; i++) x.first[i] = x.last[i] = -1;
   for (uint32_t c = 0; c < call_count; c++)

@@ -7,6 +7,7 @@
  *               13  return b == a               call 4 */
 #include "planner/inside.h"
 #include "support_base.h"
+#include "support_program.h"
 
 #define TOP "File \"m.py\", line 1, in forward\n    h = self.layer(x)\n"
 #define AT(file, line, text) "  File \"" file ".py\", line " line ", in forward\n    " text "\n"
@@ -66,6 +67,33 @@ static void a_statement_says_how_many_values_it_takes(void **state) {
   mp_arena_free(a);
 }
 
+static int32_t death_of(const mp_program *p, const char *name) {
+  for (uint32_t i = 0; i < p->var_count; i++)
+    if (!strcmp(p->vars[i].name, name)) return p->vars[i].dies;
+  fail_msg("no variable %s", name);
+  return -1;
+}
+
+/* T5's block: x, bias, _ = self.layer[0](x); x, bias, _ = self.layer[1](x); x = self.layer[2](x). The sublayers are a list and no layers. */
+static void probabilities_stay_until_the_layer_s_next_attention(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_text t = {0};
+  mp_text_add(a, &t, "in x0 float32 2 4 4\n");
+  for (int b = 0, x = 0; b < 2; b++) {
+    for (int l = 0; l < 2; l++, x++)
+      mp_text_add(a, &t, "module block.%d.layer.%d.%s\ncall matmul s%d x%d x%d\ncall softmax p%d s%d -1\ncall matmul v%d p%d x%d\nmodule block.%d.layer.%d\ncall tanh x%d v%d\n", b, l, l ? "cross" : "own", x, x, x,
+                  x, x, x, x, x, b, l, x + 1, x);
+    mp_text_add(a, &t, "module block.%d.layer.2.wo\ncall tanh y%d x%d\nmodule block.%d.layer.2\ncall tanh x%d y%d\n", b, b, x, b, x + 1, b);
+    x++;
+  }
+  mp_text_add(a, &t, "module\ncall sum loss x6\nout loss\n");
+  const mp_program *p = test_program(a, t.at);
+  assert_int_equal(death_of(p, "p0"), 7); /* block.0.layer.0 is calls 0 to 3, layer.1 calls 4 to 7, layer.2 calls 8 and 9 */
+  assert_int_equal(death_of(p, "p1"), 9);
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_variable_that_is_assigned_anew_lets_go_when_the_statement_ends),
@@ -73,6 +101,7 @@ int main(void) {
       cmocka_unit_test(what_an_expression_makes_goes_when_it_is_read),
       cmocka_unit_test(no_source_does_not_say),
       cmocka_unit_test(a_statement_says_how_many_values_it_takes),
+      cmocka_unit_test(probabilities_stay_until_the_layer_s_next_attention),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
