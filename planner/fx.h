@@ -159,6 +159,11 @@ bool fx_is_taken(const fx_rec *r, int32_t value);                               
 bool fx_item_has_value(fx_rec *r, const mp_fx_item *items, uint32_t n, int32_t value); /* do the arguments name what the value is read for */
 int32_t fx_var_of_initializer(fx_rec *r, int32_t value);                               /* of a constant that a bare node reads */
 
+/* fx_views.c: x as the view `name` of it, which argument `arg` of the group's call was; x itself where it changed nothing that matters */
+int32_t fx_first_transpose(fx_rec *r, const fx_group *g, const char *name, int32_t x);
+int32_t fx_first_unsqueeze(fx_rec *r, const fx_group *g, const char *name, int32_t x);
+int32_t fx_lost_view(fx_rec *r, const fx_group *g, const char *name, int32_t x, uint32_t arg);
+
 /* fx_place.c: where those of r->lost ran that stand in front of their readers */
 void fx_place_lost(fx_rec *r);
 

@@ -306,6 +306,17 @@ static fx_param *bias_beside(fx_rec *r, const fx_group *g, const char *name) {
   return NULL;
 }
 
+/* repeat_interleave(x, n, d) is written out as unsqueeze, expand and reshape: where x was constant, what it was expanded to is what is left. -> x's rank */
+static int narrow_repeated(fx_rec *r, const fx_group *g, int rank, int64_t *dims) {
+  const mp_fx_call *c = g->call;
+  int64_t out[MP_RANK] = {0};
+  if (strcmp(c->op, "aten::repeat_interleave") != 0 || c->arg_count < 3 || fx_dims_of_value(r, fx_value_output(r, g), out) != rank - 1) return rank;
+  int64_t axis = c->args[2].i < 0 ? c->args[2].i + rank : c->args[2].i + 1; /* the one that was expanded */
+  if (axis < 1 || axis >= rank || dims[axis] != c->args[1].i) return rank;
+  memmove(dims + axis, dims + axis + 1, (size_t)(rank - 1 - axis) * sizeof *dims);
+  return rank - 1;
+}
+
 /* A constant value: a parameter's, else an operation on a parameter that was done at export, else made anew in every forward pass. */
 static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int32_t value) {
   if (r->var_of_value[value] >= 0) return r->var_of_value[value];
@@ -315,6 +326,7 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
   bool noise = !strcmp(g->call->op, "aten::bernoulli"); /* made in the shape that is asked for; the constant may be an equal one of another shape */
   int rank = fx_dims_of_value(r, noise ? fx_value_output(r, g) : value, dims);
   if (value == joined_indices(r, g) && rank) rank--; /* each of them, in the shape of the result: together they broadcast to it */
+  rank = narrow_repeated(r, g, rank, dims);
   if (!strcmp(stem, "arange")) { /* unsqueezed where it is read */
     for (int i = 1; i < rank; i++) dims[0] *= dims[i];
     rank = 1;
@@ -341,100 +353,6 @@ int32_t fx_var_of_initializer(fx_rec *r, int32_t value) {
   int rank = fx_dims_of_value(r, value, dims);
   int32_t var = mp_builder_var(r->b, MP_ROLE_CONSTANT, v->name, v->dtype, rank, dims, value);
   return r->var_of_value[value] = var;
-}
-
-/* ---- views ---- */
-
-/* The permutation that a transpose or permute call does. */
-static bool own_permutation(const mp_fx_call *c, int rank, int64_t *perm) {
-  for (int i = 0; i < rank; i++) perm[i] = i;
-  if (!strcmp(c->op, "aten::transpose") && c->arg_count == 3) {
-    int64_t x = c->args[1].i, y = c->args[2].i;
-    if (x < 0) x += rank;
-    if (y < 0) y += rank;
-    if (x < 0 || y < 0 || x >= rank || y >= rank) return false;
-    perm[x] = y;
-    perm[y] = x;
-    return true;
-  }
-  if (!strcmp(c->op, "aten::permute") && c->arg_count == 2 && c->args[1].n == (uint32_t)rank) {
-    for (int i = 0; i < rank; i++) perm[i] = c->args[1].at[i].i < 0 ? c->args[1].at[i].i + rank : c->args[1].at[i].i;
-    return true;
-  }
-  return false;
-}
-
-/* Two transposes merged into one node: the first is the whole permutation without the second's own. */
-static int32_t first_transpose(fx_rec *r, const fx_group *g, const char *name, int32_t x) {
-  mp_var v = *mp_builder_at(r->b, x);
-  const mp_node *n = &r->g->nodes[g->nodes[0]];
-  const mp_attr *whole = !strcmp(n->type, "Transpose") ? mp_node_attr(n, "perm") : NULL;
-  int64_t own[MP_RANK], first[MP_RANK] = {0}, dims[MP_RANK] = {0};
-  if (!whole || whole->kind != MP_ATTR_INTS || whole->n != (uint32_t)v.rank || !own_permutation(g->call, v.rank, own)) return x;
-  for (int i = 0; i < v.rank; i++) {
-    if (own[i] < 0 || own[i] >= v.rank || whole->as.ints[i] < 0 || whole->as.ints[i] >= v.rank) return x;
-    first[own[i]] = whole->as.ints[i];
-  }
-  for (int i = 0; i < v.rank; i++) dims[i] = v.dims[first[i]];
-  int32_t out = fx_result_dims(r, name, v.dtype, v.rank, dims);
-  mp_arg args[] = {mp_arg_var(x), mp_arg_ints(r->a, first, (uint32_t)v.rank)};
-  fx_emit(r, g, "aten::permute", args, 2, fx_module(r, g), &out, 1, false);
-  return out;
-}
-
-/* unsqueeze(unsqueeze(x)) merged into one node with both axes: the first's is the one that the second does not name */
-static int32_t first_unsqueeze(fx_rec *r, const fx_group *g, const char *name, int32_t x) {
-  mp_var v = *mp_builder_at(r->b, x);
-  const mp_node *n = &r->g->nodes[g->nodes[0]];
-  const mp_value *axes = !strcmp(n->type, "Unsqueeze") && n->ins > 1 && n->in[1] >= 0 ? &r->g->values[n->in[1]] : NULL;
-  if (!axes || !axes->ints || axes->contents != 2 || g->call->arg_count < 2 || v.rank + 2 > MP_RANK) return x;
-  int rank = v.rank + 2;
-  int64_t own = g->call->args[1].i, first = -1;
-  if (!strcmp(g->call->op, "aten::repeat_interleave"))
-    own = g->call->arg_count > 2 ? g->call->args[2].i + 1 : 0; /* it repeats along an axis of its own */
-  else if (strcmp(g->call->op, "aten::unsqueeze") != 0)
-    return x;
-  if (own < 0) own += rank;
-  for (uint32_t i = 0; i < 2; i++) {
-    int64_t axis = axes->ints[i].n < 0 ? axes->ints[i].n + rank : axes->ints[i].n;
-    if (axis != own) first = axis - (axis > own);
-  }
-  if (first < 0 || first > v.rank) return x;
-  int64_t dims[MP_RANK] = {0};
-  for (int i = 0, k = 0; i < v.rank + 1; i++) dims[i] = i == first ? 1 : v.dims[k++];
-  int32_t out = fx_result_dims(r, name, v.dtype, v.rank + 1, dims);
-  mp_arg args[] = {mp_arg_var(x), mp_arg_int(first)};
-  fx_emit(r, g, "aten::unsqueeze", args, 2, fx_module(r, g), &out, 1, false);
-  return out;
-}
-
-static int64_t elements(const mp_var *v) {
-  int64_t n = 1;
-  for (int i = 0; i < v->rank; i++) n *= v->dims[i];
-  return n;
-}
-
-/* A view whose shape is gone. An operand of attention has the shape of its fellow; elsewhere the next view says all that matters. */
-static int32_t lost_view(fx_rec *r, const fx_group *g, const char *name, int32_t x, uint32_t arg) {
-  mp_var v = *mp_builder_at(r->b, x);
-  if (strcmp(g->call->op, "aten::scaled_dot_product_attention") != 0 || arg > 2 || g->call->arg_count < 3) return x;
-  for (uint32_t i = 0; i < 3; i++) {
-    const fx_ref *f = i != arg && g->call->args[i].kind == MP_FX_REF ? fx_ref_of(r, g->call->args[i].text) : NULL;
-    if (!f || f->kind != FX_TENSOR) continue;
-    mp_var like = *mp_builder_at(r->b, f->var);
-    if (like.rank < 3) continue;
-    if (elements(&v) != elements(&like)) { /* another sequence length */
-      like.dims[like.rank - 2] = 1;
-      int64_t rest = elements(&like);
-      if (!rest || elements(&v) % rest) continue;
-      like.dims[like.rank - 2] = elements(&v) / rest;
-    }
-    int32_t out = fx_result_dims(r, name, v.dtype, like.rank, like.dims);
-    mp_arg args[] = {mp_arg_var(x), mp_arg_ints(r->a, like.dims, (uint32_t)like.rank)};
-    fx_emit(r, g, "aten::view", args, 2, fx_module(r, g), &out, 1, false);
-    return out;
-  }
-  return x;
 }
 
 /* ---- a convolution under a batch norm, a padding under a convolution ---- */
@@ -637,14 +555,14 @@ static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const cha
     int32_t product = lost_product(r, g, name);
     if (product >= 0) return product;
   }
-  if (FX_ONE_OF(stem, "transpose", "permute")) return first_transpose(r, g, name, x);
-  if (!strcmp(stem, "unsqueeze")) return first_unsqueeze(r, g, name, x);
+  if (FX_ONE_OF(stem, "transpose", "permute")) return fx_first_transpose(r, g, name, x);
+  if (!strcmp(stem, "unsqueeze")) return fx_first_unsqueeze(r, g, name, x);
   if (!strcmp(stem, "cat")) { /* with what is empty: a copy */
     int32_t out = fx_result_dims(r, name, v.dtype, v.rank, v.dims);
     fx_emit(r, g, "aten::cat", (mp_arg[]){mp_arg_vars(r->a, &x, 1), mp_arg_int(-1)}, 2, fx_module(r, g), &out, 1, false);
     return out;
   }
-  if (FX_ONE_OF(stem, "view", "reshape", "_unsafe_view", "squeeze", "flatten", "slice", "select", "t")) return lost_view(r, g, name, x, arg);
+  if (FX_ONE_OF(stem, "view", "reshape", "_unsafe_view", "squeeze", "flatten", "slice", "select", "t")) return fx_lost_view(r, g, name, x, arg);
   if (FX_ONE_OF(stem, "mul", "div", "add", "sub", "pow")) { /* by 1, plus 0: no node, yet a tensor */
     int unit = FX_ONE_OF(stem, "add", "sub") ? 0 : 1;
     args[1] = mp_dtype_is_float(v.dtype) ? mp_arg_float(unit) : mp_arg_int(unit);

@@ -327,6 +327,20 @@ static void a_removed_call_ran_where_its_operand_was_made(void **state) {
   mp_arena_free(a);
 }
 
+/* x[2] was constant: what is left is unsqueeze(x, 1).expand(2, 3), which the reshape makes one of */
+static void a_repeated_constant_has_one_axis_less(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\ny: float[6]; val = float[2,3]; six = int64[1]{6}\n"
+                                     "r = Reshape(val, six)" AT("r", "repeat_interleave.self_int", "%full, 3, 0", "rel") "add = Add(y, r)" AT("add", "add.Tensor", "%y, %r", "rel")
+                                     SIGNATURE("y: USER_INPUT") "-> add");
+  assert_string_equal(shown(a, p, 1), "rel  aten::repeat_interleave(%full, 3, 0)");
+  const mp_var *x = &p->vars[p->calls[0].outs[0]];
+  assert_int_equal(x->rank, 1);
+  assert_int_equal(x->dims[0], 2);
+  mp_arena_free(a);
+}
+
 /* q and v were equal when exported (zeros): their views are one constant */
 static void an_equal_constant_was_made_of_the_next_parameter(void **state) {
   (void)state;
@@ -535,6 +549,7 @@ int main(void) {
       cmocka_unit_test(equal_calls_of_two_layers_are_two),
       cmocka_unit_test(an_inference_export_shows_its_dropouts),
       cmocka_unit_test(a_removed_call_ran_where_its_operand_was_made),
+      cmocka_unit_test(a_repeated_constant_has_one_axis_less),
       cmocka_unit_test(an_equal_constant_was_made_of_the_next_parameter),
       cmocka_unit_test(equal_tokens_are_joined_in_their_places),
       cmocka_unit_test(a_folded_bias_is_the_one_beside_the_weight),
