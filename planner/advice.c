@@ -10,9 +10,9 @@ double mp_overhead(const mp_timeline *t) {
 }
 
 /* One row a change. Where `fewer` is set, the micro-batch is halved until it fits, its samples accumulated over more of them. */
-typedef enum again { AS_ASKED, BLOCKS, INVERSES } again;
+typedef enum how { AS_ASKED, BLOCKS, INVERSES, EXPANDABLE /* the allocator's segments: nothing else changes */ } how;
 typedef struct change {
-  again again; /* what is recomputed */
+  how how;
   bool fewer;
   int precision;         /* -1: as asked */
   const char *optimizer; /* NULL: as asked */
@@ -21,6 +21,7 @@ typedef struct change {
 } change;
 
 static const change changes[] = {
+    {EXPANDABLE, false, -1, NULL, 1, "--expandable-segments"},
     {AS_ASKED, true, -1, NULL, 1, ""},
     {BLOCKS, false, -1, NULL, 1, "--checkpoint blocks"},
     {BLOCKS, true, -1, NULL, 1, "--checkpoint blocks"},
@@ -85,11 +86,12 @@ static const void *attempt(mp_arena *a, void *arg) {
   if (divide > 1) dims[t->batch].n /= divide;
   run.accumulate *= divide;
   if (t->c->precision >= 0) run.precision = (mp_precision)t->c->precision;
+  if (t->c->how == EXPANDABLE) run.expandable_segments = true;
   if (t->c->optimizer) run.optimizer = mp_optimizer_find(t->c->optimizer);
   static const char *const blocks[] = {"blocks"}, *const all[] = {"auto"};
   mp_plan plan = *was->plan;
-  if (t->c->again == BLOCKS) plan = (mp_plan){.checkpoint = blocks, .checkpoints = 1};
-  if (t->c->again == INVERSES) plan = (mp_plan){.invertible = all, .invertibles = 1};
+  if (t->c->how == BLOCKS) plan = (mp_plan){.checkpoint = blocks, .checkpoints = 1};
+  if (t->c->how == INVERSES) plan = (mp_plan){.invertible = all, .invertibles = 1};
   mp_question q = *was;
   q.run = &run;
   q.plan = &plan;
@@ -146,8 +148,8 @@ static const void *make(mp_arena *a, void *arg) {
   const mp_plan *plan = x->question->plan;
   for (size_t i = 0; i < CHANGES; i++) {
     const change *c = &changes[i];
-    bool same = (c->precision >= 0 && c->precision == (int)run->precision) || (c->precision < 0 && !c->again && !c->fewer && !c->optimizer && c->devices == 1);
-    bool useless = run->infer || (c->precision >= 0 && run->precision != MP_FP32) || (c->again && (plan->checkpoints || plan->invertibles)) || (c->optimizer && !run->optimizer);
+    bool again = c->how == BLOCKS || c->how == INVERSES, same = (c->precision >= 0 && c->precision == (int)run->precision) || (c->how == EXPANDABLE && run->expandable_segments);
+    bool useless = run->infer || (c->precision >= 0 && run->precision != MP_FP32) || (again && (plan->checkpoints || plan->invertibles)) || (c->optimizer && !run->optimizer);
     bool lacks = c->precision >= 0 && r->device->cc && r->device->cc < 80; /* bfloat16: from Ampere on */
     if (same || useless || lacks) continue;
     trial t = {.x = x, .c = c, .batch = find_batch(x->question), .device = r->device};

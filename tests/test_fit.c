@@ -446,9 +446,22 @@ static void a_transformer_layer_keeps_what_the_paper_says(void **state) {
   }
 }
 
+/* 8.62 GiB of segments for 7.92 GiB of tensors: segments that grow hold them in less */
+static void segments_that_expand_are_an_advice(void **state) {
+  (void)state;
+  said s = ask("fit " SAMPLES "gpt2.onnx --dim batch=4 --dim seq=1024 --device 8.6GB");
+  assert_int_equal(s.code, 1);
+  assert_non_null(strstr(s.out, "\n  --expandable-segments   "));
+  free(s.out);
+  s = ask("fit " SAMPLES "gpt2.onnx --dim batch=4 --dim seq=1024 --device 8.6GB --expandable-segments");
+  assert_int_equal(s.code, 0);
+  free(s.out);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fits_or_not_is_the_exit_code),
+      cmocka_unit_test(segments_that_expand_are_an_advice),
       cmocka_unit_test(wrong_input_is_one_line_and_code_2),
       cmocka_unit_test(dims_give_a_row_each),
       cmocka_unit_test(a_folder_gives_a_row_for_each_model),

@@ -149,6 +149,45 @@ decoder("arcee", "ArceeForCausalLM", lambda: T.ArceeConfig(**L), attention="eage
 decoder("persimmon", "PersimmonForCausalLM", lambda: T.PersimmonConfig(**dict(L, num_key_value_heads=4)), attention="eager")
 image("dpt", "DPTForSemanticSegmentation", lambda: T.DPTConfig(hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512, image_size=64, patch_size=16, num_labels=10, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[16, 32, 64, 64], fusion_hidden_size=32, readout_type="project"), inputs=maps, attention="eager")
 
+encoder("lilt", "LiltForTokenClassification", lambda: T.LiltConfig(**E, max_position_embeddings=514), attention="eager")
+encoder("xmod", "XmodForMaskedLM", lambda: T.XmodConfig(**E, max_position_embeddings=514, languages=("en_XX",), default_language="en_XX"))
+encoder("ibert", "IBertForMaskedLM", lambda: T.IBertConfig(**E, max_position_embeddings=514), attention="eager")
+encoder("nystromformer", "NystromformerForMaskedLM", lambda: T.NystromformerConfig(**E, segment_means_seq_len=64, num_landmarks=16), attention="eager")
+encoder("canine", "CanineForSequenceClassification", lambda: T.CanineConfig(hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512), labels="batch", attention="eager")
+encoder("funnel", "FunnelForMaskedLM", lambda: T.FunnelConfig(vocab_size=1000, block_sizes=[1, 1], num_decoder_layers=1, d_model=128, n_head=4, d_head=32, d_inner=512), attention="eager")
+encoder("bert-generation", "BertGenerationDecoder", lambda: T.BertGenerationConfig(**E, is_decoder=True))
+encoder("nomic", "NomicBertForMaskedLM", lambda: T.NomicBertConfig(**E))
+encoder("eurobert", "EuroBertForMaskedLM", lambda: T.EuroBertConfig(**dict(L, num_key_value_heads=4)))
+encoder("xlmr-xl", "XLMRobertaXLForMaskedLM", lambda: T.XLMRobertaXLConfig(**E, max_position_embeddings=514))
+decoder("roberta-lm", "RobertaForCausalLM", lambda: T.RobertaConfig(**E, max_position_embeddings=514, is_decoder=True))
+decoder("bert-lm", "BertLMHeadModel", lambda: T.BertConfig(**E, is_decoder=True))
+decoder("gpt-neox-japanese", "GPTNeoXJapaneseForCausalLM", lambda: T.GPTNeoXJapaneseConfig(vocab_size=1000, hidden_size=128, num_hidden_layers=2, num_attention_heads=4), attention="eager")
+decoder("rwkv", "RwkvForCausalLM", lambda: T.RwkvConfig(vocab_size=1000, hidden_size=128, num_hidden_layers=2, attention_hidden_size=128))
+decoder("bitnet", "BitNetForCausalLM", lambda: T.BitNetConfig(**L))
+decoder("diffllama", "DiffLlamaForCausalLM", lambda: T.DiffLlamaConfig(**L1), attention="eager")
+decoder("apertus", "ApertusForCausalLM", lambda: T.ApertusConfig(**L))
+decoder("glm4", "Glm4ForCausalLM", lambda: T.Glm4Config(**L, head_dim=32))
+decoder("cohere2", "Cohere2ForCausalLM", lambda: T.Cohere2Config(**L))
+decoder("opt-350m", "OPTForCausalLM", lambda: T.OPTConfig(vocab_size=1000, hidden_size=128, num_hidden_layers=2, ffn_dim=512, num_attention_heads=4, word_embed_proj_dim=64, do_layer_norm_before=False))
+decoder("recurrent-gemma", "RecurrentGemmaForCausalLM", lambda: T.RecurrentGemmaConfig(**L1, lru_width=128, attention_window_size=64))
+decoder("ministral", "MinistralForCausalLM", lambda: T.MinistralConfig(**L))
+decoder("vaultgemma", "VaultGemmaForCausalLM", lambda: T.VaultGemmaConfig(**L, head_dim=32), attention="eager")
+pair("m2m100", "M2M100ForConditionalGeneration", lambda: T.M2M100Config(**S))
+pair("plbart", "PLBartForConditionalGeneration", lambda: T.PLBartConfig(**S))
+pair("mvp", "MvpForConditionalGeneration", lambda: T.MvpConfig(**S), attention="eager")
+pair("blenderbot-small", "BlenderbotSmallForConditionalGeneration", lambda: T.BlenderbotSmallConfig(**S))
+pair("longt5", "LongT5ForConditionalGeneration", lambda: T.LongT5Config(**T5, local_radius=31), attention="eager")
+pair("prophetnet", "ProphetNetForConditionalGeneration", lambda: T.ProphetNetConfig(vocab_size=1000, hidden_size=128, encoder_ffn_dim=512, num_encoder_layers=2, num_encoder_attention_heads=4, decoder_ffn_dim=512, num_decoder_layers=2, num_decoder_attention_heads=4), attention="eager")
+image("dinov2-reg", "Dinov2WithRegistersForImageClassification", lambda: T.Dinov2WithRegistersConfig(**{k: v for k, v in I.items() if k != "intermediate_size"}))
+image("hiera-hf", "HieraForImageClassification", lambda: T.HieraConfig(image_size=[64, 64], embed_dim=32, depths=[1, 1, 2, 1], num_heads=[1, 2, 4, 8], num_labels=10), attention="eager")
+image("cvt", "CvtForImageClassification", lambda: T.CvtConfig(embed_dim=[32, 64, 96], num_heads=[1, 2, 3], depth=[1, 1, 2], num_labels=10), attention="eager")
+image("mobilevitv2", "MobileViTV2ForImageClassification", lambda: T.MobileViTV2Config(image_size=64, width_multiplier=0.5, num_labels=10), attention="eager")
+image("mobilenet-v1", "MobileNetV1ForImageClassification", lambda: T.MobileNetV1Config(image_size=64, depth_multiplier=0.5, num_labels=10), attention="eager")
+image("mobilenet-v2", "MobileNetV2ForImageClassification", lambda: T.MobileNetV2Config(image_size=64, depth_multiplier=0.5, num_labels=10), attention="eager")
+image("swiftformer", "SwiftFormerForImageClassification", lambda: T.SwiftFormerConfig(image_size=64, depths=[1, 1, 2, 1], embed_dims=[16, 32, 64, 96], num_labels=10), attention="eager")
+image("pvt-v2", "PvtV2ForImageClassification", lambda: T.PvtV2Config(image_size=64, depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 64], num_attention_heads=[1, 2, 2, 4], num_labels=10), attention="eager")
+image("data2vec-vision", "Data2VecVisionForImageClassification", lambda: T.Data2VecVisionConfig(**I), attention="eager")
+
 
 class Classifier(torch.nn.Module):
     def __init__(self, model):
@@ -186,8 +225,10 @@ TIMM = """
     convmixer_768_32 mixer_s32_224 resmlp_12_224 gmlp_ti16_224 vit_tiny_patch16_224 deit_tiny_patch16_224 deit3_small_patch16_224 beit_base_patch16_224
     cait_xxs24_224 crossvit_tiny_240 coat_tiny convit_tiny levit_128s pit_ti_224 poolformer_s12 pvt_v2_b0 swin_tiny_patch4_window7_224 twins_svt_small
     tnt_s_patch16_224 visformer_tiny volo_d1_224 xcit_nano_12_p16_224 edgenext_xx_small efficientformer_l1 maxvit_rmlp_pico_rw_256 mobilevit_xxs
+    vgg13 resnest14d selecsls42 hardcorenas_a lcnet_050 mnasnet_small gcresnet33ts botnet26t_256 eva02_tiny_patch14_224 cs3darknet_s
+    efficientvit_b0 repvit_m0_9 starnet_s1 mambaout_femto tiny_vit_5m_224 vit_relpos_small_patch16_224 gcvit_xxtiny coatnet_pico_rw_224 ghostnetv2_100 hgnet_tiny rdnet_tiny
     mobileone_s0 repvgg_a0 fastvit_t8 inception_next_tiny hiera_tiny_224 mvitv2_tiny davit_tiny focalnet_tiny_srf nextvit_small rexnet_100 sequencer2d_s"""
 for n in TORCHVISION.split(): network("tv-" + n, 299 if n == "inception_v3" else 224, lambda n=n: tv(n)())
-for n in TIMM.split(): network("timm-" + n, 240 if "240" in n else 256 if n.startswith(("mobilevit", "fastvit", "edgenext", "maxvit")) else 224, lambda n=n: timm(n)())
+for n in TIMM.split(): network("timm-" + n, 240 if "240" in n else 256 if n.startswith(("mobilevit", "fastvit", "edgenext", "maxvit", "botnet")) else 224, lambda n=n: timm(n)())
 
 if __name__ == "__main__": print(*ROWS)
