@@ -3,6 +3,8 @@
  * Sizes are rounded to 512 B. Up to 1 MiB comes from the small pool (2 MiB segments), up to 10 MiB from 20 MiB segments, more from segments rounded to 2 MiB. Best fit, then lowest
  * address; a block is split when the rest is at least 512 B (small) or more than 1 MiB (large); freed neighbours merge; segments are kept.
  *
+ * Where the device has no more, wholly free segments are given back to it and the request is tried again (release_cached_blocks); then it fails.
+ *
  * With expandable_segments:True a pool is one stretch of addresses that is mapped page by page (2 MiB small, 20 MiB large) as its end is needed, so a request need
  * not find or open a segment of its own size; every rest of 512 B is split off (find_expandable_block, map_block, should_split of the same file). */
 #include <assert.h>
@@ -33,7 +35,8 @@ typedef struct allocator {
   MP_VEC(int32_t) spare; /* block records that merged away */
   pool pools[2];
   uint64_t next_address, reserved, allocated;
-  bool expandable;
+  uint64_t limit; /* of reserved bytes */
+  bool expandable, failed;
 } allocator;
 
 static bool less(const allocator *m, int32_t x, uint64_t size, uint64_t address) {
@@ -83,9 +86,27 @@ static uint64_t segment_size(uint64_t n) {
   return n < 10 * MIB ? 20 * MIB : (n + 2 * MIB - 1) / (2 * MIB) * (2 * MIB);
 }
 
+/* release_cached_blocks: free blocks that are whole segments go */
+static void release_cached(allocator *m) {
+  for (int k = 0; k < 2; k++) {
+    pool *p = &m->pools[k];
+    size_t kept = 0;
+    for (size_t i = 0; i < p->n; i++) {
+      const block *b = &m->blocks.at[p->at[i]];
+      bool whole = b->prev < 0 && b->next < 0 && !m->expandable;
+      if (whole) m->reserved -= b->size;
+      if (whole) *mp_push(m->a, &m->spare) = p->at[i];
+      else p->at[kept++] = p->at[i];
+    }
+    p->n = kept;
+  }
+}
+
 /* a segment of its own */
 static int32_t open_segment(allocator *m, uint64_t n, bool small) {
   uint64_t size = segment_size(n);
+  if (size > m->limit - m->reserved) release_cached(m);
+  m->failed |= size > m->limit - m->reserved;
   int32_t b = new_block(m, (block){size, m->next_address, -1, -1, -1, false, small});
   m->next_address += size + (1 << 30); /* segments never touch */
   m->reserved += size;
@@ -102,6 +123,7 @@ static int32_t expand(allocator *m, uint64_t n, bool small) {
     have = m->blocks.at[b].size;
   }
   uint64_t pages = (n - have + page - 1) / page * page;
+  m->failed |= pages > m->limit - m->reserved;
   m->reserved += pages;
   if (have) {
     m->blocks.at[b].size += pages;
@@ -173,7 +195,7 @@ static void take_back(allocator *m, int32_t b) {
 
 /* up to and including one step of the tape */
 static void replay(allocator *m, const mp_tape *t, uint32_t from, uint32_t end, int32_t *where, uint64_t *peak) {
-  for (uint32_t i = from; i < end; i++) {
+  for (uint32_t i = from; i < end && !m->failed; i++) {
     const mp_step *s = &t->steps[i];
     if (s->kind == MP_ALLOC && s->bytes) where[s->id] = give(m, s->bytes, s->id);
     if (s->kind == MP_FREE && s->bytes) take_back(m, where[s->id]);
@@ -183,7 +205,7 @@ static void replay(allocator *m, const mp_tape *t, uint32_t from, uint32_t end, 
 
 static allocator *start(mp_arena *a, bool expandable) {
   allocator *m = mp_alloc(a, sizeof *m);
-  *m = (allocator){.a = a, .expandable = expandable};
+  *m = (allocator){.a = a, .expandable = expandable, .limit = UINT64_MAX};
   m->pools[0].end = m->pools[1].end = -1;
   return m;
 }
@@ -194,6 +216,15 @@ mp_reserved mp_allocator_replay(mp_arena *a, const mp_tape *t, bool expandable_s
   uint64_t peak = 0;
   replay(m, t, 0, t->step_count, where, &peak);
   return (mp_reserved){m->reserved, m->reserved > peak ? m->reserved - peak : 0};
+}
+
+bool mp_allocator_runs_in(mp_arena *a, const mp_tape *t, bool expandable_segments, uint64_t limit) {
+  allocator *m = start(a, expandable_segments);
+  m->limit = limit;
+  int32_t *where = mp_alloc_array(a, t->instance_count + 1, sizeof *where);
+  uint64_t peak = 0;
+  replay(m, t, 0, t->step_count, where, &peak);
+  return !m->failed;
 }
 
 /* ---- where reserved memory lies idle ---- */

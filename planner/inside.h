@@ -419,6 +419,8 @@ typedef struct mp_reserved {
   uint64_t reserved, fragmentation; /* at the end; reserved - allocated at the peak */
 } mp_reserved;
 mp_reserved mp_allocator_replay(mp_arena *a, const mp_tape *t, bool expandable_segments);
+/* Does the tape run where the device gives no more than `limit` bytes? Segments that are wholly free go back to it first. */
+bool mp_allocator_runs_in(mp_arena *a, const mp_tape *t, bool expandable_segments, uint64_t limit);
 typedef struct mp_hole { /* a free block */
   uint64_t bytes, address;
   int32_t before, after; /* storage instances next to it in its segment; -1: the segment's edge */

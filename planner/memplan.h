@@ -175,6 +175,8 @@ typedef struct mp_answer {
   const mp_tape *tape;
   const mp_timeline *timeline;
   const mp_verdict *verdicts; /* one a device */
+  const char *const *warnings; /* the timeline's, and what a verdict has to add */
+  uint32_t warning_count;
 } mp_answer;
 /* file -> model -> graph -> program -> trace -> tape -> timeline -> verdicts */
 const mp_answer *mp_answer_make(mp_arena *a, const mp_question *q, mp_err *err);

@@ -50,7 +50,7 @@ static json_t *workspace_of(const mp_answer *a) {
 static json_t *answer(const mp_answer *a) {
   const mp_timeline *t = a->timeline;
   json_t *warnings = json_array();
-  for (uint32_t i = 0; i < t->warning_count; i++) json_array_append_new(warnings, json_string_nocheck(t->warnings[i]));
+  for (uint32_t i = 0; i < a->warning_count; i++) json_array_append_new(warnings, json_string_nocheck(a->warnings[i]));
   json_t *flops = json_pack("{s:I,s:I,s:I}", "forward", (json_int_t)t->flops_forward, "backward", (json_int_t)t->flops_backward, "recompute", (json_int_t)t->flops_recompute);
   return json_pack("{s:s,s:I,s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:o}", "model", a->question->path, "parameters", (json_int_t)t->parameters, "flops", flops, "bytes", bytes_of(t),
                    "after_forward", (json_int_t)t->after_forward, "peak", peak_of(t), "workspace", workspace_of(a), "saved", saved_of(t), "devices", devices_of(a, a->verdicts), "warnings",

@@ -186,7 +186,7 @@ static const void *make(mp_arena *a, void *arg) {
   if (j->view->top) top(a, &t, j->x, j->view->top);
   verdicts(a, &t, j->x);
   advice(a, &t, j->ad);
-  for (uint32_t i = 0; i < j->x->timeline->warning_count; i++) mp_text_add(a, &t, "  warning: %s\n", j->x->timeline->warnings[i]);
+  for (uint32_t i = 0; i < j->x->warning_count; i++) mp_text_add(a, &t, "  warning: %s\n", j->x->warnings[i]);
   return t.at;
 }
 

@@ -458,10 +458,27 @@ static void segments_that_expand_are_an_advice(void **state) {
   free(s.out);
 }
 
+static bool answer_warns(const char *args, int code, const char *part) {
+  json_t *root = ask_json(args, code);
+  bool found = warns(root, part);
+  json_decref(root);
+  return found;
+}
+
+/* needed: 9,689,104,384 bytes */
+static void a_narrow_verdict_is_a_warning(void **state) {
+  (void)state;
+  assert_true(answer_warns("fit " SAMPLES "gpt2.onnx --dim batch=4 --dim seq=1024 --device 9.1GB --json", 0, "9.1GB: fits with 78.1 MiB to spare"));
+  assert_false(answer_warns("fit " SAMPLES "gpt2.onnx --dim batch=4 --dim seq=1024 --device 12GB --json", 0, "to spare"));
+  assert_true(answer_warns("fit " SAMPLES "vgg16.onnx --dim batch=64 --device 8GB --loss cross-entropy --optimizer sgd-momentum --json", 1, "8GB: what is missing is cached by the allocator"));
+  assert_false(answer_warns("fit " SAMPLES "vgg16.onnx --dim batch=64 --device 6GB --loss cross-entropy --optimizer sgd-momentum --json", 1, "cached"));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fits_or_not_is_the_exit_code),
       cmocka_unit_test(segments_that_expand_are_an_advice),
+      cmocka_unit_test(a_narrow_verdict_is_a_warning),
       cmocka_unit_test(wrong_input_is_one_line_and_code_2),
       cmocka_unit_test(dims_give_a_row_each),
       cmocka_unit_test(a_folder_gives_a_row_for_each_model),
