@@ -542,6 +542,10 @@ static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const cha
   if (!strcmp(
           stem,
           "clone")) { /* a dropout that does not act (p = 0, inference) leaves one too, and returns its operand; what is around it tells them apart */
+    if (FX_ONE_OF(g->call->op, "aten::transpose", "aten::permute")) { /* x.permute(..).contiguous().permute(..): what was copied had been turned */
+      int32_t turned = fx_first_transpose(r, g, mp_format(r->a, "%s.turned", name), x);
+      return emit_unary(r, g, "aten::contiguous", name, (mp_arg[]){mp_arg_var(turned)}, 1, turned);
+    }
     const mp_call *made = v.call < 0 ? NULL : mp_builder_call_at(r->b, (uint32_t)v.call);
     args[1] = mp_arg_float(0);
     if (FX_ONE_OF(g->call->op, "aten::add", "aten::layer_norm", "aten::linear", "aten::native_layer_norm") ||

@@ -22,17 +22,21 @@ static bool own_permutation(const mp_fx_call *c, int rank, int64_t *perm) {
   return false;
 }
 
-/* Two transposes merged into one node: the first is the whole permutation without the second's own. */
+/* Two transposes merged into one node, or into none where they undo each other: the first is the whole permutation without the second's own. */
 int32_t fx_first_transpose(fx_rec *r, const fx_group *g, const char *name, int32_t x) {
   mp_var v = *mp_builder_at(r->b, x);
   const mp_node *n = &r->g->nodes[g->nodes[0]];
   const mp_attr *whole = !strcmp(n->type, "Transpose") ? mp_node_attr(n, "perm") : NULL;
   int64_t own[MP_RANK], first[MP_RANK] = {0}, dims[MP_RANK] = {0};
-  if (!whole || whole->kind != MP_ATTR_INTS || whole->n != (uint32_t)v.rank || !own_permutation(g->call, v.rank, own)) return x;
+  bool none = !strcmp(n->type, "Identity"), turns = false;
+  if ((!none && (!whole || whole->kind != MP_ATTR_INTS || whole->n != (uint32_t)v.rank)) || !own_permutation(g->call, v.rank, own)) return x;
   for (int i = 0; i < v.rank; i++) {
-    if (own[i] < 0 || own[i] >= v.rank || whole->as.ints[i] < 0 || whole->as.ints[i] >= v.rank) return x;
-    first[own[i]] = whole->as.ints[i];
+    int64_t to = none ? i : whole->as.ints[i];
+    if (own[i] < 0 || own[i] >= v.rank || to < 0 || to >= v.rank) return x;
+    first[own[i]] = to;
+    turns |= own[i] != to;
   }
+  if (!turns) return x;
   for (int i = 0; i < v.rank; i++) dims[i] = v.dims[first[i]];
   int32_t out = fx_result_dims(r, name, v.dtype, v.rank, dims);
   mp_arg args[] = {mp_arg_var(x), mp_arg_ints(r->a, first, (uint32_t)v.rank)};

@@ -327,6 +327,18 @@ static void a_removed_call_ran_where_its_operand_was_made(void **state) {
   mp_arena_free(a);
 }
 
+/* a.permute(1, 0).contiguous().permute(1, 0): the turns undo each other in the file, which has an Identity; the copy is of what was turned */
+static void a_copy_between_two_turns_is_of_the_turned(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\nx: float[2,3]\ny = Identity(x)" AT("y", "permute.default", "%clone, [1, 0]", "norm") SIGNATURE("x: USER_INPUT") "-> y");
+  assert_int_equal(p->call_count, 3);
+  assert_string_equal(shown(a, p, 0), "norm  aten::permute(%x, [1, 0])");
+  assert_string_equal(shown(a, p, 1), "norm  aten::contiguous(%clone.turned)");
+  assert_string_equal(shown(a, p, 2), "norm  aten::permute(%clone, [1, 0])");
+  mp_arena_free(a);
+}
+
 /* x[2] was constant: what is left is unsqueeze(x, 1).expand(2, 3), which the reshape makes one of */
 static void a_repeated_constant_has_one_axis_less(void **state) {
   (void)state;
@@ -550,6 +562,7 @@ int main(void) {
       cmocka_unit_test(an_inference_export_shows_its_dropouts),
       cmocka_unit_test(a_removed_call_ran_where_its_operand_was_made),
       cmocka_unit_test(a_repeated_constant_has_one_axis_less),
+      cmocka_unit_test(a_copy_between_two_turns_is_of_the_turned),
       cmocka_unit_test(an_equal_constant_was_made_of_the_next_parameter),
       cmocka_unit_test(equal_tokens_are_joined_in_their_places),
       cmocka_unit_test(a_folded_bias_is_the_one_beside_the_weight),

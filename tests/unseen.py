@@ -40,7 +40,7 @@ def trace(name, out):
             image = any(v.is_floating_point() for v in inputs(1, LENGTH, "cpu").values())  # a loader gives it in float32, which weights in pure half precision refuse
             if image and (run == "bf16" or blocks): continue
             r = tracer.measure(build, lambda: inputs(BATCH, LENGTH, "cuda"), step, **dict(told, accumulate=int(told.get("accumulate", 1))))
-            result[run] = {k: r[k] for k in ("peak_bytes", "reserved_bytes", "saved_bytes", "param_bytes")}
+            result[run] = {k: r[k] for k in ("peak_bytes", "reserved_bytes", "saved_bytes", "param_bytes", "input_bytes")}
         except Exception as e:
             result[run] = {"error": repr(e)[:200]}
     with open(f"{out}/{name}.json", "w") as f: json.dump(result, f)
@@ -94,6 +94,7 @@ def compare(names, out, kind, exporters, extra):
                     print(f"{name:24s} {exporter:11s} {run:10s} refused: {got[:120]}")
                     errors[name, exporter, run] = 1.0
                     continue
+                if extra == [] and got["bytes"]["inputs"] != t["input_bytes"]: continue  # exported with the sizes of the sample as numbers
                 e = got["peak"]["allocated"] / t["peak_bytes"] - 1
                 errors[name, exporter, run] = abs(e)
                 reserved.append(abs(got["peak"]["reserved"] / t["reserved_bytes"] - 1))
