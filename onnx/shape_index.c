@@ -208,6 +208,20 @@ static void rule_top_k(mp_infer *c) {
   mp_infer_set(c, 1, MP_INT64, &s);
 }
 
+/* Contents where the new axis is the last, or the only one of more than one element: repeats for a Tile are written so (repeat_interleave). */
+static void one_hot_contents(mp_infer *c, int64_t depth) {
+  uint32_t n, two;
+  const mp_int *at = mp_infer_ints(c, 0, &n), *values = mp_infer_ints(c, 2, &two);
+  mp_int out[64];
+  if (!at || !values || two != 2 || !n || depth < 1 || depth > 64 || n > 64 / (uint64_t)depth) return;
+  for (uint32_t i = 0; i < n; i++) {
+    if (!mp_int_is_number(at[i])) return;
+    int64_t on = at[i].n < 0 ? at[i].n + depth : at[i].n;
+    for (int64_t k = 0; k < depth; k++) out[i * (uint64_t)depth + (uint64_t)k] = values[k == on];
+  }
+  mp_infer_set_ints(c, 0, out, n * (uint32_t)depth);
+}
+
 static void rule_one_hot(mp_infer *c) {
   mp_infer_no_cost(c);
   mp_shape s, r = {.rank = 0};
@@ -225,6 +239,8 @@ static void rule_one_hot(mp_infer *c) {
   if (!mp_axis(c, &axis, s.rank + 1)) return;
   for (int i = 0; i <= s.rank; i++) mp_shape_append(&r, i < axis ? s.dims[i] : i == axis ? depth : s.dims[i - 1]);
   mp_infer_set(c, 0, mp_infer_dtype(c, 2), &r);
+  bool one = s.rank == 0 || (s.rank == 1 && mp_int_is_number(s.dims[0]) && s.dims[0].n == 1);
+  if (mp_int_is_number(depth) && (axis == s.rank || one)) one_hot_contents(c, depth.n);
 }
 
 /* ---- what depends on data ---- */
