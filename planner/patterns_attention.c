@@ -6,6 +6,7 @@
 #include "planner/patterns.h"
 
 enum { Q, K, V, MASK }; /* the hit's values */
+enum { SWAPPED = -1 };  /* the hit's note; else 1 + the node that transposes the key, 0: it is there */
 
 static int permutation(const mp_rec *r, int32_t transpose, int64_t *perm) {
   const mp_attr *a = mp_node_attr(mp_r_node(r, transpose), "perm");
@@ -34,15 +35,28 @@ static int32_t transposed(const mp_rec *r, int32_t x, const int64_t *perm, int r
   return -1;
 }
 
+/* What the key's last transposition in the file did before it swapped the last two axes; nothing where `transpose` is -1: k had been swapped, and the two left no node. -> the rank, 0 */
+static int before_swap(const mp_rec *r, int32_t transpose, int rank, int64_t *perm) {
+  for (int i = 0; i < rank; i++) perm[i] = i;
+  if (transpose >= 0) rank = permutation(r, transpose, perm);
+  if (rank < 2) return 0;
+  int64_t last = perm[rank - 1];
+  perm[rank - 1] = perm[rank - 2];
+  perm[rank - 2] = last;
+  return rank;
+}
+
 /* k of k.transpose(-2, -1), which the exporter merges with a transposition before it */
 static bool find_key(mp_rec *r, mp_hit *h, int32_t value) {
   int64_t perm[MP_RANK];
   int32_t t = mp_r_maker(r, value, "Transpose");
-  int rank = t < 0 ? 0 : permutation(r, t, perm);
-  if (rank < 2) return false;
-  int64_t last = perm[rank - 1];
-  perm[rank - 1] = perm[rank - 2];
-  perm[rank - 2] = last;
+  int rank = before_swap(r, t, mp_r_rank(r, value), perm);
+  if (!rank) return false;
+  if (t < 0) {
+    h->values[K] = value;
+    h->note = SWAPPED;
+    return true;
+  }
   bool same = true;
   for (int i = 0; i < rank; i++) same &= perm[i] == i;
   int32_t x = mp_r_in(r, t, 0), made = same ? x : transposed(r, x, perm, rank);
@@ -104,13 +118,9 @@ MP_ROW_CHECK(mp_row_is_sdpa) {
 MP_ROW_EMIT(mp_row_sdpa) {
   mp_arg k = mp_r_tensor(r, h->values[K]);
   if (h->note) {
-    int64_t perm[MP_RANK];
-    int rank = permutation(r, (int32_t)h->note - 1, perm);
-    int64_t last = perm[rank - 1];
-    perm[rank - 1] = perm[rank - 2];
-    perm[rank - 2] = last;
     mp_var v = *mp_builder_at(r->b, k.as.var);
-    int64_t dims[MP_RANK];
+    int64_t perm[MP_RANK], dims[MP_RANK];
+    int rank = before_swap(r, h->note == SWAPPED ? -1 : (int32_t)h->note - 1, v.rank, perm);
     for (int i = 0; i < rank; i++) dims[i] = v.dims[perm[i]];
     int32_t out = mp_r_new(r, v.name, v.dtype, rank, dims);
     bool heads = rank == 4 && perm[0] == 0 && perm[1] == 2 && perm[2] == 1;

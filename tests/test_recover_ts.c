@@ -224,6 +224,14 @@ static void sdpa_scales_both_operands(void **state) {
          "scaled_dot_product_attention(q,k,v,mask,0,F,none,F)");
 }
 
+/* k was held as (batch, heads, size, length) and swapped for the call: the exporter swaps it back, and neither leaves a node */
+static void a_key_may_have_been_swapped_before(void **state) {
+  (void)state;
+  expect("q: float[2,4,8,16]; k: float[2,4,16,8]; v: float[2,4,8,16]; s = Constant() value=float[]{0.5}; a = Mul(q, s) name=\"/Mul\"; b = Mul(k, s) name=\"/Mul_1\";"
+         "m = MatMul(a, b) name=\"/MatMul\"; p = Softmax(m) axis=-1 name=\"/Softmax\"; y = MatMul(p, v) name=\"/MatMul_1\"; -> y",
+         "permute(k,0x1x3x2) scaled_dot_product_attention(q,%,v,none,0,F,none,F)");
+}
+
 static void a_constant_triangle_is_the_causal_flag(void **state) {
   (void)state;
   expect(SDPA_HEAD
@@ -605,6 +613,7 @@ int main(void) {
       cmocka_unit_test(an_inference_export_trains_its_batch_norms),
       cmocka_unit_test(group_norm_is_an_instance_norm_between_reshapes),
       cmocka_unit_test(sdpa_scales_both_operands),
+      cmocka_unit_test(a_key_may_have_been_swapped_before),
       cmocka_unit_test(a_constant_triangle_is_the_causal_flag),
       cmocka_unit_test(a_mask_has_the_type_of_the_latest_result),
       cmocka_unit_test(a_written_slice_is_no_index_put),
