@@ -1,4 +1,5 @@
 /* aten::einsum as one bmm: aten/src/ATen/native/Linear.cpp, einsum and sumproduct_pair. */
+#include <ctype.h>
 #include <string.h>
 
 #include "planner/calls.h"
@@ -142,12 +143,52 @@ static int text_of(const char *from, const char *to, char *out) {
   return n;
 }
 
+static int letters_in(const char *s, const char *end) {
+  int n = 0;
+  for (; s < end; s++) n += isalpha((unsigned char)*s) != 0;
+  return n;
+}
+
+/* '...' as letters that the equation does not use: of an operand the dims that its own letters leave, the last ones alike; of the result all. */
+static const char *without_ellipsis(mp_em *e, const char *s, const mp_ten *x, uint32_t n) {
+  char fresh[MP_RANK + 1] = {0};
+  int unused = 0, most = 0;
+  for (int c = 'A'; c <= 'z' && unused < MP_RANK; c++)
+    if (isalpha(c) && !strchr(s, c)) fresh[unused++] = (char)c;
+  const char *operand = s;
+  for (uint32_t k = 0; k < n && *operand; k++) {
+    const char *end = operand + strcspn(operand, ",-");
+    int rest = mp_em_info(e, x[k])->rank - letters_in(operand, end);
+    if (rest < 0 || rest > unused) mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: an operand of rank %d does not go with '%s'; the recovered program is wrong here", mp_em_info(e, x[k])->rank, s);
+    if (rest > most) most = rest;
+    operand = end + (*end == ',');
+  }
+  mp_text t = {0};
+  for (uint32_t k = 0; *s; k++) { /* the operands, then the result */
+    size_t length = strcspn(s, ",-");
+    const char *dots = strstr(s, "...");
+    int rest = k < n ? mp_em_info(e, x[k])->rank - letters_in(s, s + length) : most;
+    if (dots && dots < s + length) mp_text_add(e->a, &t, "%.*s%.*s%.*s", (int)(dots - s), s, rest, fresh + most - rest, (int)(s + length - dots - 3), dots + 3);
+    else mp_text_add(e->a, &t, "%.*s", (int)length, s);
+    s += length;
+    if (*s == ',') mp_text_add(e->a, &t, "%c", *s++);
+    else if (*s) {
+      mp_text_add(e->a, &t, "->");
+      s += s[1] == '>' ? 2 : 1;
+      k = n - 1;
+    }
+  }
+  return t.at;
+}
+
 /* einsum(equation, tensors): from left to right, two at a time; what neither a later operand nor the result names is summed */
 void mp_call_einsum(mp_em *e) {
   size_t scope = mp_em_enter(e);
-  const char *s = mp_c_str(e, 0), *arrow = s ? strstr(s, "->") : NULL;
   mp_ten x[MP_RANK];
   uint32_t n = mp_c_tens(e, 1, x, MP_RANK);
+  const char *s = mp_c_str(e, 0);
+  if (s && strstr(s, "...")) s = without_ellipsis(e, s, x, n);
+  const char *arrow = s ? strstr(s, "->") : NULL;
   letters mine, next, out;
   char have[2 * MP_RANK + 1], other[2 * MP_RANK + 1], result[2 * MP_RANK + 1];
   if (!n || !arrow) mp_fail(e->a, MP_BAD_INPUT, "aten::einsum: expected operands, '->' and the result's letters");

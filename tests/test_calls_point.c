@@ -133,6 +133,7 @@ static void einsum_of_one_two_and_three(void **state) {
   assert_int_equal(kept("call einsum y \"ij->i\" (a)\n", "fp32"), 0);
   assert_int_equal(kept("call einsum y \"ij,kj->ik\" (a,x)\n", "fp32"), 128);                   /* x, of which a's gradient is made */
   assert_int_equal(kept("call einsum y \"ij,kj,kl->il\" (a,x,x)\n", "fp32"), 128);              /* x, for both products; what they make needs no gradient of x */
+  assert_int_equal(kept("call einsum y \"...j,kj->...k\" (a,x)\n", "fp32"), 128);               /* '...' stands for what is left */
   assert_int_equal(kept("call einsum z \"ij,kj,kl->il\" (a,a,a)\ncall neg y z\n", "fp32"), 128 + 64); /* a, and the 4 x 4 between */
 }
 
