@@ -1,6 +1,5 @@
 /* The whole chain for one question. */
 #include "planner/inside.h"
-#include "planner/report.h"
 
 typedef struct job {
   const mp_question *q;
@@ -12,28 +11,11 @@ static const void *or_fail(mp_arena *a, const void *stage, const mp_err *err) {
   return stage;
 }
 
-/* What a verdict alone does not say: how near it was; that PyTorch would run where the allocator holds more than it needs. NULL: nothing. */
-static const char *remark(mp_arena *a, const mp_answer *x, const mp_verdict *v) {
-  if (v->fits == MP_TIGHT)
-    return mp_format(a, "%s: fits with %s to spare, which is less than the stated error and cuDNN's range", v->device->name, mp_size_text(a, (uint64_t)v->spare));
+static bool gives_back(mp_arena *a, const mp_answer *x, const mp_verdict *v) {
   const mp_peak *p = &x->timeline->peak;
-  if (v->fits != MP_FITS_NOT || (uint64_t)-v->spare >= p->reserved) return NULL;
+  if (v->fits != MP_FITS_NOT || (uint64_t)-v->spare >= p->reserved) return false;
   uint64_t limit = p->reserved - (uint64_t)-v->spare;
-  bool expandable = x->question->run->expandable_segments;
-  if (p->allocated > limit || !mp_allocator_runs_in(a, x->tape, expandable, limit)) return NULL;
-  return mp_format(a, "%s: what is missing is cached by the allocator, which gives it back before it fails: the step would run, but stop to do so in every iteration%s", v->device->name,
-                   expandable ? "" : " (--expandable-segments may avoid that)");
-}
-
-static void collect_warnings(mp_arena *a, mp_answer *x) {
-  const mp_timeline *t = x->timeline;
-  const char **list = mp_alloc_array(a, t->warning_count + x->question->device_count + 1, sizeof *list);
-  for (uint32_t i = 0; i < t->warning_count; i++) list[x->warning_count++] = t->warnings[i];
-  for (uint32_t i = 0; i < x->question->device_count; i++) {
-    list[x->warning_count] = remark(a, x, &x->verdicts[i]);
-    x->warning_count += list[x->warning_count] != NULL;
-  }
-  x->warnings = list;
+  return p->allocated <= limit && mp_allocator_runs_in(a, x->tape, x->question->run->expandable_segments, limit);
 }
 
 static const void *make(mp_arena *a, void *arg) {
@@ -52,9 +34,11 @@ static const void *make(mp_arena *a, void *arg) {
   x->tape = or_fail(a, mp_tape_make(a, x->trace, q->run, plan, &err), &err);
   x->timeline = or_fail(a, mp_timeline_make(a, x->tape, &err), &err);
   mp_verdict *v = mp_alloc_array(a, q->device_count + 1, sizeof *v);
-  for (uint32_t i = 0; i < q->device_count; i++) v[i] = mp_verdict_make(x->timeline, q->devices[i], &q->workspaces);
+  for (uint32_t i = 0; i < q->device_count; i++) {
+    v[i] = mp_verdict_make(x->timeline, q->devices[i], &q->workspaces);
+    v[i].gives_back = gives_back(a, x, &v[i]);
+  }
   x->verdicts = v;
-  collect_warnings(a, x);
   return x;
 }
 

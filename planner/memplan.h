@@ -151,6 +151,7 @@ typedef struct mp_verdict {
   uint64_t usable, needed;     /* needed = reserved + cuBLAS + cuDNN's low figure, where that is above 0, + context */
   mp_fits fits;
   int64_t spare;               /* usable - needed: negative is the shortfall */
+  bool gives_back;             /* does not fit, and yet runs: the allocator gives wholly free segments back before it fails. Known of an answer's verdicts. */
 } mp_verdict;
 /* d NULL: the overheads of a recent consumer GPU, usable 0 */
 mp_verdict mp_verdict_make(const mp_timeline *t, const mp_device *d, const mp_workspaces *w);
@@ -175,8 +176,6 @@ typedef struct mp_answer {
   const mp_tape *tape;
   const mp_timeline *timeline;
   const mp_verdict *verdicts; /* one a device */
-  const char *const *warnings; /* the timeline's, and what a verdict has to add */
-  uint32_t warning_count;
 } mp_answer;
 /* file -> model -> graph -> program -> trace -> tape -> timeline -> verdicts */
 const mp_answer *mp_answer_make(mp_arena *a, const mp_question *q, mp_err *err);

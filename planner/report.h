@@ -1,4 +1,4 @@
-/* For the reports: how numbers are written, and what is alive at a step of a tape. */
+/* For the reports: how numbers are written, what is warned of, and what is alive at a step of a tape. */
 #ifndef MP_REPORT_H
 #define MP_REPORT_H
 
@@ -10,6 +10,8 @@ const char *mp_size_text(mp_arena *a, uint64_t bytes);   /* "1.50 GiB", powers o
 const char *mp_flops_text(mp_arena *a, uint64_t flops);  /* "3.20 TFLOP", powers of 1000 */
 const char *mp_count_text(mp_arena *a, uint64_t n);      /* "336,226,108" */
 const char *mp_run_optimizer_name(const mp_run *r);      /* "none" where there is none */
+/* the timeline's, then what the verdicts have to add, which are of the whole model: not where it is split */
+const char *const *mp_warnings_of(mp_arena *a, const mp_answer *x, bool split, uint32_t *n);
 
 typedef struct mp_alive {
   uint64_t bytes;

@@ -2,7 +2,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-#include "planner/inside.h"
+#include "planner/report.h"
 
 static json_t *integer(uint64_t n) { return json_integer((json_int_t)n); }
 
@@ -47,10 +47,15 @@ static json_t *workspace_of(const mp_answer *a) {
                    (json_int_t)v.overhead.context);
 }
 
-static json_t *answer(const mp_answer *a) {
+typedef struct texts {
+  const char *const *at;
+  uint32_t n;
+} texts;
+
+static json_t *answer(const mp_answer *a, texts said) {
   const mp_timeline *t = a->timeline;
   json_t *warnings = json_array();
-  for (uint32_t i = 0; i < a->warning_count; i++) json_array_append_new(warnings, json_string_nocheck(a->warnings[i]));
+  for (uint32_t i = 0; i < said.n; i++) json_array_append_new(warnings, json_string_nocheck(said.at[i]));
   json_t *flops = json_pack("{s:I,s:I,s:I}", "forward", (json_int_t)t->flops_forward, "backward", (json_int_t)t->flops_backward, "recompute", (json_int_t)t->flops_recompute);
   return json_pack("{s:s,s:I,s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:o}", "model", a->question->path, "parameters", (json_int_t)t->parameters, "flops", flops, "bytes", bytes_of(t),
                    "after_forward", (json_int_t)t->after_forward, "peak", peak_of(t), "workspace", workspace_of(a), "saved", saved_of(t), "devices", devices_of(a, a->verdicts), "warnings",
@@ -74,10 +79,12 @@ typedef struct job {
 
 static const void *make(mp_arena *a, void *arg) {
   const job *j = arg;
-  json_t *root = answer(j->answers[0]);
+  texts *said = mp_alloc_array(a, j->n, sizeof *said);
+  for (uint32_t i = 0; i < j->n; i++) said[i].at = mp_warnings_of(a, j->answers[i], j->split != NULL, &said[i].n);
+  json_t *root = answer(j->answers[0], said[0]);
   if (j->n > 1) {
     json_t *rows = json_array();
-    for (uint32_t i = 0; i < j->n; i++) json_array_append_new(rows, answer(j->answers[i]));
+    for (uint32_t i = 0; i < j->n; i++) json_array_append_new(rows, answer(j->answers[i], said[i]));
     if (root) json_object_set_new(root, "rows", rows);
   }
   if (root && j->split) {

@@ -23,13 +23,15 @@ static const char *dims_text(mp_arena *a, const mp_question *q) {
 /* every warning once, however many answers give it */
 static void warnings(mp_arena *a, mp_text *t, const mp_answer *const *x, uint32_t n) {
   mp_names *said = mp_names_new(a, 16);
-  for (uint32_t i = 0; i < n; i++)
-    for (uint32_t w = 0; w < x[i]->warning_count; w++) {
-      const char *text = x[i]->warnings[w], *slash = strrchr(x[i]->question->path, '/');
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t count;
+    const char *const *list = mp_warnings_of(a, x[i], false, &count), *slash = strrchr(x[i]->question->path, '/');
+    for (uint32_t w = 0; w < count; w++) {
       bool fresh;
-      mp_names_add(a, said, text, strlen(text), &fresh);
-      if (fresh) mp_text_add(a, t, "%s  warning: %s: %s\n", mp_names_count(said) == 1 ? "\n" : "", slash ? slash + 1 : x[i]->question->path, text);
+      mp_names_add(a, said, list[w], strlen(list[w]), &fresh);
+      if (fresh) mp_text_add(a, t, "%s  warning: %s: %s\n", mp_names_count(said) == 1 ? "\n" : "", slash ? slash + 1 : x[i]->question->path, list[w]);
     }
+  }
 }
 
 static const void *table(mp_arena *a, void *arg) {

@@ -4,19 +4,6 @@
 
 #include "planner/report.h"
 
-const char *mp_size_text(mp_arena *a, uint64_t bytes) {
-  double b = (double)bytes;
-  if (bytes >= (UINT64_C(1) << 30)) return mp_format(a, "%.2f GiB", b / (1 << 30));
-  if (bytes >= (1 << 20)) return mp_format(a, "%.1f MiB", b / (1 << 20));
-  if (bytes >= (1 << 10)) return mp_format(a, "%.1f KiB", b / (1 << 10));
-  return mp_format(a, "%llu B", (unsigned long long)bytes);
-}
-
-const char *mp_flops_text(mp_arena *a, uint64_t flops) {
-  double f = (double)flops;
-  return f >= 1e15 ? mp_format(a, "%.2f PFLOP", f / 1e15) : f >= 1e12 ? mp_format(a, "%.2f TFLOP", f / 1e12) : f >= 1e9 ? mp_format(a, "%.2f GFLOP", f / 1e9) : mp_format(a, "%.2f MFLOP", f / 1e6);
-}
-
 /* Which free blocks the reserved memory that nothing uses at the peak lies in: in one line, or with `n` a table of the largest and what is beside them. */
 static void fragmentation(mp_arena *a, mp_text *t, const mp_answer *x, uint32_t n) {
   const mp_peak *p = &x->timeline->peak;
@@ -186,7 +173,9 @@ static const void *make(mp_arena *a, void *arg) {
   if (j->view->top) top(a, &t, j->x, j->view->top);
   verdicts(a, &t, j->x);
   advice(a, &t, j->ad);
-  for (uint32_t i = 0; i < j->x->warning_count; i++) mp_text_add(a, &t, "  warning: %s\n", j->x->warnings[i]);
+  uint32_t n;
+  const char *const *warnings = mp_warnings_of(a, j->x, false, &n);
+  for (uint32_t i = 0; i < n; i++) mp_text_add(a, &t, "  warning: %s\n", warnings[i]);
   return t.at;
 }
 

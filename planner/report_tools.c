@@ -1,4 +1,4 @@
-/* How reports write numbers. */
+/* How reports write numbers, and what they warn of. */
 #include <stdio.h>
 
 #include "planner/report.h"
@@ -14,6 +14,40 @@ const char *mp_count_text(mp_arena *a, uint64_t n) {
   }
   out[at] = 0;
   return mp_strdup(a, out);
+}
+
+const char *mp_size_text(mp_arena *a, uint64_t bytes) {
+  double b = (double)bytes;
+  if (bytes >= (UINT64_C(1) << 30)) return mp_format(a, "%.2f GiB", b / (1 << 30));
+  if (bytes >= (1 << 20)) return mp_format(a, "%.1f MiB", b / (1 << 20));
+  if (bytes >= (1 << 10)) return mp_format(a, "%.1f KiB", b / (1 << 10));
+  return mp_format(a, "%llu B", (unsigned long long)bytes);
+}
+
+const char *mp_flops_text(mp_arena *a, uint64_t flops) {
+  double f = (double)flops;
+  return f >= 1e15 ? mp_format(a, "%.2f PFLOP", f / 1e15) : f >= 1e12 ? mp_format(a, "%.2f TFLOP", f / 1e12) : f >= 1e9 ? mp_format(a, "%.2f GFLOP", f / 1e9) : mp_format(a, "%.2f MFLOP", f / 1e6);
+}
+
+/* What a verdict alone does not say; NULL: nothing. */
+static const char *remark(mp_arena *a, const mp_answer *x, const mp_verdict *v) {
+  if (v->fits == MP_TIGHT)
+    return mp_format(a, "%s: fits with %s to spare, which is less than the stated error and cuDNN's range", v->device->name, mp_size_text(a, (uint64_t)v->spare));
+  if (!v->gives_back) return NULL;
+  return mp_format(a, "%s: what is missing is cached by the allocator, which gives it back before it fails: the step would run, but stop to do so in every iteration%s", v->device->name,
+                   x->question->run->expandable_segments ? "" : " (--expandable-segments may avoid that)");
+}
+
+const char *const *mp_warnings_of(mp_arena *a, const mp_answer *x, bool split, uint32_t *n) {
+  const mp_timeline *t = x->timeline;
+  const char **list = mp_alloc_array(a, t->warning_count + x->question->device_count + 1, sizeof *list);
+  *n = 0;
+  for (uint32_t i = 0; i < t->warning_count; i++) list[(*n)++] = t->warnings[i];
+  for (uint32_t i = 0; i < x->question->device_count && !split; i++) {
+    list[*n] = remark(a, x, &x->verdicts[i]);
+    *n += list[*n] != NULL;
+  }
+  return list;
 }
 
 const char *mp_run_optimizer_name(const mp_run *r) { return r->optimizer ? r->optimizer->name : "no optimizer"; }
