@@ -311,7 +311,7 @@ static int narrow_repeated(fx_rec *r, const fx_group *g, int rank, int64_t *dims
   const mp_fx_call *c = g->call;
   int64_t out[MP_RANK] = {0};
   if (strcmp(c->op, "aten::repeat_interleave") != 0 || c->arg_count < 3 || fx_dims_of_value(r, fx_value_output(r, g), out) != rank - 1) return rank;
-  int64_t axis = c->args[2].i < 0 ? c->args[2].i + rank : c->args[2].i + 1; /* the one that was expanded */
+  int64_t own = c->args[2].i, axis = own < -rank || own >= rank ? 0 : own < 0 ? own + rank : own + 1; /* the one that was expanded */
   if (axis < 1 || axis >= rank || dims[axis] != c->args[1].i) return rank;
   memmove(dims + axis, dims + axis + 1, (size_t)(rank - 1 - axis) * sizeof *dims);
   return rank - 1;

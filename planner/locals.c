@@ -12,6 +12,8 @@
 
 #include "planner/inside.h"
 
+#define FARTHEST 1000 /* modules that are looked through for another layer */
+
 typedef struct context {
   mp_var *vars;
   const mp_call *calls;
@@ -111,8 +113,8 @@ static bool is_fellow(const context *x, int32_t of, int32_t i) {
 static bool is_layer(context *x, int32_t i) {
   if (x->layer[i]) return x->layer[i] > 0;
   bool found = false;
-  for (int32_t k = i + 1; !found && k < (int32_t)x->instance_count && x->instances[k].parent >= x->instances[i].parent; k++) found = is_fellow(x, i, k);
-  for (int32_t k = i - 1; !found && k > x->instances[i].parent; k--) found = is_fellow(x, i, k);
+  for (int32_t k = i + 1; !found && k < (int32_t)x->instance_count && k - i < FARTHEST && x->instances[k].parent >= x->instances[i].parent; k++) found = is_fellow(x, i, k);
+  for (int32_t k = i - 1; !found && k > x->instances[i].parent && i - k < FARTHEST; k--) found = is_fellow(x, i, k);
   x->layer[i] = found ? 1 : -1;
   return found;
 }
