@@ -463,7 +463,7 @@ static bool folded_product(fx_rec *r, const fx_group *g, const char *name) {
 /* A convolution whose padding on both sides differs was padded by a call of its own. */
 static bool merged_pad(fx_rec *r, const fx_group *g, const char *name, const char *stem) {
   const mp_node *n = &r->g->nodes[g->nodes[g->node_count - 1]];
-  if (!FX_ONE_OF(stem, "constant_pad_nd", "pad") || strcmp(n->type, "Conv") != 0 || n->in[0] < 0) return false;
+  if (!FX_ONE_OF(stem, "constant_pad_nd", "pad") || strcmp(n->type, "Conv") != 0 || !n->ins || n->in[0] < 0) return false;
   int32_t x = r->var_of_value[n->in[0]];
   if (x < 0) return false;
   const mp_fx_item *own = g->call->arg_count > 4 && g->call->args[4].kind == MP_FX_LIST ? &g->call->args[4] : NULL;
@@ -476,7 +476,7 @@ static bool merged_pad(fx_rec *r, const fx_group *g, const char *name, const cha
 /* A product whose node was merged with the reshapes around it: bmm(view(a), view(b)), viewed back. -1 where the reader's node is none. */
 static int32_t lost_product(fx_rec *r, const fx_group *g, const char *name) {
   const mp_node *n = &r->g->nodes[g->nodes[0]];
-  if (strcmp(n->type, "MatMul") != 0 || n->in[0] < 0 || n->in[1] < 0) return -1;
+  if (strcmp(n->type, "MatMul") != 0 || n->ins < 2 || !n->outs || n->in[0] < 0 || n->in[1] < 0) return -1;
   int32_t a = r->var_of_value[n->in[0]], b = r->var_of_value[n->in[1]];
   if (a < 0 || b < 0) return -1;
   int32_t out = fx_result(r, name, n->out[0], -1);

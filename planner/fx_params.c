@@ -115,7 +115,7 @@ static bool size_recurrent(fx_rec *r, const fx_group *g, fx_param *p) {
     const mp_node *n = &r->g->nodes[g->nodes[i]];
     if (!FX_ONE_OF(n->type, "LSTM", "GRU", "RNN")) continue;
     const mp_attr *direction = mp_node_attr(n, "direction");
-    if (!hidden) in = last_dim(r, n->in[0]);
+    if (!hidden && n->ins) in = last_dim(r, n->in[0]);
     hidden = mp_node_int(n, "hidden_size", 0);
     if (direction && direction->kind == MP_ATTR_STRING && !strcmp(direction->as.string, "bidirectional")) directions = 2;
   }

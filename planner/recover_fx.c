@@ -43,6 +43,7 @@ fx_param *fx_param_named(fx_rec *r, const char *placeholder) {
 /* ---- values ---- */
 
 int fx_dims_of_value(fx_rec *r, int32_t value, int64_t *dims) {
+  if (value < 0) mp_fail(r->a, MP_BAD_INPUT, "%s: a call in the exporter's metadata has nodes without a result; export the model again", r->g->path);
   const mp_value *v = &r->g->values[value];
   bool known = v->rank >= 0 && v->rank <= MP_RANK;
   for (int i = 0; known && i < v->rank; i++) {
