@@ -20,4 +20,16 @@ void test_close(double a, double b, double tolerance, const char *file, int line
 /* The folder of reference data (MEMPLAN_SHARED, default ../shared), or NULL after saying that the test skips. */
 const char *test_shared(void);
 
+/* with sanitizers an arena leaves a gap behind every object */
+#if defined(__SANITIZE_ADDRESS__)
+#define TEST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TEST_SANITIZED 1
+#endif
+#endif
+#ifndef TEST_SANITIZED
+#define TEST_SANITIZED 0
+#endif
+
 #endif
