@@ -5,6 +5,8 @@
 
 #include "planner/fx.h"
 
+#define FARTHEST 1000 /* calls that are moved across */
+
 static bool within(const fx_rec *r, int32_t module, int32_t outer) {
   for (; module >= 0; module = mp_builder_instance(r->b, module)->parent)
     if (module == outer) return true;
@@ -46,7 +48,7 @@ void fx_place_lost(fx_rec *r) {
     if (!x || x->role != MP_ROLE_RESULT || x->call < 0 || x->call >= at) continue;
     int32_t made = mp_builder_call_at(r->b, (uint32_t)x->call)->module, old = c->args[0].as.var;
     uint32_t to = (uint32_t)x->call + 1;
-    if (within(r, made, c->module) || in_member(r, made, c->module)) continue;
+    if ((uint32_t)at - to > FARTHEST || within(r, made, c->module) || in_member(r, made, c->module)) continue;
     mp_builder_move(r->b, (uint32_t)at, to, writer(r, made));
     follow(r, to + 1, (uint32_t)at + 1, old, r->lost.at[i]);
   }
