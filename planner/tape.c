@@ -260,7 +260,7 @@ static void iteration(loop *l, uint8_t n, bool last) {
   l->e->live->iteration = n;
   mp_live_step(l->e, MP_ITERATION, -1, MP_CAT_ACTIVATION, 0, "");
   if (l->run->zero_grad == MP_ZERO_START && l->opt) zero_grad(l);
-  uint32_t k = l->run->accumulate, built = k > 3 && !l->whole ? 3 : k;
+  uint32_t k = l->run->infer ? 1 : l->run->accumulate, built = k > 3 && !l->whole ? 3 : k; /* inference is one pass */
   for (uint32_t m = 0; m < built; m++) micro_batch(l, m, last && m + 1 == built);
   l->gradient_bytes = 0;
   bool *seen = mp_alloc_array(l->e->a, l->e->stor.n, sizeof *seen); /* a recurrent layer's gradients are views of one storage */

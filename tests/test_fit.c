@@ -474,10 +474,24 @@ static void a_narrow_verdict_is_a_warning(void **state) {
   assert_false(answer_warns("fit " SAMPLES "vgg16.onnx --dim batch=64 --device 6GB --loss cross-entropy --optimizer sgd-momentum --json", 1, "cached"));
 }
 
+static json_int_t peak_of(const char *args) {
+  json_t *root = ask_json(args, 0);
+  json_int_t n = number(member(root, "peak", JSON_OBJECT), "allocated");
+  json_decref(root);
+  return n;
+}
+
+static void inference_is_one_pass(void **state) {
+  (void)state;
+  assert_int_equal(peak_of("fit " SAMPLES "resnet50.onnx --dim batch=2 --device 16GB --infer --accumulate 3 --json"),
+                   peak_of("fit " SAMPLES "resnet50.onnx --dim batch=2 --device 16GB --infer --json"));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fits_or_not_is_the_exit_code),
       cmocka_unit_test(segments_that_expand_are_an_advice),
+      cmocka_unit_test(inference_is_one_pass),
       cmocka_unit_test(a_narrow_verdict_is_a_warning),
       cmocka_unit_test(wrong_input_is_one_line_and_code_2),
       cmocka_unit_test(dims_give_a_row_each),
