@@ -24,6 +24,7 @@ typedef struct burial {
   const mp_trace *t;
   const bool *live;
   uint32_t *owners; /* of each node: tensors that are held, later nodes that are there */
+  bool *gone;       /* a tensor that is written in place changes its node: the old one may look unowned until the next node has its edge, and goes once */
   MP_VEC(mp_event) events;
 } burial;
 
@@ -33,7 +34,8 @@ static void disown(burial *b, int32_t f) {
   *mp_push(b->a, &todo) = f;
   while (todo.n) {
     f = todo.at[--todo.n];
-    if (f < 0 || b->live[f] || !b->owners[f] || --b->owners[f]) continue;
+    if (f < 0 || b->live[f] || b->gone[f] || !b->owners[f] || --b->owners[f]) continue;
+    b->gone[f] = true;
     const mp_fn *fn = &b->t->fns[f];
     if (fn->saved_count) *mp_push(b->a, &b->events) = (mp_event){.kind = MP_EV_GONE, .a = f};
     for (uint32_t k = 0; k < fn->edge_count; k++) *mp_push(b->a, &todo) = fn->edges[k].fn;
@@ -49,7 +51,7 @@ void mp_trace_bury(mp_arena *a, mp_trace *t, mp_fn *fns) {
     dead += fns[f].dead && fns[f].saved_count;
   }
   if (!dead) return;
-  burial b = {.a = a, .t = t, .live = live, .owners = mp_alloc_array(a, t->fn_count + 1, sizeof *b.owners)};
+  burial b = {.a = a, .t = t, .live = live, .owners = mp_alloc_array(a, t->fn_count + 1, sizeof *b.owners), .gone = mp_alloc(a, t->fn_count + 1)};
   for (uint32_t i = 0; i < t->event_count; i++) {
     const mp_event *e = &t->events[i];
     *mp_push(a, &b.events) = *e;
