@@ -61,6 +61,8 @@ void mp_trace_bury(mp_arena *a, mp_trace *t, mp_fn *fns) {
     for (uint32_t k = 0; e->kind == MP_EV_FN && k < t->fns[e->a].edge_count; k++)
       if (t->fns[e->a].edges[k].fn >= 0) b.owners[t->fns[e->a].edges[k].fn]++;
   }
+  for (uint32_t f = 0; f < t->fn_count; f++) /* what an output still holds that no backward walks: until the step ends */
+    if (!live[f] && !b.gone[f] && b.owners[f] && t->fns[f].saved_count) *mp_push(a, &b.events) = (mp_event){.kind = MP_EV_GONE, .a = (int32_t)f};
   t->events = b.events.at;
   t->event_count = (uint32_t)b.events.n;
 }
