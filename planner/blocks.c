@@ -13,6 +13,11 @@ static size_t list_length(const char *path) {
   return end < n && end > 1 && path[end - 1] == '.' ? end - 1 : 0;
 }
 
+bool mp_is_member(const char *path) {
+  const char *dot = strrchr(path, '.');
+  return dot && dot[1] >= '0' && dot[1] <= '9';
+}
+
 /* more than one operation: a layer in a Sequential that is a single call is no block */
 static bool is_composite(const mp_instance *all, uint32_t count, uint32_t i) {
   if (all[i].end - all[i].first < 3) return false;

@@ -146,6 +146,7 @@ int32_t mp_source_death(const mp_sources *s, int32_t owner, int32_t made, uint32
 /* how many variables the statement of the frame of `owner` assigns in which `call` runs; 0: none, as a return does; -1: not known */
 int32_t mp_source_targets(const mp_sources *s, int32_t owner, int32_t call);
 void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *calls, uint32_t call_count, const mp_instance *instances, uint32_t instance_count);
+bool mp_is_member(const char *path); /* of a list of modules: "encoder.layer.3" */
 void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count, const mp_call *calls, uint32_t call_count);
 
 /* ================= trace ================= */

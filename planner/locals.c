@@ -74,24 +74,18 @@ static bool meets_another(const context *x, const mp_call *c, int32_t var, bool 
 
 static bool named(const mp_call *c, const char *name) { return !strcmp(c->row->name, name); }
 
-/* does the call multiply attention's probabilities, which are a softmax's result behind casts and a dropout, with the values */
-static bool weighs_values(const context *x, int32_t call, int32_t *probabilities) {
+/* attention's probabilities, which are a softmax's result behind casts and a dropout, where the call multiplies them with the values; else -1 */
+static int32_t probabilities_of(const context *x, int32_t call) {
   const mp_call *c = &x->calls[call];
-  if ((!named(c, "aten::matmul") && !named(c, "aten::bmm")) || !c->arg_count || c->args[0].kind != MP_ARG_VAR || x->vars[c->args[0].as.var].call < 0) return false;
-  *probabilities = c->args[0].as.var;
-  const mp_call *m = &x->calls[x->vars[*probabilities].call];
+  if ((!named(c, "aten::matmul") && !named(c, "aten::bmm")) || !c->arg_count || c->args[0].kind != MP_ARG_VAR || x->vars[c->args[0].as.var].call < 0) return -1;
+  const mp_call *m = &x->calls[x->vars[c->args[0].as.var].call];
   for (int step = 0; step < 2 && (named(m, "aten::dropout") || named(m, "aten::native_dropout") || named(m, "aten::to") || named(m, "aten::type_as"));
        step++) {
     int32_t from = m->arg_count && m->args[0].kind == MP_ARG_VAR ? x->vars[m->args[0].as.var].call : -1;
-    if (from < 0) return false;
+    if (from < 0) return -1;
     m = &x->calls[from];
   }
-  return named(m, "aten::softmax");
-}
-
-static bool is_member(const char *path) {
-  const char *dot = strrchr(path, '.');
-  return dot && dot[1] >= '0' && dot[1] <= '9';
+  return named(m, "aten::softmax") ? c->args[0].as.var : -1;
 }
 
 /* Is the module another member of the list of module `of`: layers.3, layers.4; with parts of the same names? */
@@ -123,8 +117,7 @@ static bool is_layer(context *x, int32_t i) {
  * (`y, _ = self.attention(x)`), where the file has source lines, else all up to the layer. A layer's next attention takes their variable.
  * -> the call after which they go, -1 */
 static int32_t layer_of_probabilities(context *x, int32_t var, int32_t reader) {
-  int32_t read, next;
-  if (!weighs_values(x, reader, &read) || read != var) return -1;
+  if (probabilities_of(x, reader) != var) return -1;
   int32_t holder = -1, taken = -1;
   for (int32_t i = x->calls[reader].module; i > 0; i = x->instances[i].parent) {
     if (taken >= 0 && mp_source_targets(x->sources, i, reader) == 1) {
@@ -132,14 +125,15 @@ static int32_t layer_of_probabilities(context *x, int32_t var, int32_t reader) {
       break;
     }
     taken = i;
-    if (!is_member(x->instances[i].path)) continue;
-    if (holder < 0 || is_layer(x, i)) holder = i; /* a model of one layer has no other to compare it with */
-    if (is_layer(x, i)) break;
+    if (!mp_is_member(x->instances[i].path)) continue;
+    bool layer = is_layer(x, i);
+    if (holder < 0 || layer) holder = i; /* a model of one layer has no other to compare it with */
+    if (layer) break;
   }
   if (holder < 0) return -1;
   int32_t end = (int32_t)x->instances[holder].end - 1;
   for (int32_t c = reader + 1; c <= end; c++)
-    if (weighs_values(x, c, &next)) return return_of(x, holder, c);
+    if (probabilities_of(x, c) >= 0) return return_of(x, holder, c);
   return end;
 }
 

@@ -37,6 +37,7 @@ static int32_t transposed(const mp_rec *r, int32_t x, const int64_t *perm, int r
 
 /* What the key's last transposition in the file did before it swapped the last two axes; nothing where `transpose` is -1: k had been swapped, and the two left no node. -> the rank, 0 */
 static int before_swap(const mp_rec *r, int32_t transpose, int rank, int64_t *perm) {
+  if (rank > MP_RANK) return 0;
   for (int i = 0; i < rank; i++) perm[i] = i;
   if (transpose >= 0) rank = permutation(r, transpose, perm);
   if (rank < 2) return 0;

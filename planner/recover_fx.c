@@ -126,11 +126,6 @@ static void read_scopes(fx_rec *r, fx_group *g, const mp_node *n) {
   g->type = types[count - 2];
 }
 
-static bool in_a_list(const char *path) {
-  const char *dot = strrchr(path, '.');
-  return dot && dot[1] >= '0' && dot[1] <= '9';
-}
-
 /* A layer that shares its weights runs again right after itself, and nothing in the scopes says so. It did when its first submodule runs anew after
  * others. */
 static bool runs_again(fx_rec *r, fx_layer *l, const char *child) {
@@ -157,7 +152,7 @@ static void follow_layers(fx_rec *r, const char *const *paths, uint32_t n) {
   }
   size_t k = 0;
   for (uint32_t i = 0; i < n; i++) {
-    if (!in_a_list(paths[i])) continue;
+    if (!mp_is_member(paths[i])) continue;
     if (k == r->layers.n) *mp_push(r->a, &r->layers) = (fx_layer){.path = paths[i]};
     if (runs_again(r, &r->layers.at[k], i + 1 < n ? paths[i + 1] : NULL)) {
       k = 0;

@@ -232,6 +232,20 @@ static void a_key_may_have_been_swapped_before(void **state) {
          "permute(k,0x1x3x2) scaled_dot_product_attention(q,%,v,none,0,F,none,F)");
 }
 
+/* attention's shape on more dimensions than a tensor on the device has */
+static void ten_dimensions_are_refused(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_err err = {0};
+  size_t n;
+#define TEN "float[1,1,1,1,1,1,1,1,4,4]"
+  const uint8_t *bytes = test_model(a, "q: " TEN "; k: " TEN "; v: " TEN "; s = Constant() value=float[]{0.5}; a = Mul(q, s) name=\"/Mul\"; b = Mul(k, s) name=\"/Mul_1\";"
+                                       "m = MatMul(a, b) name=\"/MatMul\"; p = Softmax(m) axis=-1 name=\"/Softmax\"; y = MatMul(p, v) name=\"/MatMul_1\"; -> y", &n);
+  assert_null(mp_program_recover(a, mp_graph_build(a, mp_model_read_memory(a, "drawing", bytes, n, &err), NULL, &err), &err));
+  assert_int_equal(err.code, MP_BAD_INPUT);
+  mp_arena_free(a);
+}
+
 static void a_constant_triangle_is_the_causal_flag(void **state) {
   (void)state;
   expect(SDPA_HEAD
@@ -614,6 +628,7 @@ int main(void) {
       cmocka_unit_test(group_norm_is_an_instance_norm_between_reshapes),
       cmocka_unit_test(sdpa_scales_both_operands),
       cmocka_unit_test(a_key_may_have_been_swapped_before),
+      cmocka_unit_test(ten_dimensions_are_refused),
       cmocka_unit_test(a_constant_triangle_is_the_causal_flag),
       cmocka_unit_test(a_mask_has_the_type_of_the_latest_result),
       cmocka_unit_test(a_written_slice_is_no_index_put),

@@ -101,7 +101,7 @@ def compare(names, out, kind, exporters, extra):
                     print(f"{name:24s} {exporter:11s} {run:10s} refused: {got[:120]}")
                     errors[name, exporter, run] = 1.0
                     continue
-                if extra == [] and got["bytes"]["inputs"] != t["input_bytes"]: continue  # exported with the sizes of the sample as numbers
+                if got["bytes"]["inputs"] != t["input_bytes"]: continue  # exported with the sizes of the sample as numbers
                 e = got["peak"]["allocated"] / t["peak_bytes"] - 1
                 errors[name, exporter, run] = abs(e)
                 reserved.append(abs(got["peak"]["reserved"] / t["reserved_bytes"] - 1))
@@ -109,10 +109,10 @@ def compare(names, out, kind, exporters, extra):
                 if abs(e) > 0.01:
                     print(f"{name:24s} {exporter:11s} {run:10s} peak {e:+7.2%}  saved {got['bytes']['saved'] - t['saved_bytes']:+d}  parameters {got['bytes']['parameters'] - t['param_bytes']:+d}")
     if not errors: return print("nothing to compare")
-    e = sorted(errors.values())
+    e, reserved = sorted(errors.values()), sorted(reserved) or [1.0]
     within = sum(x <= 0.01 for x in e)
     print(f"peak of {len(e)} runs of {len({k[0] for k in errors})} other models from {kind}: median {statistics.median(e):.2%}, p90 {e[int(0.9 * (len(e) - 1))]:.2%}, "
-          f"{exact} equal to the byte, {within} within 1 %; reserved p90 {sorted(reserved)[int(0.9 * (len(reserved) - 1))]:.2%}")
+          f"{exact} equal to the byte, {within} within 1 %; reserved p90 {reserved[int(0.9 * (len(reserved) - 1))]:.2%}")
 
 
 def main():
