@@ -90,8 +90,8 @@ static bool gathers_windows(const fx_group *g) {
 }
 
 static const fx_whole_row rows[] = {
-    {"aten::rms_norm", "pow mean add rsqrt mul mul", ".RMSNorm", "rms_norm(", rms_norm, NULL},
-    {"aten::rms_norm", "pow mean add rsqrt mul", ".RMSNorm", "rms_norm(", rms_norm, NULL},
+    {"aten::rms_norm", "pow mean add rsqrt mul mul", "torch.nn.modules.normalization.RMSNorm", "rms_norm(", rms_norm, NULL},
+    {"aten::rms_norm", "pow mean add rsqrt mul", "torch.nn.modules.normalization.RMSNorm", "rms_norm(", rms_norm, NULL},
     {"aten::binary_cross_entropy_with_logits", "sub mul log_sigmoid sub mean|sum", NULL, NULL, bce_with_logits, NULL},
     {"aten::binary_cross_entropy", "sub neg log1p maximum mul log maximum mul sub mean|sum", NULL, NULL, bce, NULL},
     {"aten::smooth_l1_loss", "sub abs lt pow mul div? sub where mean|sum", NULL, NULL, smooth, NULL},

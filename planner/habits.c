@@ -49,7 +49,7 @@ static uint32_t *readers(habits *r) {
 static bool fresh(habits *r, const uint32_t *reads, int32_t var) {
   const mp_call *m = maker(r, var);
   if (!m || reads[var] != 1) return false;
-  return starts(m, "aten::conv") || is(m, "aten::batch_norm") || starts(m, "aten::_native_batch_norm") || is(m, "aten::add") || is(m, "aten::mul") ||
+  return starts(m, "aten::conv") || is(m, "aten::batch_norm") || starts(m, "aten::_native_batch_norm") || is(m, "aten::instance_norm") || is(m, "aten::add") || is(m, "aten::mul") ||
          is(m, "aten::linear") || starts(m, "aten::max_pool") || starts(m, "aten::avg_pool");
 }
 

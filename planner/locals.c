@@ -22,6 +22,7 @@ typedef struct context {
   int8_t *layer; /* of each instance: 1: a layer, -1: none, 0: not known yet */
   int32_t *first, *last; /* of each variable: the calls that read it first and last, -1 */
   const mp_sources *sources;
+  int32_t last_call;
 } context;
 
 static bool within(const context *x, int32_t module, int32_t outer) {
@@ -113,11 +114,14 @@ static bool is_layer(context *x, int32_t i) {
   return found;
 }
 
-/* Attention that is written out returns its probabilities beside its result, and the modules around it hold both: those that take several values from it
- * (`y, _ = self.attention(x)`), where the file has source lines, else all up to the layer. A layer's next attention takes their variable.
+/* Attention that is written out returns its probabilities beside its result, as transformers has it, and the modules around it hold both: those that
+ * take several values from it (`y, _ = self.attention(x)`), where the file has source lines, else all up to the layer. A layer's next attention takes
+ * their variable.
  * -> the call after which they go, -1 */
 static int32_t layer_of_probabilities(context *x, int32_t var, int32_t reader) {
   if (probabilities_of(x, reader) != var) return -1;
+  const char *type = x->calls[reader].source || x->calls[reader].module < 0 ? NULL : x->instances[x->calls[reader].module].type;
+  if (type && strncmp(type, "transformers.", strlen("transformers.")) != 0) return -1;
   int32_t holder = -1, taken = -1;
   for (int32_t i = x->calls[reader].module; i > 0; i = x->instances[i].parent) {
     if (taken >= 0 && mp_source_targets(x->sources, i, reader) == 1) {
@@ -160,6 +164,33 @@ static bool kept_apart(const context *x, int32_t var, int32_t owner) {
   return named(m, "aten::embedding") && m->module != owner && (named(c, "aten::dropout") || named(c, "aten::native_dropout"));
 }
 
+static bool has_weights(const context *x, const mp_instance *m) {
+  for (uint32_t c = m->first; c < m->end; c++)
+    for (uint32_t i = 0; i < x->calls[c].arg_count; i++)
+      if (x->calls[c].args[i].kind == MP_ARG_VAR && x->vars[x->calls[c].args[i].as.var].role == MP_ROLE_PARAMETER) return true;
+  return false;
+}
+
+/* A frame that runs a module with weights more than three times is in a loop, whose next turn assigns the same variables. -> the call that makes the
+ * value's successor: of the same module, or at the same distance behind one; -1 */
+static int32_t made_again(const context *x, int32_t var, int32_t owner) {
+  int32_t n = x->vars[var].call, near = -1, next = -1;
+  uint32_t turns = 0;
+  for (int32_t i = owner + 1, seen = 0; i < (int32_t)x->instance_count && x->instances[i].parent >= owner && seen < FARTHEST; i++, seen++) {
+    const mp_instance *m = &x->instances[i];
+    if (m->parent != owner) continue;
+    if ((int32_t)m->first <= n) near = i, turns = m->turn;
+    else if (!strcmp(m->path, x->instances[near < 0 ? i : near].path)) {
+      if (next < 0) next = i;
+      turns = m->turn;
+    }
+    if (near >= 0 && next >= 0 && turns > 2) break;
+  }
+  if (near < 0 || next < 0 || turns < 3 || !has_weights(x, &x->instances[near])) return -1;
+  int32_t again = (int32_t)x->instances[next].first + n - (int32_t)x->instances[near].first;
+  return again <= x->last_call && x->calls[again].row == x->calls[n].row ? again : -1;
+}
+
 static int32_t death_of(context *x, int32_t var) {
   const mp_var *v = &x->vars[var];
   int32_t last = x->last[var];
@@ -177,14 +208,14 @@ static int32_t death_of(context *x, int32_t var) {
   const char *type = x->instances[owner].type; /* torch.nn's own layers sum what functions return: x + self._sa_block(x) */
   if (type && !strncmp(type, "torch.nn.", 9) && named(&x->calls[last], "aten::add")) return back;
   if (named(&x->calls[last], "aten::cat") && x->first[var] == last) return statement_end(x, owner, last);
-  int32_t end = (int32_t)x->instances[owner].end - 1;
+  int32_t again = made_again(x, var, owner), end = again >= 0 ? again : (int32_t)x->instances[owner].end - 1;
   return end > back ? end : back;
 }
 
 void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *calls, uint32_t call_count, const mp_instance *instances,
                   uint32_t instance_count) {
   context x = {vars, calls, instances, instance_count, mp_alloc_array(a, instance_count + 1, sizeof(int8_t)), mp_alloc_array(a, var_count, sizeof(int32_t)), mp_alloc_array(a, var_count, sizeof(int32_t)),
-               mp_sources_new(a, calls, call_count, instances, instance_count)};
+               mp_sources_new(a, calls, call_count, instances, instance_count), (int32_t)call_count - 1};
   for (uint32_t i = 0; i < var_count; i++) x.first[i] = x.last[i] = -1;
   for (uint32_t c = 0; c < call_count; c++)
     for (uint32_t i = 0; i < calls[c].arg_count; i++) {

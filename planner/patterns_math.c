@@ -123,10 +123,24 @@ static bool alone_in_scope(mp_rec *r, const mp_hit *h, int32_t beside) {
 }
 MP_ROW_CHECK(mp_row_in_module) { return mp_r_same_scope(r, h->root, h->nodes[h->node_count - 1]) && alone_in_scope(r, h, -1); }
 
-/* nn.SiLU, or the gate of F.silu(w1(x)) * w3(x): multiplied at once by another product, where nobody writes x * sigmoid(x) */
+/* do modules of the node's own read the value, and nothing else? */
+static bool goes_to_modules(mp_rec *r, int32_t node, int32_t value) {
+  const mp_node *m = mp_r_node(r, node);
+  size_t scope = mp_r_scope_length(m);
+  int32_t users[8];
+  uint32_t n = mp_r_users(r, value, users, 8);
+  for (uint32_t i = 0; i < n && i < 8; i++) {
+    const mp_node *u = mp_r_node(r, users[i]);
+    if (mp_r_scope_length(u) <= scope || strncmp(u->name, m->name, scope + 1) != 0) return false;
+  }
+  return n > 0 && n <= 8;
+}
+
+/* nn.SiLU; F.silu where it is an activation, handed to a module; the gate of F.silu(w1(x)) * w3(x): multiplied at once by another product. Few write
+ * x * sigmoid(x) there. */
 MP_ROW_CHECK(mp_row_is_silu) {
   int32_t users[2], out = mp_r_node(r, h->root)->out[0];
-  if (mp_row_in_module(r, h)) return true;
+  if (mp_row_in_module(r, h) || goes_to_modules(r, h->root, out)) return true;
   if (mp_r_users(r, out, users, 2) != 1 || strcmp(mp_r_node(r, users[0])->type, "Mul") != 0 || !mp_r_same_scope(r, h->root, users[0])) return false;
   int32_t other = mp_r_in(r, users[0], mp_r_in(r, users[0], 0) == out);
   return mp_r_maker(r, other, "MatMul") >= 0 && mp_r_maker(r, h->values[0], "MatMul") >= 0;

@@ -61,19 +61,51 @@ static int32_t tied_table(mp_rec *r, int32_t v) {
   return -1;
 }
 
-/* Do all that read v lead to sines and cosines alone? A rotary embedding's frequencies (inv_freq) are such: a buffer. */
-static bool are_angles(mp_rec *r, int32_t v, int depth, uint32_t *left) {
-  static const char *const ways[] = {"Mul", "MatMul", "Einsum", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Concat", "Expand", "Slice", "Identity"};
+/* Where values of a kind end, and what may lie between. */
+typedef struct way {
+  const char *const *ends, *const *steps; /* types of nodes, NULL at the end */
+} way;
+
+static const char *const angle_ends[] = {"Cos", "Sin", "Shape", NULL};
+static const char *const angle_steps[] = {"Mul", "MatMul", "Einsum", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Concat", "Expand", "Slice", "Identity", NULL};
+static const way angles = {angle_ends, angle_steps}; /* a rotary embedding's frequencies (inv_freq) */
+
+static const char *const test_ends[] = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Not", "Shape", NULL};
+static const char *const test_steps[] = {"Cast", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Expand", "Slice", "Gather", "Identity", NULL};
+static const way tests = {test_ends, test_steps}; /* a mask that is compared (tril == 0): no gradient passes */
+
+static bool one_of(const char *type, const char *const *list) {
+  while (*list && strcmp(type, *list) != 0) list++;
+  return *list != NULL;
+}
+
+/* do all that read v lead to the way's ends alone? */
+static bool leads(mp_rec *r, int32_t v, const way *w, int depth, uint32_t *left) {
   if (r->use_first[v] == r->use_first[v + 1] || depth > 12) return false;
   for (uint32_t u = r->use_first[v]; u < r->use_first[v + 1]; u++) {
     const mp_node *n = &r->g->nodes[r->use[u]];
-    bool on = false;
     if (!(*left)--) return false;
-    if (is(n, "Cos") || is(n, "Sin") || is(n, "Shape")) continue;
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) on |= is(n, ways[i]);
-    if (!on || !n->outs || n->out[0] < 0 || !are_angles(r, n->out[0], depth + 1, left)) return false;
+    if (one_of(n->type, w->ends) || (is(n, "Where") && w == &tests && n->ins && n->in[0] == v)) continue;
+    if (!one_of(n->type, w->steps) || !n->outs || n->out[0] < 0 || !leads(r, n->out[0], w, depth + 1, left)) return false;
   }
   return true;
+}
+
+/* Tables that no optimizer trains have names that say so: freqs_cos, cos_cached, causal_mask, a positional encoding's pe. */
+static bool named_as_table(const char *name) {
+  static const char *const words[] = {"pe", "cos", "sin", "cis", "freqs", "freq", "tril", "triu", "mask", "alibi", "slopes", "cumprod", NULL};
+  static const char *const cached[] = {"cos_cached", "sin_cached", NULL};
+  const char *last = strrchr(name, '.');
+  last = last ? last + 1 : name;
+  const char *word = strrchr(last, '_');
+  return one_of(word ? word + 1 : last, words) || one_of(last, cached);
+}
+
+/* is the float initializer trained? The file does not say; one that is called a weight is */
+static bool is_trained(mp_rec *r, int32_t v) {
+  const char *name = value_at(r, v)->name;
+  uint32_t left = 1000, more = 1000; /* readers that are looked at */
+  return ends_with(name, ".weight") || !(named_as_table(name) || leads(r, v, &angles, 0, &left) || leads(r, v, &tests, 0, &more));
 }
 
 static void make_parameters(mp_rec *r) {
@@ -83,8 +115,7 @@ static void make_parameters(mp_rec *r) {
     const mp_value *x = &g->values[v];
     if (x->kind != MP_VALUE_INITIALIZER || mp_r_is_number_initializer(r, (int32_t)v)) continue;
     bool statistic = running_statistic(r, (int32_t)v) || ends_with(x->name, ".running_mean") || ends_with(x->name, ".running_var");
-    uint32_t left = 1000; /* readers that are looked at */
-    bool parameter = mp_dtype_is_float(x->dtype) && !statistic && (ends_with(x->name, ".weight") || !are_angles(r, (int32_t)v, 0, &left));
+    bool parameter = mp_dtype_is_float(x->dtype) && !statistic && is_trained(r, (int32_t)v);
     if (!parameter && !x->users && !mp_dtype_is_float(x->dtype)) continue;
     if (parameter && tied_table(r, (int32_t)v) >= 0) continue;
     make_var(r, parameter ? MP_ROLE_PARAMETER : MP_ROLE_BUFFER, (int32_t)v);
@@ -98,7 +129,7 @@ static void make_parameters(mp_rec *r) {
     mp_builder_warn(r->b, "a folded weight has the dims of '%s': taken to be tied to it", g->values[table].name);
   }
   if (anonymous)
-    mp_builder_warn(r->b, "the file does not tell parameters from buffers: all %u float initializers but running statistics and frequencies are taken for parameters",
+    mp_builder_warn(r->b, "the file does not tell parameters from buffers: all %u float initializers but running statistics, frequencies and tables are taken for parameters",
                     anonymous);
 }
 

@@ -93,7 +93,9 @@ const mp_program *test_program(mp_arena *a, const char *text) {
     if (!strncmp(w[0], "call", 4)) {
       draw_call(&d, w, n);
     } else if (!strcmp(w[0], "module")) {
-      d.module = mp_builder_module(d.b, n > 1 ? w[1] : "", NULL);
+      d.module = mp_builder_module(d.b, n > 1 ? w[1] : "", n > 2 ? w[2] : NULL);
+    } else if (!strcmp(w[0], "leave")) {
+      mp_builder_leave(d.b, w[1]);
     } else if (!strcmp(w[0], "flops")) {
       d.flops = (uint64_t)atoll(w[1]);
     } else if (!strcmp(w[0], "out")) {

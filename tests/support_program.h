@@ -2,7 +2,7 @@
  *
  *     in x float32 3 8                  an input (p: a parameter, b: a buffer)
  *     call linear y x w none            aten::linear(x, w, None) -> y; several results: y,i; dims where a test needs them before the trace: y:3x8; "call!" writes in place
- *     module layer.0                    the calls behind it are this module's; without a path: the whole model's
+ *     module layer.0 [Layer]            the calls behind it are this module's, of that class; without a path: the whole model's; "leave layer.0": its forward returned
  *     flops 100                         what each call behind it costs
  *     out y
  *

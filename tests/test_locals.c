@@ -94,6 +94,40 @@ static void probabilities_stay_until_the_layer_s_next_attention(void **state) {
   mp_arena_free(a);
 }
 
+/* a class of one's own gives its result alone: the attention's probabilities go with its frame */
+static void probabilities_of_written_attention_go_with_it(void **state) {
+  (void)state;
+  static const char *const classes[] = {"transformers.models.x.Attention", "model.Attention"};
+  for (int i = 0; i < 2; i++) {
+    mp_arena *a = mp_arena_new(0);
+    mp_text t = {0};
+    mp_text_add(a, &t, "in x0 float32 2 4 4\n");
+    for (int l = 0; l < 2; l++)
+      mp_text_add(a, &t, "module layer.%d.attn %s\ncall matmul s%d x%d x%d\ncall softmax p%d s%d -1\ncall matmul v%d p%d x%d\nmodule layer.%d Layer\ncall tanh x%d v%d\n", l, classes[i], l, l, l, l, l, l, l, l, l,
+                  l + 1, l);
+    mp_text_add(a, &t, "module\ncall sum loss x2\nout loss\n");
+    assert_int_equal(death_of(test_program(a, t.at), "p0"), i ? 2 : 3); /* layer.0 is calls 0 to 3, its attention calls 0 to 2 */
+    mp_arena_free(a);
+  }
+}
+
+/* for x in steps: a = self.in(x); b = self.hidden(h); s = a + b; h = tanh(s): a is assigned anew in the next turn, and does not wait for the frame's end */
+static void a_loop_assigns_its_variables_anew(void **state) {
+  (void)state;
+  for (int turns = 3; turns < 6; turns++) {
+    mp_arena *a = mp_arena_new(0);
+    mp_text t = {0};
+    mp_text_add(a, &t, "in x float32 2 4\nparam u float32 4 4\nparam w float32 4 4\nmodule\ncall tanh h0 x\n");
+    for (int i = 0; i < turns; i++)
+      mp_text_add(a, &t, "module in\ncall linear a%d x u\nleave in\nmodule hidden\ncall linear b%d h%d w\nleave hidden\nmodule\ncall add s%d a%d b%d\ncall tanh h%d s%d\n", i, i, i, i, i, i, i + 1, i);
+    mp_text_add(a, &t, "call sum loss h%d\nout loss\n", turns);
+    const mp_program *p = test_program(a, t.at); /* a turn is four calls from call 1 */
+    assert_int_equal(death_of(p, "a0"), turns > 3 ? 5 : 13);
+    assert_int_equal(death_of(p, "b0"), turns > 3 ? 6 : 13);
+    mp_arena_free(a);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_variable_that_is_assigned_anew_lets_go_when_the_statement_ends),
@@ -102,6 +136,8 @@ int main(void) {
       cmocka_unit_test(no_source_does_not_say),
       cmocka_unit_test(a_statement_says_how_many_values_it_takes),
       cmocka_unit_test(probabilities_stay_until_the_layer_s_next_attention),
+      cmocka_unit_test(probabilities_of_written_attention_go_with_it),
+      cmocka_unit_test(a_loop_assigns_its_variables_anew),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

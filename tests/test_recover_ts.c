@@ -134,6 +134,10 @@ static void silu_is_a_module_or_two_calls(void **state) {
   expect("x: float[2,4]; w = float[4,4]; v = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/w/Transpose\"; g = MatMul(x, t) name=\"/w/MatMul\"; s = Sigmoid(g) name=\"/mlp/Sigmoid\";"
          "a = Mul(g, s) name=\"/mlp/Mul\"; u = Transpose(v) perm=[1,0] name=\"/v/Transpose\"; up = MatMul(x, u) name=\"/v/MatMul\"; y = Mul(a, up) name=\"/mlp/Mul_1\"; -> y",
          "linear(x,w) silu(%) linear(x,v) mul(%,%)");
+  /* self.conv(F.silu(x)): an activation */
+  expect("x: float[2,4]; w = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/b/fc/Transpose\"; s = Sigmoid(x) name=\"/b/Sigmoid\"; h = Mul(x, s) name=\"/b/Mul\";"
+         "y = MatMul(h, t) name=\"/b/fc/MatMul\"; -> y",
+         "silu(x) linear(%,w)");
 }
 
 static void a_squared_relu_is_a_power_in_a_module_of_its_own(void **state) {
@@ -305,6 +309,21 @@ static void frequencies_are_a_buffer(void **state) {
   mp_arena_free(a);
 }
 
+/* cos[:2] * x, a mask that is compared, and a weight that happens to be called like a table */
+static void tables_are_buffers(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(
+      a, "x: float[2,4]; freqs_cos = float[6,4]; h.bias = float[8,4]; mask.weight = float[4]; pos = float[6,4]; b = Constant() value=int64[1]{0}; e = Constant() value=int64[1]{2}; z = Constant() value=float[]{0};"
+         "c = Slice(freqs_cos, b, e) name=\"/Slice\"; q = Mul(x, c) name=\"/Mul\"; m = Slice(h.bias, b, e) name=\"/h/Slice\"; no = Equal(m, z) name=\"/h/Equal\"; u = Where(no, z, q) name=\"/h/Where\";"
+         "k = Mul(u, mask.weight) name=\"/n/Mul\"; t = Slice(pos, b, e) name=\"/Slice_1\"; y = Add(k, t) name=\"/Add\"; -> y");
+  assert_int_equal(named(p, "freqs_cos")->role, MP_ROLE_BUFFER);
+  assert_int_equal(named(p, "h.bias")->role, MP_ROLE_BUFFER);
+  assert_int_equal(named(p, "mask.weight")->role, MP_ROLE_PARAMETER);
+  assert_int_equal(named(p, "pos")->role, MP_ROLE_PARAMETER);
+  mp_arena_free(a);
+}
+
 /* (x * mask.to(x.dtype)) @ w: with a float32 mask it would not run in half precision */
 static void a_mask_is_cast_to_what_half_precision_accepts(void **state) {
   (void)state;
@@ -441,6 +460,9 @@ static void image_networks_write_in_place(void **state) {
   /* behind a shortcut only a ReLU is written so */
   snprintf(text, sizeof text, "%s a = Add(d, r) name=\"/Add\"; y = LeakyRelu(a) alpha=0.1 name=\"/s/LeakyRelu\"; -> y", conv);
   expect(text, "conv2d(x,w,none,1x1,1x1,1x1,1) relu_(%) conv2d(%,w,none,1x1,1x1,1x1,1) add_(%,%) leaky_relu(%,0.1)");
+  expect("x: float[2,3,8,8]; w = float[3,3,3,3]; g = float[3]; b = float[3]; c = Conv(x, w) pads=[1,1,1,1] name=\"/c/Conv\"; n = InstanceNormalization(c, g, b) name=\"/n/InstanceNormalization\";"
+         "y = Relu(n) name=\"/r/Relu\"; -> y",
+         "conv2d(x,w,none,1x1,1x1,1x1,1) instance_norm(%,g,b,none,none,T,0.1,1e-05,T) relu_(%)");
 }
 
 static void a_target_has_no_gradient(void **state) {
@@ -635,6 +657,7 @@ int main(void) {
       cmocka_unit_test(a_dropped_path_has_the_type_of_the_path),
       cmocka_unit_test(a_linear_layer_may_put_its_bias_together),
       cmocka_unit_test(frequencies_are_a_buffer),
+      cmocka_unit_test(tables_are_buffers),
       cmocka_unit_test(a_mask_is_cast_to_what_half_precision_accepts),
       cmocka_unit_test(a_norm_in_float32_ends_in_a_cast),
       cmocka_unit_test(a_softmax_may_be_given_a_float),

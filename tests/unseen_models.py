@@ -231,4 +231,7 @@ TIMM = """
 for n in TORCHVISION.split(): network("tv-" + n, 299 if n == "inception_v3" else 224, lambda n=n: tv(n)())
 for n in TIMM.split(): network("timm-" + n, 240 if "240" in n else 256 if n.startswith(("mobilevit", "fastvit", "edgenext", "maxvit", "botnet")) else 224, lambda n=n: timm(n)())
 
+import unseen_written  # noqa: E402
+ROWS.update(unseen_written.ROWS)
+
 if __name__ == "__main__": print(*ROWS)

@@ -1,0 +1,1252 @@
+"""Models as people write them in their own files, small, each in the style of a well-known tutorial or repository. ROWS: as in unseen_models.py.
+A row whose inputs are tokens takes part in every run; `checkpoint` recomputes the modules in `blocks` of it."""
+import math
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint as recompute
+from zoo_transformers import floats, ints
+
+ROWS = {}
+
+
+def written(inputs):
+    """The class below is a model whose forward(**inputs) gives the loss."""
+    def keep(cls):
+        name = "own-" + cls.__name__.lower().replace("_", "-")
+
+        def make(checkpoint="none"):
+            if checkpoint != "none" and not hasattr(cls, "recompute"): raise ValueError("nothing to recompute")
+
+            def build():
+                m = cls()
+                if checkpoint != "none": m.recompute = True
+                return m
+            return build, inputs, lambda m, b: m(**b)
+        ROWS[name] = make
+        return cls
+    return keep
+
+
+def ids(b, n, device): return dict(idx=ints(b, n, device=device), targets=ints(b, n, device=device))
+def text(b, n, device): return dict(x=ints(b, n, device=device), y=ints(b, device=device))
+def pictures(size, channels=3): return lambda b, n, device: dict(x=floats(b, channels, size, size, device=device), y=ints(b, device=device))
+def translated(size, cin=3, cout=3): return lambda b, n, device: dict(x=floats(b, cin, size, size, device=device), y=floats(b, cout, size, size, device=device))
+def segmented(size): return lambda b, n, device: dict(x=floats(b, 3, size, size, device=device), y=ints(b, size, size, device=device))
+def sequences(length, width): return lambda b, n, device: dict(x=floats(b, length, width, device=device), y=ints(b, device=device))
+
+
+# ---------------------------------------------------------------- decoders
+
+class CausalSelfAttention(nn.Module):
+    def __init__(self, d=128, heads=4, block=512, flash=True, dropout=0.1):
+        super().__init__()
+        self.c_attn, self.c_proj = nn.Linear(d, 3 * d, bias=False), nn.Linear(d, d, bias=False)
+        self.attn_dropout, self.resid_dropout = nn.Dropout(dropout), nn.Dropout(dropout)
+        self.n_head, self.n_embd, self.dropout, self.flash = heads, d, dropout, flash
+        if not flash: self.register_buffer("bias", torch.tril(torch.ones(block, block)).view(1, 1, block, block))
+
+    def forward(self, x):
+        B, T, C = x.size()
+        q, k, v = self.c_attn(x).split(self.n_embd, dim=2)
+        k = k.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
+        q = q.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
+        v = v.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
+        if self.flash:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=None, dropout_p=self.dropout if self.training else 0, is_causal=True)
+        else:
+            att = (q @ k.transpose(-2, -1)) * (1.0 / math.sqrt(k.size(-1)))
+            att = att.masked_fill(self.bias[:, :, :T, :T] == 0, float("-inf"))
+            att = F.softmax(att, dim=-1)
+            att = self.attn_dropout(att)
+            y = att @ v
+        y = y.transpose(1, 2).contiguous().view(B, T, C)
+        y = self.resid_dropout(self.c_proj(y))
+        return y
+
+
+class MLP(nn.Module):
+    def __init__(self, d=128, dropout=0.1):
+        super().__init__()
+        self.c_fc, self.gelu, self.c_proj, self.dropout = nn.Linear(d, 4 * d, bias=False), nn.GELU(), nn.Linear(4 * d, d, bias=False), nn.Dropout(dropout)
+
+    def forward(self, x):
+        x = self.c_fc(x)
+        x = self.gelu(x)
+        x = self.c_proj(x)
+        x = self.dropout(x)
+        return x
+
+
+class Block(nn.Module):
+    def __init__(self, flash, dropout=0.1):
+        super().__init__()
+        self.ln_1, self.attn = nn.LayerNorm(128), CausalSelfAttention(flash=flash, dropout=dropout)
+        self.ln_2, self.mlp = nn.LayerNorm(128), MLP(dropout=dropout)
+
+    def forward(self, x):
+        x = x + self.attn(self.ln_1(x))
+        x = x + self.mlp(self.ln_2(x))
+        return x
+
+
+class GPT(nn.Module):
+    recompute, flash, dropout = False, True, 0.1
+
+    def __init__(self):
+        super().__init__()
+        self.transformer = nn.ModuleDict(dict(wte=nn.Embedding(1000, 128), wpe=nn.Embedding(512, 128), drop=nn.Dropout(self.dropout),
+                                              h=nn.ModuleList([Block(self.flash, self.dropout) for _ in range(3)]), ln_f=nn.LayerNorm(128)))
+        self.lm_head = nn.Linear(128, 1000, bias=False)
+        self.transformer.wte.weight = self.lm_head.weight
+
+    def forward(self, idx, targets):
+        b, t = idx.size()
+        pos = torch.arange(0, t, dtype=torch.long, device=idx.device)
+        tok_emb = self.transformer.wte(idx)
+        pos_emb = self.transformer.wpe(pos)
+        x = self.transformer.drop(tok_emb + pos_emb)
+        for block in self.transformer.h:
+            x = recompute(block, x, use_reentrant=False) if self.recompute else block(x)
+        x = self.transformer.ln_f(x)
+        logits = self.lm_head(x)
+        loss = F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1), ignore_index=-1)
+        return loss
+
+
+@written(ids)
+class NanoGPT(GPT): pass
+
+
+@written(ids)
+class NanoGPT_slow(GPT): flash = False
+
+
+@written(ids)
+class NanoGPT_no_dropout(GPT): dropout = 0.0
+
+
+@written(ids)
+class Bigram(nn.Module):
+    """gpt.py of the lecture: a head is a module, heads are concatenated"""
+    class Head(nn.Module):
+        def __init__(self, size):
+            super().__init__()
+            self.key, self.query, self.value = (nn.Linear(128, size, bias=False) for _ in range(3))
+            self.register_buffer("tril", torch.tril(torch.ones(512, 512)))
+            self.dropout = nn.Dropout(0.2)
+
+        def forward(self, x):
+            B, T, C = x.shape
+            k = self.key(x)
+            q = self.query(x)
+            wei = q @ k.transpose(-2, -1) * k.shape[-1] ** -0.5
+            wei = wei.masked_fill(self.tril[:T, :T] == 0, float("-inf"))
+            wei = F.softmax(wei, dim=-1)
+            wei = self.dropout(wei)
+            v = self.value(x)
+            out = wei @ v
+            return out
+
+    class Heads(nn.Module):
+        def __init__(self, n):
+            super().__init__()
+            self.heads = nn.ModuleList([Bigram_Head(128 // n) for _ in range(n)])
+            self.proj, self.dropout = nn.Linear(128, 128), nn.Dropout(0.2)
+
+        def forward(self, x):
+            out = torch.cat([h(x) for h in self.heads], dim=-1)
+            out = self.dropout(self.proj(out))
+            return out
+
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.sa = Bigram_Heads(4)
+            self.ffwd = nn.Sequential(nn.Linear(128, 512), nn.ReLU(), nn.Linear(512, 128), nn.Dropout(0.2))
+            self.ln1, self.ln2 = nn.LayerNorm(128), nn.LayerNorm(128)
+
+        def forward(self, x):
+            x = x + self.sa(self.ln1(x))
+            x = x + self.ffwd(self.ln2(x))
+            return x
+
+    def __init__(self):
+        super().__init__()
+        self.token_embedding_table, self.position_embedding_table = nn.Embedding(1000, 128), nn.Embedding(512, 128)
+        self.blocks = nn.Sequential(*[Bigram_Layer() for _ in range(2)])
+        self.ln_f, self.lm_head = nn.LayerNorm(128), nn.Linear(128, 1000)
+
+    def forward(self, idx, targets):
+        B, T = idx.shape
+        tok_emb = self.token_embedding_table(idx)
+        pos_emb = self.position_embedding_table(torch.arange(T, device=idx.device))
+        x = tok_emb + pos_emb
+        x = self.blocks(x)
+        x = self.ln_f(x)
+        logits = self.lm_head(x)
+        B, T, C = logits.shape
+        logits = logits.view(B * T, C)
+        targets = targets.view(B * T)
+        return F.cross_entropy(logits, targets)
+
+
+Bigram_Head, Bigram_Heads, Bigram_Layer = Bigram.Head, Bigram.Heads, Bigram.Layer
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, dim, eps=1e-6):
+        super().__init__()
+        self.eps, self.weight = eps, nn.Parameter(torch.ones(dim))
+
+    def _norm(self, x): return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps)
+
+    def forward(self, x):
+        output = self._norm(x.float()).type_as(x)
+        return output * self.weight
+
+
+def apply_rotary(x, cos, sin):
+    x1, x2 = x.chunk(2, dim=-1)
+    return torch.cat((x1 * cos - x2 * sin, x1 * sin + x2 * cos), dim=-1)
+
+
+class LlamaBlock(nn.Module):
+    def __init__(self, d=128, heads=4, kv=2):
+        super().__init__()
+        self.heads, self.kv, self.hd = heads, kv, d // heads
+        self.wq, self.wk, self.wv, self.wo = nn.Linear(d, d, bias=False), nn.Linear(d, kv * self.hd, bias=False), nn.Linear(d, kv * self.hd, bias=False), nn.Linear(d, d, bias=False)
+        self.w1, self.w2, self.w3 = nn.Linear(d, 352, bias=False), nn.Linear(352, d, bias=False), nn.Linear(d, 352, bias=False)
+        self.attention_norm, self.ffn_norm = RMSNorm(d), RMSNorm(d)
+
+    def attention(self, x, cos, sin):
+        b, t, _ = x.shape
+        xq, xk, xv = self.wq(x), self.wk(x), self.wv(x)
+        xq = xq.view(b, t, self.heads, self.hd)
+        xk = xk.view(b, t, self.kv, self.hd)
+        xv = xv.view(b, t, self.kv, self.hd)
+        xq, xk = apply_rotary(xq, cos, sin), apply_rotary(xk, cos, sin)
+        rep = self.heads // self.kv
+        keys = xk[:, :, :, None, :].expand(b, t, self.kv, rep, self.hd).reshape(b, t, self.heads, self.hd)
+        values = xv[:, :, :, None, :].expand(b, t, self.kv, rep, self.hd).reshape(b, t, self.heads, self.hd)
+        output = F.scaled_dot_product_attention(xq.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), is_causal=True)
+        output = output.transpose(1, 2).contiguous().view(b, t, -1)
+        return self.wo(output)
+
+    def forward(self, x, cos, sin):
+        h = x + self.attention(self.attention_norm(x), cos, sin)
+        out = h + self.feed_forward(self.ffn_norm(h))
+        return out
+
+    def feed_forward(self, x): return self.w2(F.silu(self.w1(x)) * self.w3(x))
+
+
+@written(ids)
+class LlamaLike(nn.Module):
+    recompute = False
+
+    def __init__(self):
+        super().__init__()
+        self.tok_embeddings = nn.Embedding(1000, 128)
+        self.layers = nn.ModuleList([LlamaBlock() for _ in range(3)])
+        self.norm, self.output = RMSNorm(128), nn.Linear(128, 1000, bias=False)
+        angles = torch.outer(torch.arange(512).float(), 1.0 / (10000 ** (torch.arange(0, 16).float() / 16)))
+        self.register_buffer("cos", angles.cos()[:, None, :])
+        self.register_buffer("sin", angles.sin()[:, None, :])
+
+    def forward(self, idx, targets):
+        h = self.tok_embeddings(idx)
+        cos, sin = self.cos[:idx.shape[1]], self.sin[:idx.shape[1]]
+        for layer in self.layers:
+            h = recompute(layer, h, cos, sin, use_reentrant=False) if self.recompute else layer(h, cos, sin)
+        h = self.norm(h)
+        logits = self.output(h)
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+# ---------------------------------------------------------------- torch.nn's transformers, and the annotated one
+
+class PositionalEncoding(nn.Module):
+    def __init__(self, d=128, dropout=0.1, max_len=512):
+        super().__init__()
+        self.dropout = nn.Dropout(p=dropout)
+        position, div = torch.arange(max_len).unsqueeze(1), torch.exp(torch.arange(0, d, 2) * (-math.log(10000.0) / d))
+        pe = torch.zeros(1, max_len, d)
+        pe[0, :, 0::2], pe[0, :, 1::2] = torch.sin(position * div), torch.cos(position * div)
+        self.register_buffer("pe", pe)
+
+    def forward(self, x):
+        x = x + self.pe[:, :x.size(1)]
+        return self.dropout(x)
+
+
+@written(ids)
+class TorchEncoder(nn.Module):
+    """the word-language tutorial: nn.TransformerEncoder with a causal mask"""
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.pos_encoder = nn.Embedding(1000, 128), PositionalEncoding()
+        self.transformer_encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(128, 4, 512, 0.1, batch_first=True), 2, enable_nested_tensor=False)
+        self.linear = nn.Linear(128, 1000)
+
+    def forward(self, idx, targets):
+        src = self.embedding(idx) * math.sqrt(128)
+        src = self.pos_encoder(src)
+        t = src.size(1)
+        mask = torch.triu(torch.full((t, t), float("-inf"), device=src.device), diagonal=1)
+        output = self.transformer_encoder(src, mask)
+        output = self.linear(output)
+        return F.cross_entropy(output.view(-1, 1000), targets.view(-1))
+
+
+@written(text)
+class TorchEncoder_prenorm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb, self.cls = nn.Embedding(1000, 128), nn.Parameter(torch.zeros(1, 1, 128))
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(128, 4, 512, 0.1, activation="gelu", norm_first=True, batch_first=True), 2, nn.LayerNorm(128), enable_nested_tensor=False)
+        self.head = nn.Linear(128, 10)
+
+    def forward(self, x, y):
+        x = self.emb(x)
+        x = torch.cat([self.cls.expand(x.size(0), -1, -1), x], dim=1)
+        x = self.encoder(x)
+        return F.cross_entropy(self.head(x[:, 0]), y)
+
+
+@written(ids)
+class Annotated(nn.Module):
+    """multi-head attention of the annotated transformer: attention as a function that gives probabilities, kept on the module"""
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linears, self.attn, self.dropout = nn.ModuleList([nn.Linear(128, 128) for _ in range(4)]), None, nn.Dropout(0.1)
+
+        def forward(self, query, key, value, mask):
+            nbatches = query.size(0)
+            query, key, value = [lin(x).view(nbatches, -1, 4, 32).transpose(1, 2) for lin, x in zip(self.linears, (query, key, value))]
+            scores = torch.matmul(query, key.transpose(-2, -1)) / math.sqrt(32)
+            scores = scores.masked_fill(mask == 0, -1e9)
+            p_attn = scores.softmax(dim=-1)
+            p_attn = self.dropout(p_attn)
+            x = torch.matmul(p_attn, value)
+            x = x.transpose(1, 2).contiguous().view(nbatches, -1, 128)
+            return self.linears[-1](x)
+
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.self_attn, self.w_1, self.w_2 = Annotated_Attention(), nn.Linear(128, 512), nn.Linear(512, 128)
+            self.norm1, self.norm2, self.dropout = nn.LayerNorm(128), nn.LayerNorm(128), nn.Dropout(0.1)
+
+        def forward(self, x, mask):
+            y = self.norm1(x)
+            x = x + self.dropout(self.self_attn(y, y, y, mask))
+            return x + self.dropout(self.w_2(self.dropout(self.w_1(self.norm2(x)).relu())))
+
+    def __init__(self):
+        super().__init__()
+        self.lut, self.pe = nn.Embedding(1000, 128), PositionalEncoding()
+        self.layers, self.norm, self.proj = nn.ModuleList([Annotated_Layer() for _ in range(2)]), nn.LayerNorm(128), nn.Linear(128, 1000)
+
+    def forward(self, idx, targets):
+        mask = torch.ones(idx.size(1), idx.size(1), device=idx.device).tril()
+        x = self.pe(self.lut(idx) * math.sqrt(128))
+        for layer in self.layers: x = layer(x, mask)
+        return F.nll_loss(F.log_softmax(self.proj(self.norm(x)), dim=-1).view(-1, 1000), targets.view(-1))
+
+
+Annotated_Attention, Annotated_Layer = Annotated.Attention, Annotated.Layer
+
+
+# ---------------------------------------------------------------- vision transformers and mixers
+
+class FeedForward(nn.Module):
+    def __init__(self, dim, hidden):
+        super().__init__()
+        self.net = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(0.1), nn.Linear(hidden, dim), nn.Dropout(0.1))
+
+    def forward(self, x): return self.net(x)
+
+
+class ViTAttention(nn.Module):
+    def __init__(self, dim=128, heads=4, dim_head=32):
+        super().__init__()
+        self.heads, self.scale, inner = heads, dim_head ** -0.5, heads * dim_head
+        self.norm, self.attend, self.dropout = nn.LayerNorm(dim), nn.Softmax(dim=-1), nn.Dropout(0.1)
+        self.to_qkv, self.to_out = nn.Linear(dim, inner * 3, bias=False), nn.Sequential(nn.Linear(inner, dim), nn.Dropout(0.1))
+
+    def forward(self, x):
+        x = self.norm(x)
+        qkv = self.to_qkv(x).chunk(3, dim=-1)
+        q, k, v = map(lambda t: t.reshape(t.shape[0], t.shape[1], self.heads, -1).permute(0, 2, 1, 3), qkv)
+        dots = torch.matmul(q, k.transpose(-1, -2)) * self.scale
+        attn = self.attend(dots)
+        attn = self.dropout(attn)
+        out = torch.matmul(attn, v)
+        out = out.permute(0, 2, 1, 3).reshape(out.shape[0], out.shape[2], -1)
+        return self.to_out(out)
+
+
+@written(pictures(64))
+class SimpleViT(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch = nn.Sequential(nn.LayerNorm(192), nn.Linear(192, 128), nn.LayerNorm(128))
+        self.pos_embedding, self.cls_token = nn.Parameter(torch.randn(1, 65, 128)), nn.Parameter(torch.randn(1, 1, 128))
+        self.layers = nn.ModuleList([nn.ModuleList([ViTAttention(), FeedForward(128, 512)]) for _ in range(2)])
+        self.dropout, self.norm, self.mlp_head = nn.Dropout(0.1), nn.LayerNorm(128), nn.Linear(128, 10)
+
+    def forward(self, x, y):
+        b = x.shape[0]
+        x = x.reshape(b, 3, 8, 8, 8, 8).permute(0, 2, 4, 3, 5, 1).reshape(b, 64, 192)
+        x = self.patch(x)
+        x = torch.cat((self.cls_token.expand(b, -1, -1), x), dim=1)
+        x += self.pos_embedding[:, :65]
+        x = self.dropout(x)
+        for attn, ff in self.layers:
+            x = attn(x) + x
+            x = ff(x) + x
+        x = self.norm(x)
+        return F.cross_entropy(self.mlp_head(x[:, 0]), y)
+
+
+@written(pictures(64))
+class MlpMixer(nn.Module):
+    class Mix(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.ln_token, self.token_mix = nn.LayerNorm(128), nn.Sequential(nn.Linear(64, 256), nn.GELU(), nn.Dropout(0.1), nn.Linear(256, 64), nn.Dropout(0.1))
+            self.ln_channel, self.channel_mix = nn.LayerNorm(128), nn.Sequential(nn.Linear(128, 512), nn.GELU(), nn.Dropout(0.1), nn.Linear(512, 128), nn.Dropout(0.1))
+
+        def forward(self, x):
+            out = self.ln_token(x).transpose(1, 2)
+            x = x + self.token_mix(out).transpose(1, 2)
+            out = self.ln_channel(x)
+            x = x + self.channel_mix(out)
+            return x
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Conv2d(3, 128, 8, 8)
+        self.mlp, self.ln, self.classifier = nn.Sequential(*[Mixer() for _ in range(3)]), nn.LayerNorm(128), nn.Linear(128, 10)
+
+    def forward(self, x, y):
+        out = self.embedding(x)
+        out = out.flatten(2).transpose(1, 2)
+        out = self.mlp(out)
+        out = self.ln(out).mean(dim=1)
+        return F.cross_entropy(self.classifier(out), y)
+
+
+Mixer = MlpMixer.Mix
+
+
+# ---------------------------------------------------------------- convolutional networks
+
+class BasicBlock(nn.Module):
+    def __init__(self, cin, planes, stride=1):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(cin, planes, 3, stride, 1, bias=False), nn.BatchNorm2d(planes)
+        self.conv2, self.bn2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False), nn.BatchNorm2d(planes)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or cin != planes: self.shortcut = nn.Sequential(nn.Conv2d(cin, planes, 1, stride, bias=False), nn.BatchNorm2d(planes))
+
+    def forward(self, x):
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += self.shortcut(x)
+        out = F.relu(out)
+        return out
+
+
+class PreActBlock(BasicBlock):
+    def __init__(self, cin, planes, stride=1):
+        super().__init__(cin, planes, stride)
+        self.bn1 = nn.BatchNorm2d(cin)
+
+    def forward(self, x):
+        out = F.relu(self.bn1(x))
+        shortcut = self.shortcut(out) if len(self.shortcut) else x
+        out = self.conv1(out)
+        out = self.conv2(F.relu(self.bn2(out)))
+        out += shortcut
+        return out
+
+
+class SEBlock(BasicBlock):
+    def __init__(self, cin, planes, stride=1):
+        super().__init__(cin, planes, stride)
+        self.fc1, self.fc2 = nn.Conv2d(planes, planes // 16, 1), nn.Conv2d(planes // 16, planes, 1)
+
+    def forward(self, x):
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        w = F.avg_pool2d(out, out.size(2))
+        w = F.relu(self.fc1(w))
+        w = F.sigmoid(self.fc2(w))
+        out = out * w
+        out += self.shortcut(x)
+        out = F.relu(out)
+        return out
+
+
+class Cifar(nn.Module):
+    block = BasicBlock
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32)
+        self.layer1, self.layer2 = nn.Sequential(self.block(32, 32), self.block(32, 32)), nn.Sequential(self.block(32, 64, 2), self.block(64, 64))
+        self.layer3, self.linear = nn.Sequential(self.block(64, 128, 2), self.block(128, 128)), nn.Linear(128, 10)
+
+    def forward(self, x, y):
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.layer1(out)
+        out = self.layer2(out)
+        out = self.layer3(out)
+        out = F.avg_pool2d(out, 8)
+        out = out.view(out.size(0), -1)
+        out = self.linear(out)
+        return F.cross_entropy(out, y)
+
+
+@written(pictures(32))
+class Cifar_ResNet(Cifar): pass
+
+
+@written(pictures(32))
+class Cifar_PreAct(Cifar): block = PreActBlock
+
+
+@written(pictures(32))
+class Cifar_SE(Cifar): block = SEBlock
+
+
+@written(pictures(32))
+class Cifar_DenseNet(nn.Module):
+    class Layer(nn.Module):
+        def __init__(self, cin, growth=12):
+            super().__init__()
+            self.bn1, self.conv1 = nn.BatchNorm2d(cin), nn.Conv2d(cin, 4 * growth, 1, bias=False)
+            self.bn2, self.conv2 = nn.BatchNorm2d(4 * growth), nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False)
+
+        def forward(self, x):
+            out = self.conv1(F.relu(self.bn1(x)))
+            out = self.conv2(F.relu(self.bn2(out)))
+            out = torch.cat([out, x], 1)
+            return out
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.dense1 = nn.Conv2d(3, 24, 3, padding=1, bias=False), nn.Sequential(*[DenseLayer(24 + 12 * i) for i in range(4)])
+        self.bn, self.trans = nn.BatchNorm2d(72), nn.Conv2d(72, 36, 1, bias=False)
+        self.dense2 = nn.Sequential(*[DenseLayer(36 + 12 * i) for i in range(4)])
+        self.bn2, self.linear = nn.BatchNorm2d(84), nn.Linear(84, 10)
+
+    def forward(self, x, y):
+        out = self.conv1(x)
+        out = F.avg_pool2d(self.trans(F.relu(self.bn(self.dense1(out)))), 2)
+        out = self.dense2(out)
+        out = F.avg_pool2d(F.relu(self.bn2(out)), 4)
+        out = out.view(out.size(0), -1)
+        return F.cross_entropy(self.linear(out[:, :84]), y)
+
+
+DenseLayer = Cifar_DenseNet.Layer
+
+
+@written(pictures(28, 1))
+class LeNet(nn.Module):
+    """the MNIST example"""
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 32, 3, 1), nn.Conv2d(32, 64, 3, 1)
+        self.dropout1, self.dropout2 = nn.Dropout(0.25), nn.Dropout(0.5)
+        self.fc1, self.fc2 = nn.Linear(9216, 128), nn.Linear(128, 10)
+
+    def forward(self, x, y):
+        x = self.conv1(x)
+        x = F.relu(x)
+        x = self.conv2(x)
+        x = F.relu(x)
+        x = F.max_pool2d(x, 2)
+        x = self.dropout1(x)
+        x = torch.flatten(x, 1)
+        x = self.fc1(x)
+        x = F.relu(x)
+        x = self.dropout2(x)
+        x = self.fc2(x)
+        output = F.log_softmax(x, dim=1)
+        return F.nll_loss(output, y)
+
+
+@written(pictures(28, 1))
+class Perceptron(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.flatten, self.stack = nn.Flatten(), nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
+
+    def forward(self, x, y): return F.cross_entropy(self.stack(self.flatten(x)), y)
+
+
+class DoubleConv(nn.Module):
+    def __init__(self, cin, cout, mid=None):
+        super().__init__()
+        mid = mid or cout
+        self.double_conv = nn.Sequential(nn.Conv2d(cin, mid, 3, padding=1, bias=False), nn.BatchNorm2d(mid), nn.ReLU(inplace=True),
+                                         nn.Conv2d(mid, cout, 3, padding=1, bias=False), nn.BatchNorm2d(cout), nn.ReLU(inplace=True))
+
+    def forward(self, x): return self.double_conv(x)
+
+
+class Up(nn.Module):
+    def __init__(self, cin, cout, bilinear):
+        super().__init__()
+        if bilinear: self.up, self.conv = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), DoubleConv(cin, cout, cin // 2)
+        else: self.up, self.conv = nn.ConvTranspose2d(cin, cin // 2, 2, stride=2), DoubleConv(cin, cout)
+
+    def forward(self, x1, x2):
+        x1 = self.up(x1)
+        dy, dx = x2.size(2) - x1.size(2), x2.size(3) - x1.size(3)
+        x1 = F.pad(x1, [dx // 2, dx - dx // 2, dy // 2, dy - dy // 2])
+        x = torch.cat([x2, x1], dim=1)
+        return self.conv(x)
+
+
+class UNet(nn.Module):
+    bilinear = False
+
+    def __init__(self):
+        super().__init__()
+        f = 2 if self.bilinear else 1
+        self.inc, self.down1 = DoubleConv(3, 32), nn.Sequential(nn.MaxPool2d(2), DoubleConv(32, 64))
+        self.down2, self.down3 = nn.Sequential(nn.MaxPool2d(2), DoubleConv(64, 128)), nn.Sequential(nn.MaxPool2d(2), DoubleConv(128, 256 // f))
+        self.up1, self.up2, self.up3 = Up(256, 128 // f, self.bilinear), Up(128, 64 // f, self.bilinear), Up(64, 32, self.bilinear)
+        self.outc = nn.Conv2d(32, 4, 1)
+
+    def forward(self, x, y):
+        x1 = self.inc(x)
+        x2 = self.down1(x1)
+        x3 = self.down2(x2)
+        x4 = self.down3(x3)
+        x = self.up1(x4, x3)
+        x = self.up2(x, x2)
+        x = self.up3(x, x1)
+        logits = self.outc(x)
+        loss = F.cross_entropy(logits, y)
+        probs = F.softmax(logits, dim=1).float()
+        hot = F.one_hot(y, 4).permute(0, 3, 1, 2).float()
+        inter = 2 * (probs * hot).sum(dim=(-1, -2))
+        sets = probs.sum(dim=(-1, -2)) + hot.sum(dim=(-1, -2))
+        loss += 1 - ((inter + 1e-6) / (sets + 1e-6)).mean()
+        return loss
+
+
+@written(segmented(64))
+class UNet_transposed(UNet): pass
+
+
+@written(segmented(64))
+class UNet_bilinear(UNet): bilinear = True
+
+
+@written(lambda b, n, device: dict(x=floats(b, 3, 32, 32, device=device), noise=floats(b, 3, 32, 32, device=device), t=floats(b, device=device)))
+class Diffusion(nn.Module):
+    """a small denoising U-Net: group norm, SiLU, time embedding, attention in the middle"""
+    class Res(nn.Module):
+        def __init__(self, cin, cout):
+            super().__init__()
+            self.norm1, self.conv1, self.emb = nn.GroupNorm(8, cin), nn.Conv2d(cin, cout, 3, padding=1), nn.Linear(128, cout)
+            self.norm2, self.conv2, self.drop = nn.GroupNorm(8, cout), nn.Conv2d(cout, cout, 3, padding=1), nn.Dropout(0.1)
+            self.skip = nn.Conv2d(cin, cout, 1) if cin != cout else nn.Identity()
+
+        def forward(self, x, t):
+            h = self.conv1(F.silu(self.norm1(x)))
+            h = h + self.emb(F.silu(t))[:, :, None, None]
+            h = self.conv2(self.drop(F.silu(self.norm2(h))))
+            return h + self.skip(x)
+
+    class Attention(nn.Module):
+        def __init__(self, c):
+            super().__init__()
+            self.norm, self.qkv, self.proj = nn.GroupNorm(8, c), nn.Conv2d(c, 3 * c, 1), nn.Conv2d(c, c, 1)
+
+        def forward(self, x):
+            b, c, h, w = x.shape
+            q, k, v = self.qkv(self.norm(x)).reshape(b, 3, c, h * w).unbind(1)
+            attn = torch.einsum("bci,bcj->bij", q * c ** -0.5, k).softmax(dim=-1)
+            out = torch.einsum("bij,bcj->bci", attn, v).reshape(b, c, h, w)
+            return x + self.proj(out)
+
+    def __init__(self):
+        super().__init__()
+        self.time, self.inp = nn.Sequential(nn.Linear(32, 128), nn.SiLU(), nn.Linear(128, 128)), nn.Conv2d(3, 32, 3, padding=1)
+        self.d1, self.down, self.d2 = Denoise(32, 32), nn.Conv2d(32, 64, 3, 2, 1), Denoise(64, 64)
+        self.mid1, self.attn, self.mid2 = Denoise(64, 64), DenoiseAttention(64), Denoise(64, 64)
+        self.u2, self.u1, self.norm, self.out = Denoise(128, 32), Denoise(64, 32), nn.GroupNorm(8, 32), nn.Conv2d(32, 3, 3, padding=1)
+
+    def forward(self, x, noise, t):
+        freqs = torch.exp(-math.log(10000) * torch.arange(16, device=t.device) / 16)
+        args = t[:, None] * freqs[None]
+        emb = self.time(torch.cat([args.cos(), args.sin()], dim=-1))
+        a = t.sigmoid()[:, None, None, None]
+        x = a.sqrt() * x + (1 - a).sqrt() * noise
+        h0 = self.inp(x)
+        h1 = self.d1(h0, emb)
+        h2 = self.d2(self.down(h1), emb)
+        h = self.mid2(self.attn(self.mid1(h2, emb)), emb)
+        h = self.u2(torch.cat([h, h2], dim=1), emb)
+        h = F.interpolate(h, scale_factor=2.0, mode="nearest")
+        h = self.u1(torch.cat([h, h1], dim=1), emb)
+        return F.mse_loss(self.out(F.silu(self.norm(h))), noise)
+
+
+Denoise, DenoiseAttention = Diffusion.Res, Diffusion.Attention
+
+
+@written(translated(64))
+class CycleGAN_generator(nn.Module):
+    class Res(nn.Module):
+        def __init__(self, c):
+            super().__init__()
+            self.block = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(c, c, 3), nn.InstanceNorm2d(c), nn.ReLU(True), nn.ReflectionPad2d(1), nn.Conv2d(c, c, 3), nn.InstanceNorm2d(c))
+
+        def forward(self, x): return x + self.block(x)
+
+    def __init__(self):
+        super().__init__()
+        model = [nn.ReflectionPad2d(3), nn.Conv2d(3, 32, 7), nn.InstanceNorm2d(32), nn.ReLU(True)]
+        for c in (32, 64): model += [nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), nn.InstanceNorm2d(2 * c), nn.ReLU(True)]
+        model += [CycleRes(128) for _ in range(2)]
+        for c in (128, 64): model += [nn.ConvTranspose2d(c, c // 2, 3, stride=2, padding=1, output_padding=1), nn.InstanceNorm2d(c // 2), nn.ReLU(True)]
+        self.model = nn.Sequential(*model, nn.ReflectionPad2d(3), nn.Conv2d(32, 3, 7), nn.Tanh())
+
+    def forward(self, x, y): return F.l1_loss(self.model(x), y)
+
+
+CycleRes = CycleGAN_generator.Res
+
+
+@written(pictures(64))
+class DCGAN_discriminator(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.main = nn.Sequential(nn.Conv2d(3, 64, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2, inplace=True),
+                                  nn.Conv2d(128, 256, 4, 2, 1, bias=False), nn.BatchNorm2d(256), nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(256, 1, 8, 1, 0, bias=False))
+
+    def forward(self, x, y):
+        out = self.main(x).view(-1)
+        return F.binary_cross_entropy_with_logits(out, y.float())
+
+
+@written(lambda b, n, device: dict(x=floats(b, 3, 32, 32, device=device), y=floats(b, 3, 64, 64, device=device)))
+class SuperResolution(nn.Module):
+    class Res(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.bn1, self.prelu, self.conv2, self.bn2 = nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.PReLU(), nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64)
+
+        def forward(self, x):
+            residual = self.conv1(x)
+            residual = self.bn1(residual)
+            residual = self.prelu(residual)
+            residual = self.conv2(residual)
+            residual = self.bn2(residual)
+            return x + residual
+
+    def __init__(self):
+        super().__init__()
+        self.block1 = nn.Sequential(nn.Conv2d(3, 64, 9, padding=4), nn.PReLU())
+        self.block2, self.block3 = SRRes(), SRRes()
+        self.block4 = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64))
+        self.block5 = nn.Sequential(nn.Conv2d(64, 256, 3, padding=1), nn.PixelShuffle(2), nn.PReLU(), nn.Conv2d(64, 3, 9, padding=4))
+
+    def forward(self, x, y):
+        block1 = self.block1(x)
+        block2 = self.block2(block1)
+        block3 = self.block3(block2)
+        block4 = self.block4(block3)
+        block5 = self.block5(block1 + block4)
+        return F.mse_loss((torch.tanh(block5) + 1) / 2, y)
+
+
+SRRes = SuperResolution.Res
+
+
+@written(translated(32))
+class RRDB(nn.Module):
+    """residual in residual dense blocks"""
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 32, 3, 1, 1), nn.Conv2d(32, 3, 3, 1, 1)
+        self.convs = nn.ModuleList([nn.Conv2d(32 + 16 * (i % 4), 16 if i % 4 < 3 else 32, 3, 1, 1) for i in range(8)])
+        self.lrelu = nn.LeakyReLU(0.2, inplace=True)
+
+    def dense(self, x, c):
+        x1 = self.lrelu(c[0](x))
+        x2 = self.lrelu(c[1](torch.cat((x, x1), 1)))
+        x3 = self.lrelu(c[2](torch.cat((x, x1, x2), 1)))
+        x4 = c[3](torch.cat((x, x1, x2, x3), 1))
+        return x4 * 0.2 + x
+
+    def forward(self, x, y):
+        fea = self.first(x)
+        out = self.dense(fea, self.convs[:4])
+        out = self.dense(out, self.convs[4:])
+        out = self.last(out * 0.2 + fea)
+        return F.l1_loss(out, y)
+
+
+@written(lambda b, n, device: dict(x=floats(b, 1, 8, 32, 32, device=device), y=ints(b, device=device)))
+class Volume(nn.Module):
+    """C3D"""
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.pool1, self.conv2, self.pool2 = nn.Conv3d(1, 32, 3, padding=1), nn.MaxPool3d((1, 2, 2)), nn.Conv3d(32, 64, 3, padding=1), nn.MaxPool3d(2)
+        self.bn, self.relu, self.fc = nn.BatchNorm3d(64), nn.ReLU(), nn.Linear(64 * 4 * 8 * 8, 10)
+
+    def forward(self, x, y):
+        h = self.relu(self.conv1(x))
+        h = self.pool1(h)
+        h = self.relu(self.bn(self.conv2(h)))
+        h = self.pool2(h)
+        h = h.view(-1, 64 * 4 * 8 * 8)
+        return F.cross_entropy(self.fc(h), y)
+
+
+# ---------------------------------------------------------------- sound, sequences, points
+
+@written(ids)
+class WaveNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(1000, 64)
+        self.dilated = nn.ModuleList([nn.Conv1d(64, 128, 2, dilation=2 ** i) for i in range(5)])
+        self.residual, self.skip = nn.ModuleList([nn.Conv1d(64, 64, 1) for _ in range(5)]), nn.ModuleList([nn.Conv1d(64, 64, 1) for _ in range(5)])
+        self.end1, self.end2 = nn.Conv1d(64, 128, 1), nn.Conv1d(128, 1000, 1)
+
+    def forward(self, idx, targets):
+        x = self.embed(idx).transpose(1, 2)
+        skip = 0
+        for i, (d, r, s) in enumerate(zip(self.dilated, self.residual, self.skip)):
+            h = d(F.pad(x, (2 ** i, 0)))
+            filt, gate = h.chunk(2, dim=1)
+            h = torch.tanh(filt) * torch.sigmoid(gate)
+            skip = skip + s(h)
+            x = r(h) + x
+        x = F.relu(skip)
+        x = F.relu(self.end1(x))
+        x = self.end2(x)
+        return F.cross_entropy(x, targets)
+
+
+@written(lambda b, n, device: dict(x=floats(b, 16, 256, device=device), y=ints(b, device=device)))
+class TCN(nn.Module):
+    class Temporal(nn.Module):
+        def __init__(self, cin, cout, dilation):
+            super().__init__()
+            self.pad = 2 * dilation
+            self.conv1, self.conv2 = nn.Conv1d(cin, cout, 3, padding=self.pad, dilation=dilation), nn.Conv1d(cout, cout, 3, padding=self.pad, dilation=dilation)
+            self.relu1, self.relu2, self.drop1, self.drop2, self.relu = nn.ReLU(), nn.ReLU(), nn.Dropout(0.2), nn.Dropout(0.2), nn.ReLU()
+            self.downsample = nn.Conv1d(cin, cout, 1) if cin != cout else None
+
+        def forward(self, x):
+            out = self.drop1(self.relu1(self.conv1(x)[:, :, :-self.pad].contiguous()))
+            out = self.drop2(self.relu2(self.conv2(out)[:, :, :-self.pad].contiguous()))
+            res = x if self.downsample is None else self.downsample(x)
+            return self.relu(out + res)
+
+    def __init__(self):
+        super().__init__()
+        self.network, self.linear = nn.Sequential(Temporal(16, 64, 1), Temporal(64, 64, 2), Temporal(64, 64, 4)), nn.Linear(64, 10)
+
+    def forward(self, x, y):
+        y1 = self.network(x)
+        return F.cross_entropy(self.linear(y1[:, :, -1]), y)
+
+
+Temporal = TCN.Temporal
+
+
+@written(text)
+class TextCNN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(1000, 128)
+        self.convs = nn.ModuleList([nn.Conv2d(1, 100, (k, 128)) for k in (3, 4, 5)])
+        self.dropout, self.fc1 = nn.Dropout(0.5), nn.Linear(300, 10)
+
+    def forward(self, x, y):
+        x = self.embed(x)
+        x = x.unsqueeze(1)
+        x = [F.relu(conv(x)).squeeze(3) for conv in self.convs]
+        x = [F.max_pool1d(i, i.size(2)).squeeze(2) for i in x]
+        x = torch.cat(x, 1)
+        x = self.dropout(x)
+        logit = self.fc1(x)
+        return F.cross_entropy(logit, y)
+
+
+@written(text)
+class Bag(nn.Module):
+    """a mean of embeddings"""
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.fc = nn.Embedding(1000, 64), nn.Linear(64, 10)
+
+    def forward(self, x, y): return F.cross_entropy(self.fc(self.embedding(x).mean(dim=1)), y)
+
+
+@written(sequences(24, 32))
+class WrittenLSTM(nn.Module):
+    """gates by hand, one step after another"""
+    def __init__(self):
+        super().__init__()
+        self.x2h, self.h2h, self.fc = nn.Linear(32, 256), nn.Linear(64, 256), nn.Linear(64, 10)
+
+    def forward(self, x, y):
+        h = torch.zeros(x.size(0), 64, device=x.device)
+        c = torch.zeros(x.size(0), 64, device=x.device)
+        for t in range(x.size(1)):
+            gates = self.x2h(x[:, t]) + self.h2h(h)
+            i, f, g, o = gates.chunk(4, 1)
+            i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+            c = f * c + i * g
+            h = o * torch.tanh(c)
+        return F.cross_entropy(self.fc(h), y)
+
+
+@written(sequences(24, 32))
+class WrittenGRU(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.wz, self.wr, self.wh, self.fc = nn.Linear(96, 64), nn.Linear(96, 64), nn.Linear(96, 64), nn.Linear(64, 10)
+
+    def forward(self, x, y):
+        h = x.new_zeros(x.size(0), 64)
+        out = []
+        for t in range(x.size(1)):
+            xh = torch.cat([x[:, t, :], h], dim=1)
+            z = torch.sigmoid(self.wz(xh))
+            r = torch.sigmoid(self.wr(xh))
+            n = torch.tanh(self.wh(torch.cat([x[:, t, :], r * h], dim=1)))
+            h = (1 - z) * h + z * n
+            out.append(h)
+        return F.cross_entropy(self.fc(torch.stack(out, dim=1).mean(1)), y)
+
+
+@written(lambda b, n, device: dict(x=floats(b, 3, 1024, device=device), y=ints(b, device=device)))
+class PointNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.t1, self.t2, self.tf = nn.Conv1d(3, 64, 1), nn.Conv1d(64, 256, 1), nn.Linear(256, 9)
+        self.tb1, self.tb2 = nn.BatchNorm1d(64), nn.BatchNorm1d(256)
+        self.conv1, self.conv2, self.conv3 = nn.Conv1d(3, 64, 1), nn.Conv1d(64, 128, 1), nn.Conv1d(128, 256, 1)
+        self.bn1, self.bn2, self.bn3 = nn.BatchNorm1d(64), nn.BatchNorm1d(128), nn.BatchNorm1d(256)
+        self.fc1, self.fc2, self.bn4, self.dropout = nn.Linear(256, 128), nn.Linear(128, 10), nn.BatchNorm1d(128), nn.Dropout(0.3)
+
+    def forward(self, x, y):
+        t = F.relu(self.tb1(self.t1(x)))
+        t = F.relu(self.tb2(self.t2(t)))
+        t = torch.max(t, 2, keepdim=True)[0]
+        t = self.tf(t.view(-1, 256))
+        iden = torch.eye(3, device=x.device).view(1, 9).repeat(x.size(0), 1)
+        trans = (t + iden).view(-1, 3, 3)
+        x = x.transpose(2, 1)
+        x = torch.bmm(x, trans)
+        x = x.transpose(2, 1)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.conv3(x))
+        x = torch.max(x, 2, keepdim=True)[0]
+        x = x.view(-1, 256)
+        x = F.relu(self.bn4(self.dropout(self.fc1(x))))
+        x = self.fc2(x)
+        x = F.log_softmax(x, dim=1)
+        loss = F.nll_loss(x, y)
+        d = torch.eye(3, device=x.device)[None]
+        reg = torch.mean(torch.norm(torch.bmm(trans, trans.transpose(2, 1)) - d, dim=(1, 2)))
+        return loss + reg * 0.001
+
+
+# ---------------------------------------------------------------- graphs, fields, recommendation, others
+
+def graph(b, n, device): return dict(x=floats(b, 64, 32, device=device), adj=floats(b, 64, 64, device=device), y=ints(b, device=device))
+
+
+@written(graph)
+class GCN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w1, self.w2, self.b1, self.fc = nn.Parameter(torch.randn(32, 64)), nn.Parameter(torch.randn(64, 64)), nn.Parameter(torch.zeros(64)), nn.Linear(64, 10)
+
+    def forward(self, x, adj, y):
+        x = F.relu(torch.bmm(adj, torch.matmul(x, self.w1)) + self.b1)
+        x = F.dropout(x, 0.5, training=self.training)
+        x = torch.bmm(adj, torch.matmul(x, self.w2))
+        return F.cross_entropy(self.fc(x.sum(1)), y)
+
+
+@written(graph)
+class GAT(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.W, self.a1, self.a2, self.fc = nn.Linear(32, 64, bias=False), nn.Parameter(torch.randn(64, 1)), nn.Parameter(torch.randn(64, 1)), nn.Linear(64, 10)
+
+    def forward(self, x, adj, y):
+        h = self.W(x)
+        e = F.leaky_relu(torch.matmul(h, self.a1) + torch.matmul(h, self.a2).transpose(1, 2), 0.2)
+        zero = -9e15 * torch.ones_like(e)
+        attention = torch.where(adj > 0, e, zero)
+        attention = F.softmax(attention, dim=2)
+        attention = F.dropout(attention, 0.6, training=self.training)
+        h = F.elu(torch.matmul(attention, h))
+        return F.cross_entropy(self.fc(h.mean(1)), y)
+
+
+@written(lambda b, n, device: dict(x=floats(b, 1024, 3, device=device), d=floats(b, 1024, 3, device=device), y=floats(b, 1024, 4, device=device)))
+class NeRF(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.pts = nn.ModuleList([nn.Linear(39, 128), nn.Linear(128, 128), nn.Linear(167, 128), nn.Linear(128, 128)])
+        self.views, self.feature, self.alpha, self.rgb = nn.Linear(155, 64), nn.Linear(128, 128), nn.Linear(128, 1), nn.Linear(64, 3)
+
+    def encode(self, x, n):
+        out = [x]
+        for i in range(n): out += [torch.sin(2.0 ** i * x), torch.cos(2.0 ** i * x)]
+        return torch.cat(out, -1)
+
+    def forward(self, x, d, y):
+        pts, views = self.encode(x, 6), self.encode(d, 4)
+        h = pts
+        for i, l in enumerate(self.pts):
+            h = self.pts[i](h)
+            h = F.relu(h)
+            if i == 1: h = torch.cat([pts, h], -1)
+        alpha = self.alpha(h)
+        feature = self.feature(h)
+        h = torch.cat([feature, views], -1)
+        h = F.relu(self.views(h))
+        rgb = self.rgb(h)
+        outputs = torch.cat([torch.sigmoid(rgb), F.softplus(alpha)], -1)
+        return torch.mean((outputs - y) ** 2)
+
+
+@written(lambda b, n, device: dict(x=floats(b, 1024, 2, device=device), y=floats(b, 1024, 3, device=device)))
+class SIREN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(2, 256), nn.Linear(256, 256), nn.Linear(256, 256)])
+        self.last = nn.Linear(256, 3)
+
+    def forward(self, x, y):
+        for l in self.layers: x = torch.sin(30 * l(x))
+        return ((self.last(x) - y) ** 2).mean()
+
+
+@written(lambda b, n, device: dict(dense=floats(b, 4, 13, device=device), sparse=ints(b, 4, 26, device=device), y=floats(b, 4, device=device)))
+class DLRM(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb = nn.ModuleList([nn.Embedding(1000, 16) for _ in range(26)])
+        self.bot = nn.Sequential(nn.Linear(13, 64), nn.ReLU(), nn.Linear(64, 16), nn.ReLU())
+        self.top = nn.Sequential(nn.Linear(745, 128), nn.ReLU(), nn.Linear(128, 1))
+
+    def forward(self, dense, sparse, y):
+        x = self.bot(dense).flatten(0, 1)
+        ly = [e(sparse[:, :, i]).flatten(0, 1) for i, e in enumerate(self.emb)]
+        T = torch.stack([x] + ly, dim=1)
+        Z = torch.bmm(T, T.transpose(1, 2))
+        R = torch.cat([x, Z.flatten(1)], dim=1)
+        p = self.top(R)
+        return F.binary_cross_entropy_with_logits(p.squeeze(1), y.flatten())
+
+
+@written(ids)
+class SASRec(nn.Module):
+    """nn.MultiheadAttention with the sequence first"""
+    def __init__(self):
+        super().__init__()
+        self.item, self.pos, self.drop = nn.Embedding(1000, 64), nn.Embedding(512, 64), nn.Dropout(0.2)
+        self.attn = nn.ModuleList([nn.MultiheadAttention(64, 2, 0.2) for _ in range(2)])
+        self.ln1, self.ln2 = nn.ModuleList([nn.LayerNorm(64) for _ in range(2)]), nn.ModuleList([nn.LayerNorm(64) for _ in range(2)])
+        self.c1, self.c2 = nn.ModuleList([nn.Conv1d(64, 64, 1) for _ in range(2)]), nn.ModuleList([nn.Conv1d(64, 64, 1) for _ in range(2)])
+
+    def forward(self, idx, targets):
+        seqs = self.item(idx) * 64 ** 0.5
+        seqs = seqs + self.pos(torch.arange(idx.shape[1], device=idx.device))
+        seqs = self.drop(seqs)
+        tl = seqs.shape[1]
+        mask = ~torch.tril(torch.ones((tl, tl), dtype=torch.bool, device=idx.device))
+        for a, n1, n2, c1, c2 in zip(self.attn, self.ln1, self.ln2, self.c1, self.c2):
+            seqs = torch.transpose(seqs, 0, 1)
+            Q = n1(seqs)
+            out, _ = a(Q, seqs, seqs, attn_mask=mask)
+            seqs = Q + out
+            seqs = torch.transpose(seqs, 0, 1)
+            seqs = n2(seqs)
+            out = c2(F.relu(self.drop(c1(seqs.transpose(-1, -2))))).transpose(-1, -2)
+            seqs = seqs + self.drop(out)
+        pos = self.item(targets)
+        logits = (seqs * pos).sum(dim=-1)
+        return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
+
+
+@written(ids)
+class DenseMoE(nn.Module):
+    """every expert computes, a router weighs"""
+    def __init__(self):
+        super().__init__()
+        self.emb, self.gate, self.head = nn.Embedding(1000, 128), nn.Linear(128, 4), nn.Linear(128, 1000)
+        self.experts = nn.ModuleList([nn.Sequential(nn.Linear(128, 256), nn.GELU(), nn.Linear(256, 128)) for _ in range(4)])
+
+    def forward(self, idx, targets):
+        x = self.emb(idx)
+        w = F.softmax(self.gate(x), dim=-1)
+        y = torch.stack([e(x) for e in self.experts], dim=2)
+        x = x + (w.unsqueeze(-1) * y).sum(dim=2)
+        return F.cross_entropy(self.head(x).reshape(-1, 1000), targets.reshape(-1))
+
+
+@written(ids)
+class LinearAttention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb, self.qkv, self.out, self.norm, self.head = nn.Embedding(1000, 128), nn.Linear(128, 384), nn.Linear(128, 128), nn.LayerNorm(128), nn.Linear(128, 1000)
+
+    def forward(self, idx, targets):
+        x = self.emb(idx)
+        q, k, v = self.qkv(self.norm(x)).split(128, dim=-1)
+        q, k = F.elu(q) + 1, F.elu(k) + 1
+        kv = torch.einsum("bnd,bne->bde", k, v)
+        z = 1 / (torch.einsum("bnd,bd->bn", q, k.sum(dim=1)) + 1e-6)
+        y = torch.einsum("bnd,bde,bn->bne", q, kv, z)
+        x = x + self.out(y)
+        return F.cross_entropy(self.head(x).transpose(1, 2), targets)
+
+
+@written(lambda b, n, device: dict(image=floats(b, 3, 32, 32, device=device), words=ints(b, n or 16, device=device)))
+class CLIPLike(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.visual = nn.Sequential(nn.Conv2d(3, 32, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(2048, 64))
+        self.token, self.text_projection, self.logit_scale = nn.Embedding(1000, 64), nn.Parameter(torch.randn(64, 64)), nn.Parameter(torch.ones([]))
+
+    def forward(self, image, words):
+        image_features, text_features = self.visual(image), self.token(words).mean(1) @ self.text_projection
+        image_features = image_features / image_features.norm(dim=1, keepdim=True)
+        text_features = text_features / text_features.norm(dim=1, keepdim=True)
+        logits_per_image = self.logit_scale.exp() * image_features @ text_features.t()
+        logits_per_text = logits_per_image.t()
+        labels = torch.arange(image.shape[0], device=image.device)
+        return (F.cross_entropy(logits_per_image, labels) + F.cross_entropy(logits_per_text, labels)) / 2
+
+
+@written(translated(32))
+class VQVAE(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.enc = nn.Sequential(nn.Conv2d(3, 64, 4, 2, 1), nn.ReLU(inplace=True), nn.Conv2d(64, 64, 4, 2, 1))
+        self.codebook = nn.Embedding(128, 64)
+        self.dec = nn.Sequential(nn.ConvTranspose2d(64, 64, 4, 2, 1), nn.ReLU(inplace=True), nn.ConvTranspose2d(64, 3, 4, 2, 1))
+
+    def forward(self, x, y):
+        z = self.enc(x)
+        flat = z.permute(0, 2, 3, 1).contiguous().view(-1, 64)
+        d = flat.pow(2).sum(1, keepdim=True) - 2 * flat @ self.codebook.weight.t() + self.codebook.weight.pow(2).sum(1)
+        index = d.argmin(1)
+        q = self.codebook(index).view(z.shape[0], 8, 8, 64).permute(0, 3, 1, 2)
+        loss = F.mse_loss(q, z.detach()) + 0.25 * F.mse_loss(z, q.detach())
+        q = z + (q - z).detach()
+        return F.mse_loss(self.dec(q), y) + loss
+
+
+@written(pictures(28, 1))
+class VAE(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc21, self.fc22, self.fc3, self.fc4 = nn.Linear(784, 400), nn.Linear(400, 20), nn.Linear(400, 20), nn.Linear(20, 400), nn.Linear(400, 784)
+
+    def forward(self, x, y):
+        x = x.view(-1, 784)
+        h1 = F.relu(self.fc1(x))
+        mu, logvar = self.fc21(h1), self.fc22(h1)
+        std = torch.exp(0.5 * logvar)
+        eps = torch.randn_like(std)
+        z = mu + eps * std
+        h3 = F.relu(self.fc3(z))
+        recon = torch.sigmoid(self.fc4(h3))
+        BCE = F.binary_cross_entropy(recon, torch.sigmoid(x), reduction="sum")
+        KLD = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+        return BCE + KLD
+
+
+@written(sequences(1, 784))
+class Highway(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inp, self.h, self.t, self.out = nn.Linear(784, 128), nn.ModuleList([nn.Linear(128, 128) for _ in range(4)]), nn.ModuleList([nn.Linear(128, 128) for _ in range(4)]), nn.Linear(128, 10)
+
+    def forward(self, x, y):
+        x = torch.relu(self.inp(x.squeeze(1)))
+        for h, t in zip(self.h, self.t):
+            gate = torch.sigmoid(t(x))
+            x = gate * torch.relu(h(x)) + (1 - gate) * x
+        return F.cross_entropy(self.out(x), y, label_smoothing=0.1)
+
+
+@written(pictures(32))
+class Focal(nn.Module):
+    """a small network with a loss written by hand"""
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.SiLU(), nn.Dropout2d(0.1), nn.Conv2d(32, 64, 3, 2, 1), nn.BatchNorm2d(64), nn.Mish(), nn.AdaptiveAvgPool2d(1))
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x, y):
+        logits = self.fc(self.body(x).flatten(1))
+        hot = F.one_hot(y, 10).to(logits.dtype)
+        p = torch.sigmoid(logits)
+        ce = F.binary_cross_entropy_with_logits(logits, hot, reduction="none")
+        p_t = p * hot + (1 - p) * (1 - hot)
+        loss = ce * ((1 - p_t) ** 2)
+        alpha = 0.25 * hot + 0.75 * (1 - hot)
+        return (alpha * loss).mean()
+
+
+@written(lambda b, n, device: dict(x=floats(b, 256, 8, device=device), y=floats(b, 1, 8, device=device)))
+class Forecast(nn.Module):
+    """decomposition and linear layers, as time series have them"""
+    def __init__(self):
+        super().__init__()
+        self.avg, self.seasonal, self.trend = nn.AvgPool1d(25, 1, 12), nn.Linear(256, 96), nn.Linear(256, 96)
+        self.norm = nn.InstanceNorm1d(8, affine=True)
+
+    def forward(self, x, y):
+        x = self.norm(x.permute(0, 2, 1))
+        trend = self.avg(x)
+        seasonal = x - trend
+        out = self.seasonal(seasonal) + self.trend(trend)
+        out = out.permute(0, 2, 1)
+        return F.smooth_l1_loss(out, y.expand(-1, 96, -1))
+
+
+@written(lambda b, n, device: dict(a=floats(b, 1, 28, 28, device=device), p=floats(b, 1, 28, 28, device=device), n=floats(b, 1, 28, 28, device=device)))
+class Triplet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convnet = nn.Sequential(nn.Conv2d(1, 32, 5), nn.PReLU(), nn.MaxPool2d(2, stride=2), nn.Conv2d(32, 64, 5), nn.PReLU(), nn.MaxPool2d(2, stride=2))
+        self.fc = nn.Sequential(nn.Linear(64 * 4 * 4, 256), nn.PReLU(), nn.Linear(256, 2))
+
+    def embed(self, x):
+        output = self.convnet(x)
+        output = output.view(output.size()[0], -1)
+        output = self.fc(output)
+        return output
+
+    def forward(self, a, p, n):
+        anchor, positive, negative = self.embed(a), self.embed(p), self.embed(n)
+        dp = (anchor - positive).pow(2).sum(1)
+        dn = (anchor - negative).pow(2).sum(1)
+        return F.relu(dp - dn + 1.0).mean()
