@@ -317,6 +317,20 @@ static int narrow_repeated(fx_rec *r, const fx_group *g, int rank, int64_t *dims
   return rank - 1;
 }
 
+/* The one matrix among the parameters whose transpose has these dims: x @ table.t(), where the table is looked up, too. */
+static fx_param *turned(fx_rec *r, const char *stem, int rank, const int64_t *dims) {
+  fx_param *found = NULL;
+  if (rank != 2 || !FX_ONE_OF(stem, "t", "transpose", "permute")) return NULL;
+  for (size_t i = 0; i < r->params.n; i++) {
+    fx_param *p = &r->params.at[i];
+    const mp_var *v = mp_builder_at(r->b, p->var);
+    if (!p->known || v->role != MP_ROLE_PARAMETER || v->rank != 2 || v->dims[0] != dims[1] || v->dims[1] != dims[0]) continue;
+    if (found) return NULL;
+    found = p;
+  }
+  return found;
+}
+
 /* A constant value: a parameter's, else an operation on a parameter that was done at export, else made anew in every forward pass. */
 static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int32_t value) {
   if (r->var_of_value[value] >= 0) return r->var_of_value[value];
@@ -335,6 +349,7 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
   bool anew = is_factory(stem) || !of_one(stem);
   fx_param *p = anew ? NULL : bias_beside(r, g, name);
   if (!p && !anew) p = forgotten(r, g, !strcmp(stem, "embedding"));
+  if (!p) p = turned(r, stem, rank, dims);
   if (p) p->used = true;
   if (!p)
     emit_factory(r, g, stem, v->dtype, rank, dims, out);
@@ -588,10 +603,32 @@ static bool is_number(fx_rec *r, const fx_group *g, const char *stem, int32_t va
   return (reckoned || FX_ONE_OF(stem, "scalar_tensor_default", "scalar_tensor")) && fx_number_of_value(v, number);
 }
 
+/* What the reader takes is a value that another call's nodes have to themselves (the difference inside mse_loss): an equal call was merged with that node.
+ * It is made again. -> the value, which now stands for it; -1 */
+static int32_t made_inside(fx_rec *r, const fx_group *g, uint32_t arg) {
+  static const struct {
+    const char *type, *op;
+  } calls[] = {{"Sub", "aten::sub"}, {"Add", "aten::add"}, {"Mul", "aten::mul"}, {"Div", "aten::div"}};
+  int32_t value = by_structure(r, g, arg), node = value < 0 ? -1 : r->g->values[value].producer;
+  if (node < 0 || r->var_of_value[value] >= 0) return -1;
+  const mp_node *n = &r->g->nodes[node];
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+    if (strcmp(n->type, calls[i].type) != 0 || n->ins != 2 || n->in[0] < 0 || n->in[1] < 0) continue;
+    int32_t a = r->var_of_value[n->in[0]], b = r->var_of_value[n->in[1]];
+    if (a < 0 || b < 0) return -1;
+    int32_t out = fx_result(r, r->g->values[value].name, value, -1);
+    fx_emit(r, g, calls[i].op, (mp_arg[]){mp_arg_var(a), mp_arg_var(b)}, 2, fx_module(r, g), &out, 1, false);
+    r->var_of_value[value] = out;
+    return value;
+  }
+  return -1;
+}
+
 bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {
   const char *stem = fx_stem(r->a, name);
   if (folded_product(r, g, name) || merged_pad(r, g, name, stem)) return true;
   int32_t value = stand_in(r, g, name, arg);
+  if (value < 0) value = made_inside(r, g, arg);
   if (value < 0) {
     mp_builder_warn(r->b, "%s: nothing in the file tells what '%s' was", g->call->name, name);
     return false;

@@ -509,6 +509,31 @@ static void a_written_rms_norm_stays_in_parts(void **state) {
   mp_arena_free(a);
 }
 
+/* x @ table.t(), turned at export: the table that rows are looked up in */
+static void a_table_that_was_turned_at_export_is_the_table(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\nids: int64[2]; e.weight = float[6,4]; t = float[4,6]; embedding = Gather(e.weight, ids)" AT("embedding", "embedding.default", "%p_e_weight, %ids", "e")
+                                         "matmul = MatMul(embedding, t)" AT("matmul", "matmul.default", "%embedding, %t", "") SIGNATURE("p_e_weight: PARAMETER target='e.weight'\nids: USER_INPUT") "-> matmul");
+  assert_int_equal(p->call_count, 3);
+  assert_string_equal(shown(a, p, 1), ".  aten::permute(%e.weight, [1, 0])");
+  mp_arena_free(a);
+}
+
+/* z + (q - z).detach(), whose difference was merged with the one inside mse_loss(q, z) */
+static void a_call_that_was_merged_with_another_s_node_is_made_again(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define LOSS AT("mse_loss", "mse_loss.default", "%q, %z", "")
+  const mp_program *p = recovered(a, "opset 20\nq: float[2,4]; z: float[2,4]; s = Sub(q, z)" LOSS "s2 = Mul(s, s)" LOSS "mse_loss = ReduceMean(s2)" LOSS "add = Add(z, s)" AT("add", "add.Tensor", "%z, %detach", "")
+                                         SIGNATURE("q: USER_INPUT\nz: USER_INPUT") "-> mse_loss, add");
+  assert_int_equal(p->call_count, 4);
+  assert_string_equal(shown(a, p, 1), ".  aten::sub(%q, %z)");
+  assert_string_equal(shown(a, p, 2), ".  aten::detach(%s)");
+  assert_string_equal(shown(a, p, 3), ".  aten::add(%z, %detach)");
+  mp_arena_free(a);
+}
+
 static void arguments_that_make_no_sense_are_not_trusted(void **state) {
   (void)state;
   static const char *const wrong[] = {"%x, 0, 9", "%x, -7, 1", "None, 0, 1", ""};
@@ -585,6 +610,8 @@ int main(void) {
       cmocka_unit_test(arithmetic_on_numbers_is_no_call),
       cmocka_unit_test(rms_norm_is_made_whole),
       cmocka_unit_test(a_written_rms_norm_stays_in_parts),
+      cmocka_unit_test(a_table_that_was_turned_at_export_is_the_table),
+      cmocka_unit_test(a_call_that_was_merged_with_another_s_node_is_made_again),
       cmocka_unit_test(a_shared_layer_runs_twice),
       cmocka_unit_test(arguments_that_make_no_sense_are_not_trusted),
       cmocka_unit_test(a_file_without_the_metadata_is_not_taken),

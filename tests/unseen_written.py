@@ -1045,7 +1045,7 @@ class SIREN(nn.Module):
         return ((self.last(x) - y) ** 2).mean()
 
 
-@written(lambda b, n, device: dict(dense=floats(b, 4, 13, device=device), sparse=ints(b, 4, 26, device=device), y=floats(b, 4, device=device)))
+@written(lambda b, n, device: dict(dense=floats(b, 4, 13, device=device), sparse=ints(b, 4, 26, device=device), y=floats(b, 4, 1, device=device)))
 class DLRM(nn.Module):
     def __init__(self):
         super().__init__()
@@ -1250,3 +1250,479 @@ class Triplet(nn.Module):
         dp = (anchor - positive).pow(2).sum(1)
         dn = (anchor - negative).pow(2).sum(1)
         return F.relu(dp - dn + 1.0).mean()
+
+
+# ---------------------------------------------------------------- operations on parameters
+
+@written(ids)
+class TiedHead(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.wte, self.ff, self.ln = nn.Embedding(1000, 128), nn.Sequential(nn.Linear(128, 512), nn.GELU(), nn.Linear(512, 128)), nn.LayerNorm(128)
+
+    def forward(self, idx, targets):
+        h = self.wte(idx)
+        h = h + self.ff(self.ln(h))
+        logits = h @ self.wte.weight.t()
+        return F.cross_entropy(logits.view(-1, 1000), targets.view(-1))
+
+
+@written(pictures(32))
+class ArcFace(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.PReLU(32), nn.Conv2d(32, 64, 3, 2, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64), nn.Flatten(), nn.Linear(4096, 128), nn.BatchNorm1d(128))
+        self.weight = nn.Parameter(torch.randn(10, 128))
+
+    def forward(self, x, y):
+        x = self.body(x)
+        cosine = F.linear(F.normalize(x), F.normalize(self.weight))
+        sine = torch.sqrt((1.0 - torch.pow(cosine, 2)).clamp(0, 1))
+        phi = cosine * math.cos(0.5) - sine * math.sin(0.5)
+        phi = torch.where(cosine > math.cos(math.pi - 0.5), phi, cosine - math.sin(math.pi - 0.5) * 0.5)
+        one_hot = F.one_hot(y, 10).to(x.dtype)
+        output = (one_hot * phi) + ((1.0 - one_hot) * cosine)
+        output *= 30.0
+        return F.cross_entropy(output, y)
+
+
+class WSConv2d(nn.Conv2d):
+    def forward(self, x):
+        weight = self.weight
+        weight_mean = weight.mean(dim=1, keepdim=True).mean(dim=2, keepdim=True).mean(dim=3, keepdim=True)
+        weight = weight - weight_mean
+        std = weight.view(weight.size(0), -1).std(dim=1).view(-1, 1, 1, 1) + 1e-5
+        weight = weight / std.expand_as(weight)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+@written(pictures(32))
+class WeightStandardized(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c1, self.n1, self.c2, self.n2 = WSConv2d(3, 32, 3, padding=1), nn.GroupNorm(8, 32), WSConv2d(32, 64, 3, 2, 1), nn.GroupNorm(8, 64)
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x, y):
+        x = F.relu(self.n1(self.c1(x)))
+        x = F.relu(self.n2(self.c2(x)))
+        return F.cross_entropy(self.fc(x.mean([2, 3])), y)
+
+
+@written(lambda b, n, device: dict(x=floats(b, 16, 512, device=device), y=floats(b, 1, 512, device=device)))
+class WeightNormed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        norm = torch.nn.utils.parametrizations.weight_norm
+        self.net = nn.Sequential(norm(nn.Conv1d(16, 64, 7, padding=3)), nn.LeakyReLU(0.1), norm(nn.Conv1d(64, 64, 7, padding=3)), nn.LeakyReLU(0.1), norm(nn.Conv1d(64, 1, 7, padding=3)), nn.Tanh())
+
+    def forward(self, x, y): return F.mse_loss(self.net(x), y)
+
+
+class LoRALinear(nn.Module):
+    def __init__(self, i, o, rank=8):
+        super().__init__()
+        self.linear = nn.Linear(i, o)
+        self.lora_A, self.lora_B, self.scaling = nn.Parameter(torch.randn(rank, i)), nn.Parameter(torch.zeros(o, rank)), 2.0
+        self.lora_dropout = nn.Dropout(0.1)
+
+    def forward(self, x):
+        result = self.linear(x)
+        result = result + (self.lora_dropout(x) @ self.lora_A.transpose(0, 1) @ self.lora_B.transpose(0, 1)) * self.scaling
+        return result
+
+
+@written(text)
+class WrittenLoRA(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb, self.fc1, self.fc2, self.head = nn.Embedding(1000, 128), LoRALinear(128, 256), LoRALinear(256, 128), nn.Linear(128, 10)
+
+    def forward(self, x, y):
+        x = self.emb(x)
+        x = x + self.fc2(F.gelu(self.fc1(x)))
+        return F.cross_entropy(self.head(x.mean(dim=1)), y)
+
+
+@written(pictures(28, 1))
+class TiedAutoencoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.enc, self.bias = nn.Linear(784, 128), nn.Parameter(torch.zeros(784))
+
+    def forward(self, x, y):
+        x = x.flatten(1)
+        h = torch.sigmoid(self.enc(x))
+        out = F.linear(h, self.enc.weight.t(), self.bias)
+        return F.mse_loss(torch.sigmoid(out), x) + 1e-3 * self.enc.weight.pow(2).sum()
+
+
+@written(ids)
+class RelativeBias(nn.Module):
+    """T5's buckets, simplified: a bias table looked up by distance; and ALiBi's slopes"""
+    def __init__(self):
+        super().__init__()
+        self.emb, self.qkv, self.out = nn.Embedding(1000, 128), nn.Linear(128, 384), nn.Linear(128, 128)
+        self.bias, self.norm, self.head = nn.Embedding(64, 4), nn.LayerNorm(128), nn.Linear(128, 1000, bias=False)
+        self.register_buffer("slopes", torch.tensor([0.5, 0.25, 0.125, 0.0625]))
+
+    def forward(self, idx, targets):
+        x = self.emb(idx)
+        b, t, c = x.shape
+        q, k, v = self.qkv(self.norm(x)).view(b, t, 3, 4, 32).permute(2, 0, 3, 1, 4)
+        pos = torch.arange(t, device=idx.device)
+        dist = (pos[None, :] - pos[:, None]).clamp(-32, 31) + 32
+        bias = self.bias(dist).permute(2, 0, 1).unsqueeze(0)
+        alibi = -self.slopes[:, None, None] * (pos[:, None] - pos[None, :]).abs()
+        scores = q @ k.transpose(-1, -2) / math.sqrt(32) + bias + alibi
+        scores = scores.masked_fill(torch.ones(t, t, dtype=torch.bool, device=idx.device).triu(1), float("-inf"))
+        y = scores.softmax(-1) @ v
+        x = x + self.out(y.transpose(1, 2).reshape(b, t, c))
+        return F.cross_entropy(self.head(x).view(-1, 1000), targets.view(-1))
+
+
+# ---------------------------------------------------------------- detection's and segmentation's parts
+
+@written(pictures(64))
+class CBAM(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64)
+        self.mlp, self.spatial, self.fc = nn.Sequential(nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 64)), nn.Conv2d(2, 1, 7, padding=3), nn.Linear(64, 10)
+
+    def forward(self, x, y):
+        x = F.relu(self.bn(self.conv(x)))
+        avg = self.mlp(F.avg_pool2d(x, (x.size(2), x.size(3))).flatten(1))
+        mx = self.mlp(F.max_pool2d(x, (x.size(2), x.size(3))).flatten(1))
+        x = x * torch.sigmoid(avg + mx)[:, :, None, None]
+        s = torch.cat((torch.max(x, 1)[0].unsqueeze(1), torch.mean(x, 1).unsqueeze(1)), dim=1)
+        x = x * torch.sigmoid(self.spatial(s))
+        return F.cross_entropy(self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1)), y)
+
+
+@written(segmented(64))
+class ASPP(nn.Module):
+    """DeepLab's head on a small body, with a second loss"""
+    def __init__(self):
+        super().__init__()
+        def block(i, o, k=3, s=1, d=1): return nn.Sequential(nn.Conv2d(i, o, k, s, d * (k // 2), d, bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True))
+        self.low, self.body = block(3, 32, s=2), nn.Sequential(block(32, 64, s=2), block(64, 64))
+        self.branches, self.pool = nn.ModuleList([block(64, 32, 1), block(64, 32, d=2), block(64, 32, d=4)]), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(64, 32, 1), nn.ReLU())
+        self.project, self.drop, self.aux, self.out = block(128, 64, 1), nn.Dropout(0.5), nn.Conv2d(32, 4, 1), nn.Conv2d(64, 4, 1)
+
+    def forward(self, x, y):
+        size = x.shape[-2:]
+        low = self.low(x)
+        x = self.body(low)
+        res = [b(x) for b in self.branches]
+        res.append(F.interpolate(self.pool(x), size=x.shape[-2:], mode="bilinear", align_corners=False))
+        x = self.drop(self.project(torch.cat(res, dim=1)))
+        out = F.interpolate(self.out(x), size=size, mode="bilinear", align_corners=False)
+        aux = F.interpolate(self.aux(low), size=size, mode="bilinear", align_corners=False)
+        return F.cross_entropy(out, y, ignore_index=255) + 0.4 * F.cross_entropy(aux, y, ignore_index=255)
+
+
+@written(segmented(64))
+class Pyramid(nn.Module):
+    """a feature pyramid: lateral connections added to what is upsampled"""
+    def __init__(self):
+        super().__init__()
+        self.c = nn.ModuleList([nn.Sequential(nn.Conv2d(3 if not i else 16 * 2 ** i, 32 * 2 ** i, 3, 2, 1), nn.BatchNorm2d(32 * 2 ** i), nn.ReLU(inplace=True)) for i in range(3)])
+        self.lateral, self.smooth, self.head = nn.ModuleList([nn.Conv2d(32 * 2 ** i, 64, 1) for i in range(3)]), nn.ModuleList([nn.Conv2d(64, 64, 3, padding=1) for _ in range(3)]), nn.Conv2d(192, 4, 1)
+
+    def forward(self, x, y):
+        c1 = self.c[0](x)
+        c2 = self.c[1](c1)
+        c3 = self.c[2](c2)
+        p3 = self.lateral[2](c3)
+        p2 = self.lateral[1](c2) + F.interpolate(p3, scale_factor=2, mode="nearest")
+        p1 = self.lateral[0](c1) + F.interpolate(p2, scale_factor=2, mode="nearest")
+        ps = [s(p) for s, p in zip(self.smooth, (p1, p2, p3))]
+        ps = [ps[0]] + [F.interpolate(p, size=ps[0].shape[2:], mode="bilinear", align_corners=False) for p in ps[1:]]
+        logits = F.interpolate(self.head(torch.cat(ps, 1)), scale_factor=2, mode="bilinear", align_corners=False)
+        return F.cross_entropy(logits, y)
+
+
+@written(segmented(64))
+class AttentionUNet(nn.Module):
+    class Gate(nn.Module):
+        def __init__(self, c):
+            super().__init__()
+            self.W_g, self.W_x = nn.Sequential(nn.Conv2d(c, c // 2, 1), nn.BatchNorm2d(c // 2)), nn.Sequential(nn.Conv2d(c, c // 2, 1), nn.BatchNorm2d(c // 2))
+            self.psi, self.relu = nn.Sequential(nn.Conv2d(c // 2, 1, 1), nn.BatchNorm2d(1), nn.Sigmoid()), nn.ReLU(inplace=True)
+
+        def forward(self, g, x):
+            g1 = self.W_g(g)
+            x1 = self.W_x(x)
+            psi = self.relu(g1 + x1)
+            psi = self.psi(psi)
+            return x * psi
+
+    def __init__(self):
+        super().__init__()
+        self.e1, self.e2, self.pool = DoubleConv(3, 32), DoubleConv(32, 64), nn.MaxPool2d(2)
+        self.up, self.gate, self.d1, self.out = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(64, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(inplace=True)), AttentionGate(32), DoubleConv(64, 32), nn.Conv2d(32, 4, 1)
+
+    def forward(self, x, y):
+        e1 = self.e1(x)
+        e2 = self.pool(e1)
+        e2 = self.e2(e2)
+        d = self.up(e2)
+        s = self.gate(g=d, x=e1)
+        d = torch.cat((s, d), dim=1)
+        d = self.d1(d)
+        return F.cross_entropy(self.out(d), y)
+
+
+AttentionGate = AttentionUNet.Gate
+
+
+@written(pictures(28, 1))
+class Transformer_spatial(nn.Module):
+    """spatial transformer: affine_grid, grid_sample"""
+    def __init__(self):
+        super().__init__()
+        self.localization = nn.Sequential(nn.Conv2d(1, 8, 7), nn.MaxPool2d(2, stride=2), nn.ReLU(True), nn.Conv2d(8, 10, 5), nn.MaxPool2d(2, stride=2), nn.ReLU(True))
+        self.fc_loc = nn.Sequential(nn.Linear(90, 32), nn.ReLU(True), nn.Linear(32, 6))
+        self.conv1, self.conv2, self.drop, self.fc1, self.fc2 = nn.Conv2d(1, 10, 5), nn.Conv2d(10, 20, 5), nn.Dropout2d(), nn.Linear(320, 50), nn.Linear(50, 10)
+
+    def forward(self, x, y):
+        xs = self.localization(x)
+        xs = xs.view(-1, 90)
+        theta = self.fc_loc(xs)
+        theta = theta.view(-1, 2, 3)
+        grid = F.affine_grid(theta, x.size(), align_corners=False)
+        x = F.grid_sample(x, grid, align_corners=False)
+        x = F.relu(F.max_pool2d(self.conv1(x), 2))
+        x = F.relu(F.max_pool2d(self.drop(self.conv2(x)), 2))
+        x = x.view(-1, 320)
+        x = F.relu(self.fc1(x))
+        x = F.dropout(x, training=self.training)
+        x = self.fc2(x)
+        return F.nll_loss(F.log_softmax(x, dim=1), y)
+
+
+# ---------------------------------------------------------------- attention over other things
+
+@written(pictures(64))
+class Queries(nn.Module):
+    """DETR's shape: a convolutional body, nn.Transformer, learnt queries"""
+    def __init__(self):
+        super().__init__()
+        self.body, self.conv = nn.Sequential(nn.Conv2d(3, 64, 8, 8), nn.BatchNorm2d(64), nn.ReLU(True)), nn.Conv2d(64, 128, 1)
+        self.transformer, self.query_pos = nn.Transformer(128, 4, 2, 2, 256), nn.Parameter(torch.rand(20, 128))
+        self.row_embed, self.col_embed, self.linear_class = nn.Parameter(torch.rand(50, 64)), nn.Parameter(torch.rand(50, 64)), nn.Linear(128, 10)
+
+    def forward(self, x, y):
+        h = self.conv(self.body(x))
+        H, W = h.shape[-2:]
+        pos = torch.cat([self.col_embed[:W].unsqueeze(0).repeat(H, 1, 1), self.row_embed[:H].unsqueeze(1).repeat(1, W, 1)], dim=-1).flatten(0, 1).unsqueeze(1)
+        h = self.transformer(pos + 0.1 * h.flatten(2).permute(2, 0, 1), self.query_pos.unsqueeze(1).repeat(1, x.size(0), 1)).transpose(0, 1)
+        return F.cross_entropy(self.linear_class(h).mean(1), y)
+
+
+@written(sequences(256, 32))
+class PerceiverLike(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.latents, self.inp = nn.Parameter(torch.randn(32, 128)), nn.Linear(32, 128)
+        self.cross, self.self_attn = nn.MultiheadAttention(128, 4, batch_first=True), nn.MultiheadAttention(128, 4, batch_first=True)
+        self.n1, self.n2, self.n3, self.ff, self.out = nn.LayerNorm(128), nn.LayerNorm(128), nn.LayerNorm(128), nn.Sequential(nn.Linear(128, 256), nn.GELU(), nn.Linear(256, 128)), nn.Linear(128, 10)
+
+    def forward(self, x, y):
+        x = self.inp(x)
+        z = self.latents.unsqueeze(0).expand(x.size(0), -1, -1)
+        z = z + self.cross(self.n1(z), x, x, need_weights=False)[0]
+        q = self.n2(z)
+        z = z + self.self_attn(q, q, q, need_weights=False)[0]
+        z = z + self.ff(self.n3(z))
+        return F.cross_entropy(self.out(z.mean(1)), y)
+
+
+@written(pictures(32))
+class Windows(nn.Module):
+    """attention in shifted windows, by hand"""
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm = nn.Conv2d(3, 64, 2, 2), nn.ModuleList([nn.LayerNorm(64) for _ in range(2)])
+        self.qkv, self.proj = nn.ModuleList([nn.Linear(64, 192) for _ in range(2)]), nn.ModuleList([nn.Linear(64, 64) for _ in range(2)])
+        self.table, self.head = nn.ParameterList([nn.Parameter(torch.zeros(49, 2)) for _ in range(2)]), nn.Linear(64, 10)
+        c = torch.stack(torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")).flatten(1)
+        r = (c[:, :, None] - c[:, None, :] + 3).permute(1, 2, 0)
+        self.register_buffer("index", r[..., 0] * 7 + r[..., 1])
+
+    def forward(self, x, y):
+        x = self.embed(x).permute(0, 2, 3, 1)
+        B, H, W, C = x.shape
+        for i in range(2):
+            shortcut = x
+            h = self.norm[i](x)
+            if i: h = torch.roll(h, shifts=(-2, -2), dims=(1, 2))
+            h = h.view(B, H // 4, 4, W // 4, 4, C).permute(0, 1, 3, 2, 4, 5).contiguous().view(-1, 16, C)
+            q, k, v = self.qkv[i](h).reshape(-1, 16, 3, 2, 32).permute(2, 0, 3, 1, 4).unbind(0)
+            attn = (q * 32 ** -0.5) @ k.transpose(-2, -1)
+            bias = self.table[i][self.index.view(-1)].view(16, 16, -1).permute(2, 0, 1).contiguous()
+            attn = attn + bias.unsqueeze(0)
+            attn = attn.softmax(dim=-1)
+            h = (attn @ v).transpose(1, 2).reshape(-1, 16, C)
+            h = self.proj[i](h)
+            h = h.view(B, H // 4, W // 4, 4, 4, C).permute(0, 1, 3, 2, 4, 5).contiguous().view(B, H, W, C)
+            if i: h = torch.roll(h, shifts=(2, 2), dims=(1, 2))
+            x = shortcut + h
+        return F.cross_entropy(self.head(x.mean((1, 2))), y)
+
+
+@written(text)
+class AttentionPooling(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb, self.conv, self.attn, self.fc = nn.Embedding(1000, 64), nn.Conv1d(64, 128, 3, padding=1), nn.Linear(128, 1), nn.Linear(128, 10)
+
+    def forward(self, x, y):
+        mask = x != 0
+        h = self.emb(x).transpose(1, 2)
+        h = F.glu(torch.cat([self.conv(h), self.conv(h)], dim=1), dim=1)
+        h = h.transpose(1, 2)
+        w = self.attn(torch.tanh(h)).squeeze(-1)
+        w = w.masked_fill(~mask, torch.finfo(w.dtype).min)
+        w = torch.softmax(w, dim=1)
+        h = torch.bmm(w.unsqueeze(1), h).squeeze(1)
+        return F.cross_entropy(self.fc(h), y)
+
+
+# ---------------------------------------------------------------- objectives
+
+class SmallEncoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.BatchNorm2d(64), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.proj = nn.Sequential(nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(inplace=True), nn.Linear(128, 64))
+
+    def forward(self, x): return self.proj(self.net(x))
+
+
+def two_views(b, n, device): return dict(x1=floats(b, 3, 32, 32, device=device), x2=floats(b, 3, 32, 32, device=device))
+
+
+@written(two_views)
+class SimCLR(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = SmallEncoder()
+
+    def forward(self, x1, x2):
+        z = F.normalize(self.encoder(torch.cat([x1, x2], dim=0)), dim=1)
+        n = z.size(0)
+        sim = z @ z.t() / 0.5
+        eye = torch.eye(n, dtype=torch.bool, device=z.device)
+        sim = sim.masked_fill(eye, -9e15)
+        half = n // 2
+        target = torch.cat([torch.arange(half, n, device=z.device), torch.arange(0, half, device=z.device)])
+        return F.cross_entropy(sim, target)
+
+
+@written(two_views)
+class SimSiam(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.predictor = SmallEncoder(), nn.Sequential(nn.Linear(64, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(inplace=True), nn.Linear(16, 64))
+
+    def forward(self, x1, x2):
+        z1 = self.encoder(x1)
+        z2 = self.encoder(x2)
+        p1 = self.predictor(z1)
+        p2 = self.predictor(z2)
+        return -(F.cosine_similarity(p1, z2.detach()).mean() + F.cosine_similarity(p2, z1.detach()).mean()) * 0.5
+
+
+@written(two_views)
+class BarlowTwins(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.bn = SmallEncoder(), nn.BatchNorm1d(64, affine=False)
+
+    def forward(self, x1, x2):
+        c = self.bn(self.encoder(x1)).T @ self.bn(self.encoder(x2))
+        c = c / x1.size(0)
+        on = torch.diagonal(c).add(-1).pow(2).sum()
+        off = c.flatten()[:-1].view(63, 65)[:, 1:].flatten().pow(2).sum()
+        return on + 0.0051 * off
+
+
+@written(pictures(32))
+class Distilled(nn.Module):
+    """a student and a teacher that runs without gradients"""
+    def __init__(self):
+        super().__init__()
+        self.student, self.teacher = nn.Sequential(SmallEncoder(), nn.Linear(64, 10)), nn.Sequential(SmallEncoder(), nn.ReLU(), nn.Linear(64, 10))
+
+    def forward(self, x, y):
+        out = self.student(x)
+        with torch.no_grad(): soft = self.teacher(x)
+        kd = F.kl_div(F.log_softmax(out / 4, dim=1), F.softmax(soft / 4, dim=1), reduction="batchmean") * 16
+        return 0.9 * kd + 0.1 * F.cross_entropy(out, y)
+
+
+@written(ids)
+class Smoothed(nn.Module):
+    """label smoothing by hand, several heads"""
+    def __init__(self):
+        super().__init__()
+        self.emb, self.rnn, self.h1, self.h2 = nn.Embedding(1000, 128), nn.Conv1d(128, 128, 3, padding=1), nn.Linear(128, 1000), nn.Linear(128, 1)
+
+    def forward(self, idx, targets):
+        x = self.emb(idx)
+        x = x + self.rnn(x.transpose(1, 2)).transpose(1, 2)
+        lprobs = F.log_softmax(self.h1(x), dim=-1)
+        nll = -lprobs.gather(dim=-1, index=targets.unsqueeze(-1))
+        smooth = -lprobs.sum(dim=-1, keepdim=True)
+        loss = 0.9 * nll.sum() + 0.1 / 1000 * smooth.sum()
+        value = self.h2(x).squeeze(-1)
+        return loss / targets.numel() + F.mse_loss(value, (targets > 500).to(value.dtype))
+
+
+@written(lambda b, n, device: dict(x=floats(b, 1, 64, 64, device=device), y=floats(b, 1, 64, 64, device=device)))
+class Unrolled(nn.Module):
+    """the same small network, run several times on its own result"""
+    def __init__(self):
+        super().__init__()
+        self.net, self.step = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 3, padding=1)), nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, x, y):
+        z = x
+        for _ in range(5): z = z - self.step * (z - x) - self.net(z)
+        return F.mse_loss(z, y)
+
+
+@written(lambda b, n, device: dict(x=floats(b, 32, 64, device=device), y=floats(b, 32, 1, device=device)))
+class Tabular(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 128), nn.SELU(), nn.AlphaDropout(0.1), nn.Linear(128, 64)) for _ in range(2)])
+        self.mu, self.log_var = nn.Linear(64, 1), nn.Linear(64, 1)
+
+    def forward(self, x, y):
+        for b in self.blocks: x = x + b(x)
+        mu, log_var = self.mu(x), self.log_var(x).clamp(-10, 10)
+        return (0.5 * (log_var + (y - mu) ** 2 / log_var.exp())).mean()
+
+
+@written(translated(32, 12, 12))
+class Coupling(nn.Module):
+    """affine coupling layers with an exact likelihood"""
+    def __init__(self):
+        super().__init__()
+        self.nets = nn.ModuleList([nn.Sequential(nn.Conv2d(6, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 1), nn.ReLU(), nn.Conv2d(32, 12, 3, padding=1)) for _ in range(3)])
+
+    def forward(self, x, y):
+        logdet = 0
+        x = x + 0.05 * y
+        for net in self.nets:
+            xa, xb = x.chunk(2, 1)
+            log_s, t = net(xa).chunk(2, 1)
+            s = torch.sigmoid(log_s + 2)
+            xb = (xb + t) * s
+            logdet = logdet + torch.log(s).flatten(1).sum(1)
+            x = torch.cat([xb, xa], 1)
+        prior = -0.5 * (x ** 2 + math.log(2 * math.pi)).flatten(1).sum(1)
+        return -(prior + logdet).mean()
