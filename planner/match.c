@@ -178,13 +178,23 @@ static bool match_expr(text *t, int32_t consumer, int input) {
   return node >= 0 && match_node(t, node, t->r->g->values[from].slot);
 }
 
-/* does only the hit read the node's results, or does the node follow from parameters and constants (then it may be shared) */
+/* An Expand to the size that its operand has: a view of it all, which the tracer hands to later readers of the operand, too. */
+bool mp_r_expands_nothing(const mp_rec *r, int32_t node) {
+  const mp_node *n = mp_r_node(r, node);
+  if (strcmp(n->type, "Expand") != 0 || n->ins < 1 || n->in[0] < 0 || !n->outs || n->out[0] < 0) return false;
+  const mp_value *x = &r->g->values[n->in[0]], *y = &r->g->values[n->out[0]];
+  bool same = x->rank >= 0 && x->rank == y->rank;
+  for (int i = 0; same && i < x->rank; i++) same = mp_int_is_number(x->dims[i]) && mp_int_is_number(y->dims[i]) && x->dims[i].n == y->dims[i].n;
+  return same;
+}
+
+/* does only the hit read the node's results, or may the node be shared: it follows from parameters and constants, or expands nothing */
 static bool owned(mp_rec *r, const mp_hit *h, int32_t node) {
   const mp_node *n = mp_r_node(r, node);
   bool given = n->ins > 0;
   for (int i = 0; i < n->ins; i++)
     if (n->in[i] >= 0 && !r->fixed[n->in[i]] && !mp_r_is_parameter(r, n->in[i])) given = false;
-  if (given || (n->outs && n->out[0] >= 0 && r->fixed[n->out[0]])) return true;
+  if (given || (n->outs && n->out[0] >= 0 && r->fixed[n->out[0]]) || mp_r_expands_nothing(r, node)) return true;
   if (r->owner[node]) return false;
   for (int o = 0; o < n->outs; o++) {
     if (n->out[o] < 0) continue;

@@ -79,6 +79,7 @@ extern const uint32_t mp_pattern_count;
 
 /* ---- matching (match.c) ---- */
 bool mp_match(mp_rec *r, const mp_pattern *row, int32_t node, mp_hit *h); /* fills h; does not claim */
+bool mp_r_expands_nothing(const mp_rec *r, int32_t node);                  /* an Expand to the size that its operand has */
 bool mp_hit_node(mp_hit *h, int32_t node);                                /* adds a node; false: too many */
 void mp_emit_text(mp_rec *r, const mp_hit *h);                            /* the row's `call` */
 

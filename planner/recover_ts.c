@@ -150,7 +150,7 @@ static void match_all(mp_rec *r) {
         if (!j || !r->owner[h->nodes[j]]) {
           const mp_node *inner = &g->nodes[h->nodes[j]];
           bool shared = j && inner->ins && inner->outs && inner->in[0] >= 0 && inner->out[0] >= 0 &&
-                        (r->fixed[inner->out[0]] || mp_r_is_parameter(r, inner->in[0]));
+                        (r->fixed[inner->out[0]] || mp_r_is_parameter(r, inner->in[0]) || mp_r_expands_nothing(r, h->nodes[j]));
           if (!shared) r->owner[h->nodes[j]] = h;
         }
       h = mp_alloc(r->a, sizeof *h);

@@ -309,6 +309,14 @@ static void frequencies_are_a_buffer(void **state) {
   mp_arena_free(a);
 }
 
+/* mse_loss(x, z) broadcasts; the tracer hands what it made of x to whatever reads x later */
+static void what_a_loss_broadcast_may_be_read_by_others(void **state) {
+  (void)state;
+  expect("x: float[2,4]; z: float[2,4]; n = Constant() value=int64[2]{2,4}; a = Expand(x, n) name=\"/Expand\"; b = Expand(z, n) name=\"/Expand_1\"; d = Sub(a, b) name=\"/Sub\"; e = Sub(a, b) name=\"/Sub_1\";"
+         "q = Mul(d, e) name=\"/Mul\"; m = ReduceMean(q) keepdims=0 name=\"/ReduceMean\"; s = Exp(a) name=\"/Exp\"; -> m, s",
+         "expand(x,2x4) mse_loss(x,z,1) exp(%)");
+}
+
 /* cos[:2] * x, a mask that is compared, and a weight that happens to be called like a table */
 static void tables_are_buffers(void **state) {
   (void)state;
@@ -658,6 +666,7 @@ int main(void) {
       cmocka_unit_test(a_linear_layer_may_put_its_bias_together),
       cmocka_unit_test(frequencies_are_a_buffer),
       cmocka_unit_test(tables_are_buffers),
+      cmocka_unit_test(what_a_loss_broadcast_may_be_read_by_others),
       cmocka_unit_test(a_mask_is_cast_to_what_half_precision_accepts),
       cmocka_unit_test(a_norm_in_float32_ends_in_a_cast),
       cmocka_unit_test(a_softmax_may_be_given_a_float),
