@@ -118,6 +118,29 @@ static void f_rms_norm(mp_em *e) {
   mp_em_leave(e, s, MP_NO_TENS);
 }
 
+/* ---- _weight_norm_interface(v, g, dim): g v / |v|, norms over all but the first or the last dimension ---- */
+
+static void weight_norm_backward(mp_em *e, mp_bw *b) {
+  if (mp_bw_grad(b, 0) < 0) return;
+  for (uint32_t k = 0; k < 2; k++) {
+    if (!mp_bw_wants(b, k)) continue;
+    const mp_tensor_info *i = mp_bw_input(b, k);
+    mp_bw_give(b, k, mp_fresh(e, "aten::_weight_norm_interface_backward", i->dtype, i));
+  }
+}
+static const mp_grad weight_norm_grad = {"WeightNormInterfaceBackward0", weight_norm_backward};
+
+static void f_weight_norm(mp_em *e) { /* ATen/native/cuda/WeightNorm.cu, weight_norm_cuda: norms of half in float32 */
+  mp_ten v = mp_c_ten(e, 0), g = mp_c_ten(e, 1);
+  size_t s = mp_em_enter(e);
+  mp_tensor_info i = *mp_em_info(e, v), rows = *mp_em_info(e, g);
+  mp_ten w = mp_em_new(e, "aten::_weight_norm_interface", i.dtype, i.rank, i.dims);
+  mp_ten norms = statistics(e, "aten::_weight_norm_interface", rows.dtype == MP_FLOAT16 ? MP_FLOAT : rows.dtype, rows.rank, rows.dims);
+  mp_record(e, &weight_norm_grad, MP_TENS(v, g), MP_TENS(v, g, norms), MP_NO_INTS, w);
+  mp_c_out(e, 0, w);
+  mp_em_leave(e, s, MP_NO_TENS);
+}
+
 /* ---- group_norm(x, groups, weight, bias, eps), native_group_norm(x, weight, bias, N, C, HxW, group, eps) ---- */
 
 static void group_norm_backward(mp_em *e, mp_bw *b) {
@@ -229,6 +252,7 @@ static const mp_call_row rows[] = {
     {"aten::native_layer_norm", f_layer_norm, MP_CAST_FP32, "keeps its input, mean and rstd a row in fp32"},
     {"aten::rms_norm", f_rms_norm, MP_CAST_NONE, "keeps its input and rstd a row in fp32; of another type than its weight: by parts"},
     {"aten::_fused_rms_norm", f_rms_norm, MP_CAST_NONE, "keeps its input and rstd a row in fp32"},
+    {"aten::_weight_norm_interface", f_weight_norm, MP_CAST_NONE, "keeps both its inputs and the norms"},
     {"aten::group_norm", f_group_norm, MP_CAST_FP32, "keeps its input, mean and rstd a group"},
     {"aten::native_group_norm", f_native_group_norm, MP_CAST_FP32, "keeps its input, mean and rstd a group"},
     {"aten::batch_norm", f_batch_norm, MP_CAST_NONE, "keeps its input; in training mean and invstd a channel in fp32"},

@@ -331,6 +331,27 @@ static fx_param *turned(fx_rec *r, const char *stem, int rank, const int64_t *di
   return found;
 }
 
+/* The weight of a module under nn.utils.weight_norm, made at export: of <module>.parametrizations.weight.original1 and original0, or weight_v and weight_g.
+ * Norms are of the first dimension's rows, as they are unless somebody asked for others. */
+static bool weight_normed(fx_rec *r, const fx_group *g, const mp_value *v, int rank, const int64_t *dims, int32_t out) {
+  static const char *const names[][2] = {{"parametrizations.weight.original1", "parametrizations.weight.original0"}, {"weight_v", "weight_g"}};
+  fx_param *found[2] = {NULL, NULL};
+  int64_t rows[MP_RANK];
+  for (int i = 0; i < rank; i++) rows[i] = i ? 1 : dims[0];
+  for (size_t k = 0; k < sizeof names / sizeof *names && rank > 1; k++)
+    for (size_t i = 0; i < r->params.n; i++)
+      for (int j = 0; j < 2; j++) {
+        fx_param *p = &r->params.at[i];
+        if (!p->known && p->spec->target && !strcmp(p->spec->target, mp_format(r->a, "%s.%s", g->path, names[k][j]))) found[j] = p;
+      }
+  if (!found[0] || !found[1]) return false;
+  fx_give_dims(r, found[0], v->dtype, rank, dims);
+  fx_give_dims(r, found[1], v->dtype, rank, rows);
+  found[0]->used = found[1]->used = true;
+  fx_emit(r, g, "aten::_weight_norm_interface", (mp_arg[]){mp_arg_var(found[0]->var), mp_arg_var(found[1]->var), mp_arg_int(0)}, 3, fx_module(r, g), &out, 1, false);
+  return true;
+}
+
 /* A constant value: a parameter's, else an operation on a parameter that was done at export, else made anew in every forward pass. */
 static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int32_t value) {
   if (r->var_of_value[value] >= 0) return r->var_of_value[value];
@@ -346,6 +367,7 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
     rank = 1;
   }
   int32_t out = fx_result_dims(r, name, v->dtype, rank, dims);
+  if (weight_normed(r, g, v, rank, dims, out)) return r->var_of_value[value] = out;
   bool anew = is_factory(stem) || !of_one(stem);
   fx_param *p = anew ? NULL : bias_beside(r, g, name);
   if (!p && !anew) p = forgotten(r, g, !strcmp(stem, "embedding"));

@@ -44,6 +44,23 @@ static uint32_t rms_norm(parts *p, mp_arg *args) {
   return 4;
 }
 
+/* linalg_vector_norm div mul: v (g / |v|), which is one call where the norm leaves out the first or the last dimension */
+static uint32_t weight_norm(parts *p, mp_arg *args) {
+  args[0] = part_arg(p, 0, 0);
+  args[1] = part_arg(p, 1, 0);
+  args[2] = mp_arg_int(0); /* which of the two makes no difference */
+  return 3;
+}
+
+static bool norms_a_parameter(const fx_group *g) {
+  const mp_fx_call *c = g->call;
+  if (c->arg_count < 4 || c->args[0].kind != MP_FX_REF || strncmp(c->args[0].text, "p_", 2) != 0 || c->args[2].kind != MP_FX_LIST) return false;
+  bool first = false; /* is dimension 0 reduced, with one between it and the last left out? */
+  for (uint32_t i = 0; i < c->args[2].n; i++) first |= c->args[2].at[i].i == 0;
+  int64_t last = c->args[2].n ? c->args[2].at[c->args[2].n - 1].i : 0;
+  return !first || last == (int64_t)c->args[2].n - 1;
+}
+
 /* sub mul log_sigmoid sub mean: (1 - y) x - log sigmoid(x) */
 static uint32_t bce_with_logits(parts *p, mp_arg *args) {
   args[0] = part_arg(p, 2, 0);
@@ -92,6 +109,7 @@ static bool gathers_windows(const fx_group *g) {
 static const fx_whole_row rows[] = {
     {"aten::rms_norm", "pow mean add rsqrt mul mul", "torch.nn.modules.normalization.RMSNorm", "rms_norm(", rms_norm, NULL},
     {"aten::rms_norm", "pow mean add rsqrt mul", "torch.nn.modules.normalization.RMSNorm", "rms_norm(", rms_norm, NULL},
+    {"aten::_weight_norm_interface", "linalg_vector_norm div mul", NULL, NULL, weight_norm, norms_a_parameter},
     {"aten::binary_cross_entropy_with_logits", "sub mul log_sigmoid sub mean|sum", NULL, NULL, bce_with_logits, NULL},
     {"aten::binary_cross_entropy", "sub neg log1p maximum mul log maximum mul sub mean|sum", NULL, NULL, bce, NULL},
     {"aten::smooth_l1_loss", "sub abs lt pow mul div? sub where mean|sum", NULL, NULL, smooth, NULL},

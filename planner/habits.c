@@ -112,6 +112,7 @@ static void find_in_place(habits *r, const uint32_t *reads) {
     if (type && activation && !strstr(type, ".activation.") && (!normed || call->source))
       activation = false; /* with the source line, it says inplace=True */
     if (x < 0 || call->no_grad || !fresh(r, reads, x)) continue;
+    if (mp_builder_at(r->b, x)->rank == 3) activation = false; /* sound and text: such networks are written out of place */
     bool residual = adds && is(call, "aten::add") && !known(outward, kind_of(r, call)) && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
                     mp_builder_at(r->b, y)->role == MP_ROLE_RESULT;
     if (!activation && !residual) continue;

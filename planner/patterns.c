@@ -34,6 +34,7 @@ const mp_pattern mp_patterns[] = {
   {"GroupNormalization($0, $1, $2)", "aten::group_norm($0, groups, $1, $2, eps)", NULL, mp_row_group_norm_node},
   {"RMSNormalization($0, $1)", "aten::rms_norm($0, shape, $1, eps)", NULL, mp_row_rms_norm_node},
   {"InstanceNormalization($0, $1, $2)", "aten::instance_norm($0, $1, $2, none, none, true, 0.1, eps)", NULL, mp_row_instance_norm},
+  {"Mul(Div($0, ReduceL2($0, ...)), $1)", "aten::_weight_norm_interface($0, $1, dim)", mp_row_is_weight_norm, mp_row_weight_norm},
 
   /* activations of several nodes */
   {"Mul(Mul($0, Add(Erf(Div($0, #1.41421)), #1)), #0.5)", "aten::gelu($0, 'none')", NULL, NULL},

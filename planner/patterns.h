@@ -78,6 +78,8 @@ MP_ROW_EMIT(mp_row_clip);
 MP_ROW_EMIT(mp_row_softmax);
 MP_ROW_EMIT(mp_row_reduce);
 MP_ROW_EMIT(mp_row_norm);
+MP_ROW_CHECK(mp_row_is_weight_norm);
+MP_ROW_EMIT(mp_row_weight_norm);
 MP_ROW_EMIT(mp_row_sort);
 MP_ROW_EMIT(mp_row_alpha);
 MP_ROW_EMIT(mp_row_cross_entropy);

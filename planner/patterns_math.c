@@ -232,6 +232,28 @@ MP_ROW_EMIT(mp_row_norm) {
   mp_r_last(r, h, "aten::linalg_vector_norm", args, 4);
 }
 
+/* nn.utils.weight_norm: a parameter over its norm, times another parameter; all axes but the first or the last. -> the one that is left, -1 */
+static int64_t weight_norm_dim(mp_rec *r, const mp_hit *h) {
+  int64_t axes[MP_RANK];
+  int rank = mp_r_rank(r, h->values[0]);
+  int32_t norm = h->nodes[2];
+  uint32_t n = mp_r_axes(r, norm, 1, axes);
+  bool reduced[MP_RANK] = {false};
+  if (rank < 2 || (int)n != rank - 1) return -1;
+  for (uint32_t i = 0; i < n; i++) {
+    int64_t d = axes[i] < 0 ? axes[i] + rank : axes[i];
+    if (d >= 0 && d < rank) reduced[d] = true;
+  }
+  return !reduced[0] ? 0 : !reduced[rank - 1] ? rank - 1 : -1;
+}
+MP_ROW_CHECK(mp_row_is_weight_norm) {
+  return mp_r_is_parameter(r, h->values[0]) && mp_r_is_parameter(r, h->values[1]) && mp_node_int(mp_r_node(r, h->nodes[2]), "keepdims", 1) && weight_norm_dim(r, h) >= 0;
+}
+MP_ROW_EMIT(mp_row_weight_norm) {
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_r_tensor(r, h->values[1]), mp_arg_int(weight_norm_dim(r, h))};
+  mp_r_last(r, h, "aten::_weight_norm_interface", args, 3);
+}
+
 MP_ROW_EMIT(mp_row_cumsum) {
   double axis = 0;
   mp_r_number(r, mp_r_in(r, h->root, 1), &axis);

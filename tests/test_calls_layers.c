@@ -52,6 +52,15 @@ static void rms_norm_is_fused_unless_the_types_differ(void **state) {
   mp_arena_free(a);
 }
 
+/* w = g v / |v|: 5 norms, and w, which the convolution keeps; v and g are parameters; the image is the convolution's own */
+static void weight_norm_keeps_its_norms(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const char *text = IMAGE "p v float32 5 3 3 3\np g float32 5 1 1 1\ncall _weight_norm_interface w v g 0\ncall conv2d y a w none [1,1] [1,1]\n" SUM;
+  assert_int_equal(run(a, text, "fp32").saved, 1536 + 540 + 20);
+  mp_arena_free(a);
+}
+
 static void pooling_keeps_int64_indices(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -154,6 +163,7 @@ int main(void) {
       cmocka_unit_test(attention_pads_its_mask_and_cuts_the_gradient),
       cmocka_unit_test(normalisations_keep_input_and_statistics),
       cmocka_unit_test(rms_norm_is_fused_unless_the_types_differ),
+      cmocka_unit_test(weight_norm_keeps_its_norms),
       cmocka_unit_test(pooling_keeps_int64_indices),
       cmocka_unit_test(reductions_keep_what_their_gradients_need),
       cmocka_unit_test(cross_entropy_keeps_log_probabilities),

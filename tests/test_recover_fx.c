@@ -509,6 +509,23 @@ static void a_written_rms_norm_stays_in_parts(void **state) {
   mp_arena_free(a);
 }
 
+/* v (g / |v|) as the exporter writes nn.utils.weight_norm out; of a small weight only the product is left */
+static void weight_norm_is_made_whole(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define SIGNED SIGNATURE("p_c_weight_g: PARAMETER target='c.weight_g'\np_c_weight_v: PARAMETER target='c.weight_v'\nx: USER_INPUT") "-> conv1d"
+#define CONV AT("conv1d", "conv1d.default", "%x, %mul, None, [1], [0], [1], 1", "c")
+  const mp_program *p = recovered(a, "opset 20\nx: float[2,3,8]; c.weight_g = float[5,1,1]; c.weight_v = float[5,3,4]; ax = int64[2]{1,2}; n = ReduceL2(c.weight_v, ax)" AT(
+                                         "linalg_vector_norm", "linalg_vector_norm.default", "%p_c_weight_v, 2, [1, 2], True", "c") "div = Div(c.weight_g, n)" AT("div", "div.Tensor", "%p_c_weight_g, %linalg_vector_norm", "c")
+                                         "mul = Mul(c.weight_v, div)" AT("mul", "mul.Tensor", "%p_c_weight_v, %div", "c") "conv1d = Conv(x, mul)" CONV SIGNED);
+  assert_string_equal(shown(a, p, 0), "c  aten::_weight_norm_interface(%c.weight_v, %c.weight_g, 0)");
+  assert_int_equal(p->call_count, 2);
+  p = recovered(a, "opset 20\nx: float[2,3,8]; mul = float[5,3,4]; conv1d = Conv(x, mul)" CONV SIGNED);
+  assert_string_equal(shown(a, p, 0), "c  aten::_weight_norm_interface(%c.weight_v, %c.weight_g, 0)");
+  assert_int_equal(p->call_count, 2);
+  mp_arena_free(a);
+}
+
 /* x @ table.t(), turned at export: the table that rows are looked up in */
 static void a_table_that_was_turned_at_export_is_the_table(void **state) {
   (void)state;
@@ -610,6 +627,7 @@ int main(void) {
       cmocka_unit_test(arithmetic_on_numbers_is_no_call),
       cmocka_unit_test(rms_norm_is_made_whole),
       cmocka_unit_test(a_written_rms_norm_stays_in_parts),
+      cmocka_unit_test(weight_norm_is_made_whole),
       cmocka_unit_test(a_table_that_was_turned_at_export_is_the_table),
       cmocka_unit_test(a_call_that_was_merged_with_another_s_node_is_made_again),
       cmocka_unit_test(a_shared_layer_runs_twice),

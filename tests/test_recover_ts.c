@@ -426,6 +426,26 @@ static void same_padding_of_an_even_kernel_pads_first(void **state) {
          "constant_pad_nd(x,0x1x0x1,0) conv2d(%,w,none,1x1,1x1,1x1,1)");
 }
 
+/* a parameter over its norm, times another; over the middle of three dimensions it is no fused call */
+static void weight_norm_is_one_call(void **state) {
+  (void)state;
+  const char *drawing = "x: float[2,3,8]; v = float[5,3,4]; g = float[%s]; n = ReduceL2(v) axes=[%s] keepdims=1 name=\"/c/w/ReduceL2\"; d = Div(v, n) name=\"/c/w/Div\"; w = Mul(d, g) name=\"/c/w/Mul\";"
+                        "y = Conv(x, w) name=\"/c/Conv\"; -> y";
+  char text[512];
+  snprintf(text, sizeof text, drawing, "5,1,1", "1,2");
+  expect(text, "_weight_norm_interface(v,g,0) conv1d(x,%,none,1,0,1,1)");
+  snprintf(text, sizeof text, drawing, "1,1,4", "0,1");
+  expect(text, "_weight_norm_interface(v,g,2) conv1d(x,%,none,1,0,1,1)");
+  snprintf(text, sizeof text, drawing, "1,3,1", "0,2");
+  expect(text, "linalg_vector_norm(v,2,0x2,T) div(v,%) mul(%,g) conv1d(x,%,none,1,0,1,1)");
+}
+
+/* an activation of a sequence is out of place, of an image in place */
+static void sequences_are_activated_out_of_place(void **state) {
+  (void)state;
+  expect("x: float[2,3,8]; w = float[5,3,4]; c = Conv(x, w) name=\"/c/Conv\"; y = Relu(c) name=\"/r/Relu\"; -> y", "conv1d(x,w,none,1,0,1,1) relu(%)");
+}
+
 /* ---- modules ---- */
 
 static void scopes_become_modules(void **state) {
@@ -675,6 +695,8 @@ int main(void) {
       cmocka_unit_test(an_arange_is_made_on_the_device),
       cmocka_unit_test(slices_by_axis),
       cmocka_unit_test(same_padding_of_an_even_kernel_pads_first),
+      cmocka_unit_test(weight_norm_is_one_call),
+      cmocka_unit_test(sequences_are_activated_out_of_place),
       cmocka_unit_test(scopes_become_modules),
       cmocka_unit_test(a_module_may_be_named_with_a_number),
       cmocka_unit_test(image_networks_write_in_place),
