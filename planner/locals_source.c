@@ -122,12 +122,22 @@ static uint32_t targets(span text, uint32_t index, span *name) {
   return n;
 }
 
+/* skips.append(f(x)): the list that holds what the statement makes */
+static bool collects(span text, span *name) {
+  size_t n = 0;
+  while (n < text.n && (isalnum((unsigned char)text.at[n]) || text.at[n] == '_' || text.at[n] == '.')) n++;
+  span method = {".append", 7};
+  *name = (span){text.at, n - (n > method.n ? method.n : n)};
+  return name->n && n < text.n && text.at[n] == '(' && same((span){text.at + name->n, method.n}, method);
+}
+
 static bool assigns(span text, span name) {
   span other;
   uint32_t n = targets(text, 0, &other);
   for (uint32_t i = 0; i < n; i++) {
     targets(text, i, &other);
-    if (same(other, name)) return true;
+    bool member = other.at + other.n < text.at + text.n && other.at[other.n] == '['; /* seen["x"] = ... leaves the rest of `seen` */
+    if (same(other, name) && !member) return true;
   }
   return false;
 }
@@ -139,7 +149,7 @@ int32_t mp_source_death(const mp_sources *s, int32_t owner, int32_t made, uint32
   span name;
   if (k >= m->n || k >= r->n || !same_frame(&m->at[k], &r->at[k])) return -1;
   if (m->at[k].line == r->at[k].line) return read; /* inside one expression */
-  if (!targets(m->at[k].text, slot, &name)) return -1; /* the rest of a statement of several lines */
+  if (!targets(m->at[k].text, slot, &name) && !collects(m->at[k].text, &name)) return -1; /* the rest of a statement of several lines */
   int32_t end = (int32_t)s->instances[owner].end;
   long line = -1;
   for (int32_t c = read; c < end && c - read < FARTHEST; c++) {

@@ -48,6 +48,20 @@ static void what_an_expression_makes_goes_when_it_is_read(void **state) {
   mp_arena_free(a);
 }
 
+/* two.py: 1  seen = []; 2  seen.append(f(x)); 3  seen["a"] = g(x); 4  y = cat(seen); 5  seen = h(y); 6  return k(y) */
+static void a_list_holds_what_was_appended(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  static const char *const lines[] = {AT("two", "2", "seen.append(f(x))"), AT("two", "3", "seen[\"a\"] = g(x)"), AT("two", "4", "y = cat(seen)"), AT("two", "5", "seen = h(y)"), AT("two", "6", "return k(y)")};
+  static const mp_instance one[] = {{.path = "", .parent = -1, .first = 0, .end = 5}};
+  mp_call five[5] = {0};
+  for (int i = 0; i < 5; i++) five[i].stack = lines[i];
+  const mp_sources *s = mp_sources_new(a, five, 5, one, 1);
+  assert_int_equal(mp_source_death(s, 0, 0, 0, 2), 3); /* not at line 3, which assigns a member */
+  assert_int_equal(mp_source_death(s, 0, 1, 0, 2), 3);
+  mp_arena_free(a);
+}
+
 static void no_source_does_not_say(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -133,6 +147,7 @@ int main(void) {
       cmocka_unit_test(a_variable_that_is_assigned_anew_lets_go_when_the_statement_ends),
       cmocka_unit_test(a_variable_lives_until_its_frame_returns),
       cmocka_unit_test(what_an_expression_makes_goes_when_it_is_read),
+      cmocka_unit_test(a_list_holds_what_was_appended),
       cmocka_unit_test(no_source_does_not_say),
       cmocka_unit_test(a_statement_says_how_many_values_it_takes),
       cmocka_unit_test(probabilities_stay_until_the_layer_s_next_attention),
