@@ -526,6 +526,18 @@ static void weight_norm_is_made_whole(void **state) {
   mp_arena_free(a);
 }
 
+/* query.unsqueeze(1).repeat(1, n, 1): what is repeated, not the number of times, stands for the call that was done at export */
+static void what_is_repeated_stands_for_what_was_made_at_export(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define REPEAT AT("repeat", "repeat.default", "%unsqueeze, [1, %sym_size_int, 1]", "")
+  const mp_program *p = recovered(a, "opset 20\nx: float[3,4]; one = int64[1]{1}; q = float[5,1,4]; n = Shape(x) start=0 end=1" AT("sym_size_int", "sym_size.int", "%x, 0", "") "k = Concat(one, n, one) axis=0" REPEAT
+                                         "repeat = Tile(q, k)" REPEAT SIGNATURE("p_query: PARAMETER target='query'\nx: USER_INPUT") "-> repeat");
+  assert_string_equal(shown(a, p, 0), ".  aten::view(%query, [5, 1, 4])");
+  assert_string_equal(shown(a, p, 1), ".  aten::repeat(%unsqueeze, [1, 3, 1])");
+  mp_arena_free(a);
+}
+
 /* x @ table.t(), turned at export: the table that rows are looked up in */
 static void a_table_that_was_turned_at_export_is_the_table(void **state) {
   (void)state;
@@ -628,6 +640,7 @@ int main(void) {
       cmocka_unit_test(rms_norm_is_made_whole),
       cmocka_unit_test(a_written_rms_norm_stays_in_parts),
       cmocka_unit_test(weight_norm_is_made_whole),
+      cmocka_unit_test(what_is_repeated_stands_for_what_was_made_at_export),
       cmocka_unit_test(a_table_that_was_turned_at_export_is_the_table),
       cmocka_unit_test(a_call_that_was_merged_with_another_s_node_is_made_again),
       cmocka_unit_test(a_shared_layer_runs_twice),
