@@ -32,6 +32,7 @@ typedef struct fx_group {
   const fx_whole_row *whole; /* the last part of a call that was made whole (fx_whole.c) */
   uint32_t whole_first;      /* its first */
   bool dropped;              /* a part before the last */
+  bool no_grad;              /* runs under torch.no_grad (fx_aside.c) */
 } fx_group;
 
 /* Where an argument stands, and the shape of its call's result. */
@@ -169,6 +170,7 @@ void fx_place_lost(fx_rec *r);
 
 /* fx_whole.c: calls that the exporter wrote out as their parts */
 bool fx_whole_at(uint32_t i, const char **call, const char **ops); /* the i-th row, for `memplan ops`; false past the last */
+void fx_set_aside(fx_rec *r);
 void fx_make_whole(fx_rec *r);
 void fx_emit_whole(fx_rec *r, const fx_group *g);
 

@@ -49,7 +49,7 @@ static int32_t by_structure(const fx_rec *r, const fx_group *g, uint32_t arg) {
       FX_ONE_OF(only->type, "Add", "Sub", "Mul", "Div", "Pow", "MatMul", "LayerNormalization", "Softmax", "LogSoftmax", "Max", "Min"))
     return only->in[arg];
   const mp_node *end = &r->g->nodes[g->nodes[g->node_count - 1]];
-  if (!arg && end->ins && FX_ONE_OF(end->type, "Tile", "Expand")) return origin(r, g, end->in[0]);
+  if (!arg && end->ins && !strcmp(end->type, "Tile")) return origin(r, g, end->in[0]);
   bool attention = !strcmp(g->call->op, "aten::scaled_dot_product_attention");
   if (!attention && strcmp(g->call->op, "aten::linear") != 0) return -1;
   const mp_node *first = NULL, *last = NULL, *sum = NULL;

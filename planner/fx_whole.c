@@ -79,6 +79,14 @@ static uint32_t bce(parts *p, mp_arg *args) {
   return 4;
 }
 
+/* mul xlogy sub sum: the target's own entropy less target * x */
+static uint32_t kl_div(parts *p, mp_arg *args) {
+  args[0] = part_arg(p, 0, 1);
+  args[1] = part_arg(p, 0, 0);
+  args[2] = reduction(p, 3);
+  return 3;
+}
+
 /* sub abs lt ... where mean: x, y, reduction, beta or delta */
 static uint32_t smooth(parts *p, mp_arg *args) {
   args[0] = part_arg(p, 0, 0);
@@ -112,6 +120,7 @@ static const fx_whole_row rows[] = {
     {"aten::_weight_norm_interface", "linalg_vector_norm div mul", NULL, NULL, weight_norm, norms_a_parameter},
     {"aten::binary_cross_entropy_with_logits", "sub mul log_sigmoid sub mean|sum", NULL, NULL, bce_with_logits, NULL},
     {"aten::binary_cross_entropy", "sub neg log1p maximum mul log maximum mul sub mean|sum", NULL, NULL, bce, NULL},
+    {"aten::kl_div", "mul xlogy sub mean|sum", NULL, NULL, kl_div, NULL},
     {"aten::smooth_l1_loss", "sub abs lt pow mul div? sub where mean|sum", NULL, NULL, smooth, NULL},
     {"aten::huber_loss", "sub abs lt mul mul sub mul? where mean|sum", NULL, NULL, smooth, NULL},
     {"aten::adaptive_avg_pool2d", "index *", ".AdaptiveAvgPool2d", "adaptive_avg_pool2d(", adaptive_avg_pool, gathers_windows},

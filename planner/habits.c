@@ -5,7 +5,7 @@
  * operand is read by nobody else and not kept by the call that made it writes in place; so does the addition of a shortcut, where its first operand
  * is such a fresh result. Where a shortcut is the first operand (x + f(x)), all modules of the kind add out of place.
  *
- * No gradient. The target of a regression loss is a constant to it: calls that only lead there ran under torch.no_grad. A module of a class that is
+ * No gradient. The target of a regression loss, and a teacher's distribution, are constants to it: calls that only lead there ran under torch.no_grad. A module of a class that is
  * called sinusoidal looks up a table that was computed, not learnt: it does so under torch.no_grad. */
 #include <string.h>
 
@@ -113,7 +113,7 @@ static void find_in_place(habits *r, const uint32_t *reads) {
       activation = false; /* with the source line, it says inplace=True */
     if (x < 0 || call->no_grad || !fresh(r, reads, x)) continue;
     if (mp_builder_at(r->b, x)->rank == 3) activation = false; /* sound and text: such networks are written out of place */
-    bool residual = adds && is(call, "aten::add") && !known(outward, kind_of(r, call)) && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
+    bool residual = adds && !call->source && is(call, "aten::add") && !known(outward, kind_of(r, call)) && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
                     mp_builder_at(r->b, y)->role == MP_ROLE_RESULT;
     if (!activation && !residual) continue;
     call->in_place = true;
@@ -144,7 +144,7 @@ static void find_no_grad(habits *r) {
   for (uint32_t i = 0; i < r->output_count; i++) wanted[r->outputs[i]] = true;
   for (uint32_t c = calls; c-- > 0;) {
     mp_call *call = mp_builder_call_at(r->b, c);
-    bool reached = false, loss = is(call, "aten::mse_loss") || is(call, "aten::binary_cross_entropy_with_logits");
+    bool reached = false, loss = is(call, "aten::mse_loss") || is(call, "aten::binary_cross_entropy_with_logits") || is(call, "aten::kl_div");
     for (uint32_t o = 0; o < call->out_count; o++) reached |= call->outs[o] >= 0 && wanted[call->outs[o]];
     if (!reached) {
       call->no_grad = true;

@@ -184,6 +184,7 @@ uint32_t fx_emit(fx_rec *r, const fx_group *g, const char *name, const mp_arg *a
   mp_call *c = mp_builder_call_at(r->b, call);
   c->source = g->source;
   c->stack = g->stack;
+  c->no_grad = g->no_grad;
   return call;
 }
 
@@ -578,6 +579,7 @@ static uint32_t make_groups(fx_rec *r) {
   }
   order_groups(r, found.at, (uint32_t)found.n);
   place_bare_nodes(r);
+  fx_set_aside(r);
   return named;
 }
 

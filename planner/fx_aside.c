@@ -1,0 +1,47 @@
+/* Regions that torch.export took out of the program as graphs of their own, and put back: what ran under torch.no_grad, or under an autocast of its own
+ * (torch/_export/passes/replace_set_grad_with_hop_pass.py, replace_autocast_with_hop_pass.py). Their calls lost their modules, and their source lines are
+ * generated code, which says nothing of Python's variables:
+ *
+ *     File "<eval_with_key>.42", line 8, in forward
+ *       relu_2 = torch.ops.aten.relu.default(batch_norm_3);  batch_norm_3 = None
+ *
+ * A region that reads parameters is a network that runs without gradients (a teacher, a momentum encoder); one under autocast(enabled=False) begins
+ * with casts to float32. */
+#include <string.h>
+
+#include "planner/fx.h"
+
+typedef struct region {
+  bool reads_parameters, widens;
+} region;
+
+static const char *generated(const fx_group *g) { return g->stack ? strstr(g->stack, "<eval_with_key>") : NULL; }
+
+static bool names_parameter(const mp_fx_item *items, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++)
+    if (items[i].kind == MP_FX_LIST ? names_parameter(items[i].at, items[i].n) : items[i].kind == MP_FX_REF && !strncmp(items[i].text, "p_", 2)) return true;
+  return false;
+}
+
+void fx_set_aside(fx_rec *r) {
+  mp_names *keys = mp_names_new(r->a, 8);
+  MP_VEC(region) regions = {0};
+  uint32_t *of = mp_alloc_array(r->a, r->groups.n, sizeof *of); /* 1 + the region of each group */
+  for (size_t i = 0; i < r->groups.n; i++) {
+    const fx_group *g = &r->groups.at[i];
+    const char *key = generated(g);
+    bool fresh;
+    if (!key) continue;
+    uint32_t id = mp_names_add(r->a, keys, key, strcspn(key, "\""), &fresh);
+    if (fresh) *mp_push(r->a, &regions) = (region){0};
+    of[i] = 1 + id;
+    regions.at[id].reads_parameters |= g->call && names_parameter(g->call->args, g->call->arg_count);
+    regions.at[id].widens |= g->source && (strstr(g->source, "torch.float32") || strstr(g->source, "(to") || strstr(g->source, ", to") || strstr(g->source, "_to_copy"));
+  }
+  for (size_t i = 0; i < r->groups.n; i++) {
+    if (!of[i]) continue;
+    fx_group *g = &r->groups.at[i];
+    g->no_grad = regions.at[of[i] - 1].reads_parameters && !regions.at[of[i] - 1].widens;
+    g->stack = g->source = NULL;
+  }
+}
