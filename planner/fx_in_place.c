@@ -40,6 +40,14 @@ static bool made_by(fx_rec *r, const mp_arg *a, const char *name) {
   return c && !strcmp(c->row->name, name);
 }
 
+/* AlphaDropout (ATen/native/Dropout.cpp, _dropout_impl<true, true>): all but noise - 1 and x * noise are written over the first operand */
+static bool alpha_dropout(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args) {
+  const mp_call *made = maker(r, &args[0]);
+  if (!g->type || !strstr(g->type, ".dropout.") || !strstr(g->type, "AlphaDropout") || !made || !FX_ONE_OF(name, "aten::add", "aten::mul")) return false;
+  bool own = made->module >= 0 && !strcmp(mp_builder_instance(r->b, made->module)->path, g->path);
+  return own && (strcmp(name, "aten::add") != 0 || strcmp(made->row->name, "aten::bernoulli") != 0);
+}
+
 bool fx_in_place(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n) {
   if (!n) return false;
   if (says_in_place(g->call, g->source)) return true;
@@ -47,6 +55,7 @@ bool fx_in_place(fx_rec *r, const fx_group *g, const char *name, const mp_arg *a
     return true;                                      /* functionalised writes into a view */
   if (!strcmp(name, "aten::bernoulli")) return n > 1; /* the noise of dropout: empty_like().bernoulli_(p).div_(p) */
   if (!strcmp(name, "aten::div") && made_by(r, &args[0], "aten::bernoulli")) return true;
+  if (alpha_dropout(r, g, name, args)) return true;
   if (!strcmp(name, "aten::mul") && n > 1 && g->type && strstr(g->type, ".dropout.Dropout") && made_by(r, &args[1], "aten::div"))
     return g->type[strlen(g->type) - 1] == 't'; /* nn.Dropout writes out only its in-place form; Dropout2d both: taken for the other */
   return false;

@@ -171,8 +171,14 @@ static bool has_weights(const context *x, const mp_instance *m) {
   return false;
 }
 
-/* A frame that runs a module with weights more than three times is in a loop, whose next turn assigns the same variables. -> the call that makes the
- * value's successor: of the same module, or at the same distance behind one; -1 */
+/* does the frame that runs instance i run it, or the next member of its list, in a loop? */
+static bool is_next_turn(const context *x, int32_t i, int32_t next) {
+  const char *path = x->instances[i].path, *other = x->instances[next].path;
+  return !strcmp(path, other) || (mp_is_member(path) && mp_is_member(other) && is_fellow(x, i, next));
+}
+
+/* A frame that runs a module with weights more than three times, or the members of a list, is in a loop, whose next turn assigns the same variables.
+ * -> the call that makes the value's successor: of the module, or at the same distance behind it; -1 */
 static int32_t made_again(const context *x, int32_t var, int32_t owner) {
   int32_t n = x->vars[var].call, near = -1, next = -1;
   uint32_t turns = 0;
@@ -180,11 +186,12 @@ static int32_t made_again(const context *x, int32_t var, int32_t owner) {
     const mp_instance *m = &x->instances[i];
     if (m->parent != owner) continue;
     if ((int32_t)m->first <= n) near = i, turns = m->turn;
-    else if (!strcmp(m->path, x->instances[near < 0 ? i : near].path)) {
+    else if (near >= 0 && is_next_turn(x, near, i)) {
+      bool same = m->turn > x->instances[near].turn;
       if (next < 0) next = i;
-      turns = m->turn;
+      turns = same ? m->turn : 3;
     }
-    if (near >= 0 && next >= 0 && turns > 2) break;
+    if (next >= 0 && turns > 2) break;
   }
   if (near < 0 || next < 0 || turns < 3 || !has_weights(x, &x->instances[near])) return -1;
   int32_t again = (int32_t)x->instances[next].first + n - (int32_t)x->instances[near].first;

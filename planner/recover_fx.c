@@ -534,14 +534,24 @@ void fx_add_node(fx_rec *r, fx_group *g, int32_t node) {
   g->nodes[g->node_count++] = node;
 }
 
-/* A bare node runs where its first reader does. */
+/* is module `inner` the module `outer`, or inside it? */
+static bool is_inside(const char *inner, const char *outer) {
+  size_t n = strlen(outer);
+  return !n || (!strncmp(inner, outer, n) && (!inner[n] || inner[n] == '.'));
+}
+
+/* A bare node runs where its first reader does, or in the module around that where another reader is. */
 static void place_bare_nodes(fx_rec *r) {
   for (uint32_t i = 0; i < r->g->node_count; i++) {
     const mp_node *n = &r->g->nodes[i];
     for (uint32_t k = 0; k < n->ins; k++) {
       int32_t from = n->in[k] < 0 ? -1 : r->g->values[n->in[k]].producer;
       fx_group *g = from < 0 ? NULL : &r->groups.at[r->group_of_node[from]];
-      if (!g || g->call || g->scope != g->nodes[0]) continue;
+      if (!g || g->call || !mp_node_meta(n, KEY("name_scopes"))) continue;
+      fx_group reader = {0};
+      read_scopes(r, &reader, n);
+      if (g->scope != g->nodes[0] && is_inside(reader.path, g->path)) continue;
+      if (g->scope != g->nodes[0] && !is_inside(g->path, reader.path)) continue;
       g->scope = (int32_t)i;
       read_scopes(r, g, n);
     }

@@ -142,6 +142,20 @@ static void a_loop_assigns_its_variables_anew(void **state) {
   }
 }
 
+/* for layer in self.layers: h = layer(x); x = x + h: the same, where the list's members take turns */
+static void a_loop_over_a_list_assigns_its_variables_anew(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_text t = {0};
+  mp_text_add(a, &t, "in x0 float32 2 4\nparam u float32 4 4\n");
+  for (int i = 0; i < 3; i++) mp_text_add(a, &t, "module layers.%d\ncall linear h%d x%d u\nmodule\ncall relu t%d h%d\ncall add x%d x%d t%d\n", i, i, i, i, i, i + 1, i, i);
+  mp_text_add(a, &t, "call mul y x3 x3\ncall sum loss y\nout loss\n");
+  const mp_program *p = test_program(a, t.at); /* a turn is three calls from call 0 */
+  assert_int_equal(death_of(p, "t1"), 7);      /* meets x1, and is made again in call 7 */
+  assert_int_equal(death_of(p, "t2"), 10);     /* nothing takes the last one's variable */
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_variable_that_is_assigned_anew_lets_go_when_the_statement_ends),
@@ -153,6 +167,7 @@ int main(void) {
       cmocka_unit_test(probabilities_stay_until_the_layer_s_next_attention),
       cmocka_unit_test(probabilities_of_written_attention_go_with_it),
       cmocka_unit_test(a_loop_assigns_its_variables_anew),
+      cmocka_unit_test(a_loop_over_a_list_assigns_its_variables_anew),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -538,6 +538,35 @@ static void what_is_repeated_stands_for_what_was_made_at_export(void **state) {
   mp_arena_free(a);
 }
 
+/* xa, xb = x.chunk(2); net(xa) + xb: a node without metadata runs where both its readers are */
+static void a_bare_node_runs_around_its_readers(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\nx: float[2,4]; h, k = Split(x) axis=1 num_outputs=2\n"
+                                     "tanh = Tanh(h)" AT("tanh", "tanh.default", "%getitem", "net") "add = Add(tanh, k)" FX("%add : [num_users=1] = call_function[target=torch.ops.aten.add.Tensor](args = (%tanh, %getitem_1), kwargs = {})")
+                                     IN("['', 'add']", "['M', 'aten']") "\n" SIGNATURE("x: USER_INPUT") "-> add");
+  assert_string_equal(p->instances[p->calls[0].module].path, "");
+  assert_string_equal(p->instances[p->calls[1].module].path, "net");
+  mp_arena_free(a);
+}
+
+/* a network that torch.export took aside ran under no_grad; one that begins with casts, under an autocast of its own */
+static void what_was_taken_aside_runs_without_gradients(void **state) {
+  (void)state;
+  static const char *const codes[] = {"linear = torch.ops.aten.linear.default(x, p_w)", "linear = torch.ops.aten.linear.default(to, p_w)"};
+  for (int i = 0; i < 2; i++) {
+    mp_arena *a = mp_arena_new(0);
+    const mp_program *p = recovered(a, mp_format(a,
+                                                 "opset 20\nx: float[2,4]; w = float[4,4]\nlinear = MatMul(x, w) meta.pkg.torch.onnx.stack_trace=\"File '<eval_with_key>.7', line 8, in forward\n    %s\"" FX(
+                                                     "%%linear : [num_users=1] = call_function[target=torch.ops.aten.linear.default](args = (%%x, %%p_w), kwargs = {})") "\n"
+                                                     "%s-> linear",
+                                                 codes[i], SIGNATURE("p_w: PARAMETER target='w'\nx: USER_INPUT")));
+    assert_int_equal(p->calls[0].no_grad, !i);
+    assert_null(p->calls[0].source);
+    mp_arena_free(a);
+  }
+}
+
 /* x @ table.t(), turned at export: the table that rows are looked up in */
 static void a_table_that_was_turned_at_export_is_the_table(void **state) {
   (void)state;
@@ -640,6 +669,8 @@ int main(void) {
       cmocka_unit_test(rms_norm_is_made_whole),
       cmocka_unit_test(a_written_rms_norm_stays_in_parts),
       cmocka_unit_test(weight_norm_is_made_whole),
+      cmocka_unit_test(what_was_taken_aside_runs_without_gradients),
+      cmocka_unit_test(a_bare_node_runs_around_its_readers),
       cmocka_unit_test(what_is_repeated_stands_for_what_was_made_at_export),
       cmocka_unit_test(a_table_that_was_turned_at_export_is_the_table),
       cmocka_unit_test(a_call_that_was_merged_with_another_s_node_is_made_again),

@@ -493,6 +493,15 @@ static void image_networks_write_in_place(void **state) {
          "conv2d(x,w,none,1x1,1x1,1x1,1) instance_norm(%,g,b,none,none,T,0.1,1e-05,T) relu_(%)");
 }
 
+/* a student before a teacher's distribution: kl_div is written out, and what leads to its target alone is the teacher's */
+static void a_teacher_has_no_gradient(void **state) {
+  (void)state;
+  expect("x: float[2,4]; w = float[4,4]; v = float[4,4]; s = Gemm(x, w) transB=1 name=\"/s/Gemm\"; o = LogSoftmax(s) axis=1 name=\"/LogSoftmax\"; t = Gemm(x, v) transB=1 name=\"/t/Gemm\";"
+         "p = Softmax(t) axis=1 name=\"/Softmax\"; l = Log(p) name=\"/Log\"; d = Sub(l, o) name=\"/Sub\"; m = Mul(p, d) name=\"/Mul\"; z = Constant() value=float[]{0}; g = Greater(p, z) name=\"/Greater\";"
+         "n = Shape(m) name=\"/Shape\"; c = ConstantOfShape(n) name=\"/ConstantOfShape\"; k = Where(g, m, c) name=\"/Where\"; y = ReduceSum(k) keepdims=0 name=\"/ReduceSum\"; -> y",
+         "linear(x,w) log_softmax(%,1,none) linear'(x,v) softmax'(%,1,none) kl_div(%,%,2)");
+}
+
 static void a_target_has_no_gradient(void **state) {
   (void)state;
   expect(
@@ -701,6 +710,7 @@ int main(void) {
       cmocka_unit_test(a_module_may_be_named_with_a_number),
       cmocka_unit_test(image_networks_write_in_place),
       cmocka_unit_test(a_target_has_no_gradient),
+      cmocka_unit_test(a_teacher_has_no_gradient),
       cmocka_unit_test(a_folded_batch_norm_is_put_back),
       cmocka_unit_test(a_folded_head_is_tied_to_its_embedding),
       cmocka_unit_test(modules_alike_have_a_buffer_each),
