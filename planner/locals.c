@@ -177,25 +177,32 @@ static bool is_next_turn(const context *x, int32_t i, int32_t next) {
   return !strcmp(path, other) || (mp_is_member(path) && mp_is_member(other) && is_fellow(x, i, next));
 }
 
-/* A frame that runs a module with weights more than three times, or the members of a list, is in a loop, whose next turn assigns the same variables.
- * -> the call that makes the value's successor: of the module, or at the same distance behind it; -1 */
-static int32_t made_again(const context *x, int32_t var, int32_t owner) {
-  int32_t n = x->vars[var].call, near = -1, next = -1;
-  uint32_t turns = 0;
-  for (int32_t i = owner + 1, seen = 0; i < (int32_t)x->instance_count && x->instances[i].parent >= owner && seen < FARTHEST; i++, seen++) {
-    const mp_instance *m = &x->instances[i];
-    if (m->parent != owner) continue;
-    if ((int32_t)m->first <= n) near = i, turns = m->turn;
-    else if (near >= 0 && is_next_turn(x, near, i)) {
-      bool same = m->turn > x->instances[near].turn;
-      if (next < 0) next = i;
-      turns = same ? m->turn : 3;
-    }
-    if (next >= 0 && turns > 2) break;
+/* Where the turn after that of `anchor`, which the frame `owner` runs, has call n: of the module, or at the same distance from it. -1 */
+static int32_t in_next_turn(const context *x, int32_t owner, int32_t anchor, int32_t n) {
+  int32_t next = -1;
+  uint32_t turns = 0; /* as far as is known; a list's members are taken for a loop */
+  for (int32_t i = anchor + 1, seen = 0; i < (int32_t)x->instance_count && x->instances[i].parent >= owner && seen < FARTHEST && turns < 3; i++, seen++) {
+    const mp_instance *m = &x->instances[i], *from = &x->instances[anchor];
+    if (m->parent != owner || !is_next_turn(x, anchor, i)) continue;
+    if (next < 0) next = i;
+    turns = m->turn > from->turn ? m->turn : 3;
   }
-  if (near < 0 || next < 0 || turns < 3 || !has_weights(x, &x->instances[near])) return -1;
-  int32_t again = (int32_t)x->instances[next].first + n - (int32_t)x->instances[near].first;
-  return again <= x->last_call && x->calls[again].row == x->calls[n].row ? again : -1;
+  if (next < 0 || turns < 3 || !has_weights(x, &x->instances[anchor])) return -1;
+  int32_t again = (int32_t)x->instances[next].first + n - (int32_t)x->instances[anchor].first;
+  return again > n && again <= x->last_call && x->calls[again].row == x->calls[n].row ? again : -1;
+}
+
+/* A frame that runs a module with weights more than three times, or the members of a list, is in a loop, whose next turn assigns the same variables.
+ * -> the call that makes the value's successor, -1 */
+static int32_t made_again(const context *x, int32_t var, int32_t owner) {
+  int32_t n = x->vars[var].call, before = -1, behind = -1;
+  for (int32_t i = owner + 1, seen = 0; behind < 0 && i < (int32_t)x->instance_count && x->instances[i].parent >= owner && seen < FARTHEST; i++, seen++) {
+    if (x->instances[i].parent != owner) continue;
+    if ((int32_t)x->instances[i].first <= n) before = i;
+    else behind = i;
+  }
+  int32_t again = before < 0 ? -1 : in_next_turn(x, owner, before, n);
+  return again >= 0 || behind < 0 ? again : in_next_turn(x, owner, behind, n);
 }
 
 static int32_t death_of(context *x, int32_t var) {
