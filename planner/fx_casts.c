@@ -98,12 +98,33 @@ static written as_written(const char *source, const char *call) {
   return w;
 }
 
+/* how a source line writes the call whose argument may be widened; NULL: its argument is not looked at */
 static const char *written_call(const char *name) {
-  return FX_ONE_OF(name, "aten::softmax", "aten::_softmax") ? "softmax(" : FX_ONE_OF(name, "aten::layer_norm", "aten::native_layer_norm") ? "layer_norm(" : NULL;
+  static const struct {
+    const char *name, *call;
+  } calls[] = {{"aten::softmax", "softmax("}, {"aten::_softmax", "softmax("}, {"aten::layer_norm", "layer_norm("}, {"aten::native_layer_norm", "layer_norm("},
+               {"aten::exp", "exp("},         {"aten::log", "log("},           {"aten::softplus", "softplus("},     {"aten::sigmoid", "sigmoid("}};
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+    if (!strcmp(name, calls[i].name)) return calls[i].call;
+  return NULL;
+}
+
+/* A module of one's own that is called a norm. RMS norms are written after Llama's, with casts, and so are the layer norms of transformers. Where the file
+ * has the source lines of the module, one of them says so. */
+static bool norm_with_casts(const fx_rec *r, const fx_group *g) {
+  if (!g->type || !strncmp(g->type, "torch.", 6)) return false;
+  if (!strstr(g->type, "RMSNorm") && (!strstr(g->type, "LayerNorm") || strncmp(g->type, "transformers.", 13) != 0)) return false;
+  if (!g->stack || !strncmp(g->type, "transformers.", 13)) return true;
+  for (size_t i = 0; i < r->groups.n; i++) {
+    const fx_group *other = &r->groups.at[i];
+    if (!other->stack || !other->path || strcmp(other->path, g->path) != 0) continue;
+    if (strstr(other->stack, ".to(") || strstr(other->stack, ".float()") || strstr(other->stack, ".type_as(") || strstr(other->stack, "float32")) return true;
+  }
+  return false;
 }
 
 void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
-  if (g->type && (strstr(g->type, "RMSNorm") || strstr(g->type, "LayerNorm")) && strncmp(g->type, "torch.", 6) != 0 && n) in_norm(r, g, name, args, n);
+  if (n && norm_with_casts(r, g)) in_norm(r, g, name, args, n);
   const char *call = written_call(name);
   if (call && n && is_float32(r, &args[0]) && as_written(g->source, call).widened) {
     r->narrow = args[0].as.var;

@@ -29,6 +29,7 @@ const mp_pattern mp_patterns[] = {
   {"Add(Mul(Div(Sub($0, ReduceMean[keepdims=-]($0)), Sqrt(Add(ReduceMean[keepdims=-](Pow(Sub($0, ReduceMean($0)), #2)), #a))), $1), $2)", "aten::layer_norm($0, shape, $1, $2, #a)", NULL, mp_row_layer_norm_nodes},
   {"Mul(Div(Sub($0, ReduceMean[keepdims=-]($0)), Sqrt(Add(ReduceMean[keepdims=-](Pow(Sub($0, ReduceMean($0)), #2)), #a))), $1)", "aten::layer_norm($0, shape, $1, none, #a)", NULL, mp_row_layer_norm_nodes},
   {"Div(Sub($0, ReduceMean[keepdims=-]($0)), Sqrt(Add(ReduceMean[keepdims=-](Pow(Sub($0, ReduceMean($0)), #2)), #a)))", "aten::layer_norm($0, shape, none, none, #a)", NULL, mp_row_layer_norm_nodes},
+  {"Div(Sub($0, ReduceMean($0, ...)), Sqrt(Add(ReduceMean(Pow(Sub($0, ReduceMean($0, ...)), #2), ...), #a)))", "aten::mean; aten::sub; aten::pow; aten::mean; aten::sub; aten::add; aten::sqrt; aten::div", mp_row_is_channel_norm, mp_row_channel_norm},
   {"Add(Mul(Reshape(InstanceNormalization(Reshape($0, ~), ~, ~), ~), Unsqueeze($1, ~)), Unsqueeze($2, ~))", "aten::group_norm($0, groups, $1, $2, eps)", NULL, mp_row_group_norm},
   {"Reshape(InstanceNormalization(Reshape($0, ~), ~, ~), ~)", "aten::group_norm($0, groups, none, none, eps)", NULL, mp_row_group_norm},
   {"LayerNormalization($0, $1, $2)", "aten::layer_norm($0, shape, $1, $2, eps)", NULL, mp_row_layer_norm},

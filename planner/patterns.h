@@ -48,6 +48,8 @@ MP_ROW_EMIT(mp_row_resize);
 MP_ROW_EMIT(mp_row_batch_norm);
 MP_ROW_EMIT(mp_row_layer_norm);
 MP_ROW_EMIT(mp_row_layer_norm_nodes);
+MP_ROW_CHECK(mp_row_is_channel_norm);
+MP_ROW_EMIT(mp_row_channel_norm);
 MP_ROW_EMIT(mp_row_group_norm);
 MP_ROW_EMIT(mp_row_group_norm_node);
 MP_ROW_EMIT(mp_row_rms_norm_node);

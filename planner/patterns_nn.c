@@ -241,6 +241,41 @@ MP_ROW_EMIT(mp_row_layer_norm_nodes) {
   emit_layer_norm(r, h, first, h->numbers[0]);
 }
 
+/* A layer norm over the channels, written by hand as ConvNeXt has it:
+ *     u = x.mean(1, keepdim=True); s = (x - u).pow(2).mean(1, keepdim=True); (x - u) / torch.sqrt(s + eps)
+ * The exporter merges both differences. */
+MP_ROW_CHECK(mp_row_is_channel_norm) {
+  int64_t axes[MP_RANK];
+  uint32_t means = 0;
+  for (uint32_t i = 0; i < h->node_count; i++) {
+    if (!mp_r_same_scope(r, h->root, h->nodes[i])) return false;
+    if (strcmp(mp_r_node(r, h->nodes[i])->type, "ReduceMean") != 0) continue;
+    if (mp_r_axes(r, h->nodes[i], 1, axes) != 1 || axes[0] != 1) return false;
+    means++;
+  }
+  return means == 2 && mp_r_rank(r, h->values[0]) == 4;
+}
+
+static mp_arg channel_step(mp_rec *r, const mp_hit *h, const char *op, mp_arg a, mp_arg b, bool keeps_channels) {
+  mp_var v = *mp_builder_at(r->b, mp_r_tensor(r, h->values[0]).as.var);
+  if (!keeps_channels) v.dims[1] = 1;
+  int32_t out = mp_r_new(r, v.name, v.dtype, v.rank, v.dims);
+  mp_arg args[] = {a, b, mp_arg_bool(true)};
+  mp_r_call(r, h, op, args, !strcmp(op, "aten::mean") ? 3 : b.kind == MP_ARG_NONE ? 1 : 2, &out, 1);
+  return mp_arg_var(out);
+}
+
+MP_ROW_EMIT(mp_row_channel_norm) {
+  const int64_t one = 1;
+  mp_arg x = mp_r_tensor(r, h->values[0]), axis = mp_arg_ints(r->a, &one, 1);
+  mp_arg u = channel_step(r, h, "aten::mean", x, axis, false);
+  mp_arg square = channel_step(r, h, "aten::pow", channel_step(r, h, "aten::sub", x, u, true), mp_arg_int(2), true);
+  mp_arg s = channel_step(r, h, "aten::mean", square, axis, false);
+  mp_arg d = channel_step(r, h, "aten::sub", x, u, true);
+  mp_arg root = channel_step(r, h, "aten::sqrt", channel_step(r, h, "aten::add", s, mp_arg_float(h->numbers[0]), false), mp_arg_none(), false);
+  mp_r_last(r, h, "aten::div", (mp_arg[]){d, root}, 2);
+}
+
 static int32_t inner(mp_rec *r, const mp_hit *h, const char *type) {
   for (uint32_t i = 0; i < h->node_count; i++)
     if (!strcmp(mp_r_node(r, h->nodes[i])->type, type)) return h->nodes[i];

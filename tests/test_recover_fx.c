@@ -225,6 +225,26 @@ static void casts_are_read_from_the_source_line(void **state) {
   mp_arena_free(a);
 }
 
+/* A = -torch.exp(self.A_log.float()); a norm of one's own has no casts unless a line of it says so, and a layer norm is not written with any */
+static void elementwise_calls_and_norms_are_cast_as_written(void **state) {
+  (void)state;
+  static const struct {
+    const char *type, *line, *first;
+  } cases[] = {{"model.Scan", "A = -torch.exp(self.A_log.float())", "to(%x, float32)"},      {"model.Scan", "A = -torch.exp(self.A_log)", "exp(%x)"},
+               {"model.RMSNorm", "return self._norm(x.float()).type_as(x)", "to(%x, float32)"}, {"model.RMSNorm", "return x * torch.rsqrt(x.pow(2).mean(-1))", "pow(%x, 2)"},
+               {"model.LayerNorm2d", "s = (x - u).pow(2).mean(1)", "pow(%x, 2)"},                {"transformers.LayerNorm", "s = x.pow(2).mean(-1)", "to(%x, float32)"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    mp_arena *a = mp_arena_new(0);
+    bool norm = i > 1;
+    const char *node = norm ? "opset 20\nx: float[2,3]; two = float[]{2}; y = Pow(x, two)" : "opset 20\nx: float[2,3]; y = Exp(x)";
+    const mp_program *p = recovered(a, mp_format(a, "%s meta.pkg.torch.onnx.stack_trace=\"File 'm.py', line 1, in forward\n    %s\"" FX("%%y : [num_users=1] = call_function[target=torch.ops.aten.%s](args = (%%x%s,), kwargs = {})")
+                                                        IN("['', 'n', 'y']", "['M', '%s', 'aten']") "\n" SIGNATURE("x: USER_INPUT") "-> y",
+                                                 node, cases[i].line, norm ? "pow.Tensor_Scalar" : "exp.default", norm ? ", 2" : "", cases[i].type));
+    assert_string_equal(shown(a, p, 0), mp_format(a, "n  aten::%s", cases[i].first));
+    mp_arena_free(a);
+  }
+}
+
 /* x.mul_(g) writes over x; behind a flag, which is False as a rule, it does not */
 static void a_source_line_says_what_is_written_over(void **state) {
   (void)state;
@@ -652,6 +672,7 @@ int main(void) {
       cmocka_unit_test(casts_are_read_from_the_source_line),
       cmocka_unit_test(a_sinusoidal_table_is_not_learnt),
       cmocka_unit_test(a_loss_of_tokens_widens_its_logits),
+      cmocka_unit_test(elementwise_calls_and_norms_are_cast_as_written),
       cmocka_unit_test(a_source_line_says_what_is_written_over),
       cmocka_unit_test(equal_calls_of_two_layers_are_two),
       cmocka_unit_test(an_inference_export_shows_its_dropouts),

@@ -426,6 +426,18 @@ static void same_padding_of_an_even_kernel_pads_first(void **state) {
          "constant_pad_nd(x,0x1x0x1,0) conv2d(%,w,none,1x1,1x1,1x1,1)");
 }
 
+/* (x - u).pow(2).mean(1) and (x - u) / sqrt(s + eps): the exporter merges both differences; over the rows of a matrix it is not known who wrote what */
+static void a_norm_over_channels_takes_the_difference_twice(void **state) {
+  (void)state;
+  const char *drawing = "x: float[%s]; two = Constant() value=float[]{2}; eps = Constant() value=float[]{0.000001}; u = ReduceMean(x) axes=[1] keepdims=1 name=\"/n/ReduceMean\"; d = Sub(x, u) name=\"/n/Sub\";"
+                        "q = Pow(d, two) name=\"/n/Pow\"; v = ReduceMean(q) axes=[1] keepdims=1 name=\"/n/ReduceMean_1\"; a = Add(v, eps) name=\"/n/Add\"; s = Sqrt(a) name=\"/n/Sqrt\"; y = Div(d, s) name=\"/n/Div\"; -> y";
+  char text[768];
+  snprintf(text, sizeof text, drawing, "2,3,4,4");
+  expect(text, "mean(x,1,T) sub(x,%) pow(%,2) mean(%,1,T) sub(x,%) add(%,1e-06) sqrt(%) div(%,%)");
+  snprintf(text, sizeof text, drawing, "2,3");
+  expect(text, "mean(x,1,T) sub(x,%) pow(%,2) mean(%,1,T) add(%,1e-06) sqrt(%) div(%,%)");
+}
+
 /* a parameter over its norm, times another; over the middle of three dimensions it is no fused call */
 static void weight_norm_is_one_call(void **state) {
   (void)state;
@@ -704,6 +716,7 @@ int main(void) {
       cmocka_unit_test(an_arange_is_made_on_the_device),
       cmocka_unit_test(slices_by_axis),
       cmocka_unit_test(same_padding_of_an_even_kernel_pads_first),
+      cmocka_unit_test(a_norm_over_channels_takes_the_difference_twice),
       cmocka_unit_test(weight_norm_is_one_call),
       cmocka_unit_test(sequences_are_activated_out_of_place),
       cmocka_unit_test(scopes_become_modules),

@@ -1726,3 +1726,707 @@ class Coupling(nn.Module):
             x = torch.cat([xb, xa], 1)
         prior = -0.5 * (x ** 2 + math.log(2 * math.pi)).flatten(1).sum(1)
         return -(prior + logdet).mean()
+
+
+# ---------------------------------------------------------------- newer decoders
+
+@written(ids)
+class Modded(nn.Module):
+    """a speed-run decoder: F.rms_norm, squared ReLU, rotary by halves, no biases, capped logits"""
+    recompute = False
+
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.c_q, self.c_k, self.c_v, self.c_proj = (nn.Linear(128, 128, bias=False) for _ in range(4))
+            self.c_fc, self.c_out = nn.Linear(128, 512, bias=False), nn.Linear(512, 128, bias=False)
+
+        def forward(self, x, cos, sin):
+            B, T, _ = x.size()
+            h = F.rms_norm(x, (x.size(-1),))
+            q = self.c_q(h).view(B, T, 4, 32)
+            k = self.c_k(h).view(B, T, 4, 32)
+            v = self.c_v(h).view(B, T, 4, 32)
+            q, k = F.rms_norm(q, (32,)), F.rms_norm(k, (32,))
+            q, k = apply_rotary(q, cos, sin), apply_rotary(k, cos, sin)
+            y = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True)
+            y = y.transpose(1, 2).contiguous().view_as(x)
+            x = x + self.c_proj(y)
+            h = self.c_fc(F.rms_norm(x, (x.size(-1),)))
+            h = F.relu(h).square()
+            return x + self.c_out(h)
+
+    def __init__(self):
+        super().__init__()
+        self.wte, self.h, self.lm_head = nn.Embedding(1000, 128), nn.ModuleList([ModdedLayer() for _ in range(2)]), nn.Linear(128, 1000, bias=False)
+        angles = torch.outer(torch.arange(512).float(), 1.0 / (10000 ** (torch.arange(0, 16).float() / 16)))
+        self.register_buffer("cos", angles.cos()[None, :, None, :], persistent=False)
+        self.register_buffer("sin", angles.sin()[None, :, None, :], persistent=False)
+
+    def forward(self, idx, targets):
+        x = self.wte(idx)
+        x = F.rms_norm(x, (x.size(-1),))
+        T = idx.size(1)
+        for block in self.h:
+            x = recompute(block, x, self.cos[:, :T], self.sin[:, :T], use_reentrant=False) if self.recompute else block(x, self.cos[:, :T], self.sin[:, :T])
+        x = F.rms_norm(x, (x.size(-1),))
+        logits = self.lm_head(x)
+        logits = 30 * torch.tanh(logits / 30)
+        logits = logits.float()
+        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
+
+
+ModdedLayer = Modded.Layer
+
+
+@written(ids)
+class LatentAttention(nn.Module):
+    """keys and values through a narrow layer, parallel feed-forward, a window mask"""
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.q, self.down, self.up, self.out = nn.LayerNorm(128), nn.Linear(128, 128, bias=False), nn.Linear(128, 32, bias=False), nn.Linear(32, 256, bias=False), nn.Linear(128, 128, bias=False)
+            self.gate, self.lift, self.drop = nn.Linear(128, 256, bias=False), nn.Linear(128, 256, bias=False), nn.Linear(256, 128, bias=False)
+            self.kv_norm, self.act = nn.LayerNorm(32), nn.SiLU()
+
+        def forward(self, x, mask):
+            b, t, c = x.shape
+            h = self.norm(x)
+            q = self.q(h).view(b, t, 4, 32).transpose(1, 2)
+            k, v = self.up(self.kv_norm(self.down(h))).view(b, t, 4, 64).transpose(1, 2).split(32, dim=-1)
+            scores = torch.einsum("bhqd,bhkd->bhqk", q, k) * 32 ** -0.5
+            scores = 50.0 * torch.tanh(scores / 50.0)
+            attn = F.softmax(scores + mask, dim=-1, dtype=torch.float32).to(q.dtype)
+            y = torch.einsum("bhqk,bhkd->bhqd", attn, v).transpose(1, 2).reshape(b, t, c)
+            return x + self.out(y) + self.drop(self.act(self.gate(h)) * self.lift(h))
+
+    def __init__(self):
+        super().__init__()
+        self.emb, self.layers, self.norm, self.head = nn.Embedding(1000, 128), nn.ModuleList([LatentLayer() for _ in range(2)]), nn.LayerNorm(128), nn.Linear(128, 1000, bias=False)
+
+    def forward(self, idx, targets):
+        x = self.emb(idx) * 128 ** 0.5
+        t = idx.size(1)
+        i = torch.arange(t, device=idx.device)
+        allowed = (i[None, :] <= i[:, None]) & (i[:, None] - i[None, :] < 64)
+        mask = torch.zeros(t, t, device=idx.device, dtype=x.dtype).masked_fill(~allowed, torch.finfo(x.dtype).min)
+        for layer in self.layers: x = layer(x, mask)
+        return F.cross_entropy(self.head(self.norm(x)).view(-1, 1000), targets.view(-1))
+
+
+LatentLayer = LatentAttention.Layer
+
+
+@written(ids)
+class TopTwo(nn.Module):
+    """two of four experts, by a one-hot of the router's choice"""
+    def __init__(self):
+        super().__init__()
+        self.emb, self.router, self.head = nn.Embedding(1000, 128), nn.Linear(128, 4, bias=False), nn.Linear(128, 1000)
+        self.w1, self.w2 = nn.Parameter(torch.randn(4, 128, 256) * 0.02), nn.Parameter(torch.randn(4, 256, 128) * 0.02)
+
+    def forward(self, idx, targets):
+        x = self.emb(idx)
+        probs = F.softmax(self.router(x), dim=-1)
+        weight, chosen = torch.topk(probs, 2, dim=-1)
+        weight = weight / weight.sum(dim=-1, keepdim=True)
+        gates = (F.one_hot(chosen, 4).to(x.dtype) * weight.unsqueeze(-1)).sum(dim=-2)
+        h = F.gelu(torch.einsum("btd,edh->beth", x, self.w1))
+        y = torch.einsum("beth,ehd->betd", h, self.w2)
+        x = x + torch.einsum("betd,bte->btd", y, gates)
+        balance = (gates.mean(dim=(0, 1)) * probs.mean(dim=(0, 1))).sum() * 4
+        return F.cross_entropy(self.head(x).view(-1, 1000), targets.view(-1)) + 0.01 * balance
+
+
+@written(ids)
+class StateSpace(nn.Module):
+    """a diagonal linear recurrence over a few chunks, gated"""
+    def __init__(self):
+        super().__init__()
+        self.emb, self.inp, self.conv = nn.Embedding(1000, 64), nn.Linear(64, 256, bias=False), nn.Conv1d(128, 128, 4, groups=128, padding=3)
+        self.x_proj, self.dt_proj, self.A_log, self.D = nn.Linear(128, 4 + 16, bias=False), nn.Linear(4, 128), nn.Parameter(torch.zeros(128, 8)), nn.Parameter(torch.ones(128))
+        self.out, self.norm, self.head = nn.Linear(128, 64, bias=False), nn.LayerNorm(64), nn.Linear(64, 1000, bias=False)
+
+    def forward(self, idx, targets):
+        u = self.emb(idx)
+        b, l, _ = u.shape
+        x, res = self.inp(self.norm(u)).split(128, dim=-1)
+        x = self.conv(x.transpose(1, 2))[:, :, :l].transpose(1, 2)
+        x = F.silu(x)
+        dt, B, C = self.x_proj(x).split([4, 8, 8], dim=-1)
+        dt = F.softplus(self.dt_proj(dt))
+        A = -torch.exp(self.A_log.float())
+        decay = torch.cumsum(dt.unsqueeze(-1) * A, dim=1)
+        states = torch.cumsum(torch.exp(-decay) * (dt.unsqueeze(-1) * B.unsqueeze(2)) * x.unsqueeze(-1), dim=1) * torch.exp(decay)
+        y = (states * C.unsqueeze(2)).sum(-1) + x * self.D
+        y = y * F.silu(res)
+        u = u + self.out(y)
+        return F.cross_entropy(self.head(u).view(-1, 1000), targets.view(-1))
+
+
+# ---------------------------------------------------------------- newer vision
+
+def modulate(x, shift, scale): return x * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1)
+
+
+@written(lambda b, n, device: dict(x=floats(b, 4, 16, 16, device=device), noise=floats(b, 4, 16, 16, device=device), t=floats(b, device=device), y=ints(b, device=device)))
+class DiT(nn.Module):
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(128, elementwise_affine=False, eps=1e-6), nn.LayerNorm(128, elementwise_affine=False, eps=1e-6)
+            self.qkv, self.proj, self.mlp = nn.Linear(128, 384), nn.Linear(128, 128), nn.Sequential(nn.Linear(128, 512), nn.GELU(approximate="tanh"), nn.Linear(512, 128))
+            self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(128, 768))
+
+        def attn(self, x):
+            B, N, C = x.shape
+            q, k, v = self.qkv(x).reshape(B, N, 3, 4, 32).permute(2, 0, 3, 1, 4).unbind(0)
+            x = F.scaled_dot_product_attention(q, k, v)
+            return self.proj(x.transpose(1, 2).reshape(B, N, C))
+
+        def forward(self, x, c):
+            shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = self.adaLN_modulation(c).chunk(6, dim=1)
+            x = x + gate_msa.unsqueeze(1) * self.attn(modulate(self.norm1(x), shift_msa, scale_msa))
+            x = x + gate_mlp.unsqueeze(1) * self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp))
+            return x
+
+    def __init__(self):
+        super().__init__()
+        self.x_embedder, self.pos_embed = nn.Conv2d(4, 128, 2, 2), nn.Parameter(torch.zeros(1, 64, 128), requires_grad=False)
+        self.t_mlp, self.y_embedder = nn.Sequential(nn.Linear(64, 128), nn.SiLU(), nn.Linear(128, 128)), nn.Embedding(11, 128)
+        self.blocks, self.final, self.norm = nn.ModuleList([DiTLayer() for _ in range(2)]), nn.Linear(128, 16), nn.LayerNorm(128, elementwise_affine=False, eps=1e-6)
+
+    def forward(self, x, noise, t, y):
+        h = self.x_embedder(x + noise).flatten(2).transpose(1, 2) + self.pos_embed
+        freqs = torch.exp(-math.log(10000) * torch.arange(0, 32, dtype=torch.float32, device=t.device) / 32)
+        args = t[:, None].float() * freqs[None]
+        c = self.t_mlp(torch.cat([torch.cos(args), torch.sin(args)], dim=-1)) + self.y_embedder(y)
+        for block in self.blocks: h = block(h, c)
+        h = self.final(self.norm(h))
+        h = h.reshape(h.shape[0], 8, 8, 2, 2, 4)
+        h = torch.einsum("nhwpqc->nchpwq", h)
+        out = h.reshape(h.shape[0], 4, 16, 16)
+        return F.mse_loss(out, noise)
+
+
+DiTLayer = DiT.Layer
+
+
+class LayerNorm2d(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(c)), nn.Parameter(torch.zeros(c))
+
+    def forward(self, x):
+        u = x.mean(1, keepdim=True)
+        s = (x - u).pow(2).mean(1, keepdim=True)
+        x = (x - u) / torch.sqrt(s + 1e-6)
+        x = self.weight[:, None, None] * x + self.bias[:, None, None]
+        return x
+
+
+@written(pictures(64))
+class ConvNextLike(nn.Module):
+    class Layer(nn.Module):
+        def __init__(self, dim):
+            super().__init__()
+            self.dwconv, self.norm = nn.Conv2d(dim, dim, 7, padding=3, groups=dim), nn.LayerNorm(dim, eps=1e-6)
+            self.pwconv1, self.act, self.pwconv2, self.gamma = nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim), nn.Parameter(1e-6 * torch.ones(dim))
+
+        def forward(self, x):
+            input = x
+            x = self.dwconv(x)
+            x = x.permute(0, 2, 3, 1)
+            x = self.norm(x)
+            x = self.pwconv1(x)
+            x = self.act(x)
+            x = self.pwconv2(x)
+            if self.gamma is not None: x = self.gamma * x
+            x = x.permute(0, 3, 1, 2)
+            x = input + x
+            return x
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.stage1 = nn.Sequential(nn.Conv2d(3, 32, 4, 4), LayerNorm2d(32)), nn.Sequential(ConvNextLayer(32), ConvNextLayer(32))
+        self.down, self.stage2 = nn.Sequential(LayerNorm2d(32), nn.Conv2d(32, 64, 2, 2)), nn.Sequential(ConvNextLayer(64), ConvNextLayer(64))
+        self.norm, self.head = nn.LayerNorm(64), nn.Linear(64, 10)
+
+    def forward(self, x, y):
+        x = self.stage2(self.down(self.stage1(self.stem(x))))
+        return F.cross_entropy(self.head(self.norm(x.mean([-2, -1]))), y)
+
+
+ConvNextLayer = ConvNextLike.Layer
+
+
+@written(translated(32))
+class NAFNet(nn.Module):
+    class Layer(nn.Module):
+        def __init__(self, c):
+            super().__init__()
+            self.norm1, self.norm2, self.conv1, self.conv2 = LayerNorm2d(c), LayerNorm2d(c), nn.Conv2d(c, 2 * c, 1), nn.Conv2d(2 * c, 2 * c, 3, padding=1, groups=2 * c)
+            self.sca, self.conv3, self.conv4, self.conv5 = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(c, c, 1)), nn.Conv2d(c, c, 1), nn.Conv2d(c, 2 * c, 1), nn.Conv2d(c, c, 1)
+            self.beta, self.gamma = nn.Parameter(torch.zeros((1, c, 1, 1))), nn.Parameter(torch.zeros((1, c, 1, 1)))
+
+        def sg(self, x):
+            x1, x2 = x.chunk(2, dim=1)
+            return x1 * x2
+
+        def forward(self, inp):
+            x = inp
+            x = self.norm1(x)
+            x = self.conv1(x)
+            x = self.conv2(x)
+            x = self.sg(x)
+            x = x * self.sca(x)
+            x = self.conv3(x)
+            y = inp + x * self.beta
+            x = self.conv4(self.norm2(y))
+            x = self.sg(x)
+            x = self.conv5(x)
+            return y + x * self.gamma
+
+    def __init__(self):
+        super().__init__()
+        self.intro, self.enc, self.down = nn.Conv2d(3, 16, 3, padding=1), NAFLayer(16), nn.Conv2d(16, 32, 2, 2)
+        self.mid, self.up, self.dec, self.ending = NAFLayer(32), nn.Sequential(nn.Conv2d(32, 64, 1, bias=False), nn.PixelShuffle(2)), NAFLayer(16), nn.Conv2d(16, 3, 3, padding=1)
+
+    def forward(self, x, y):
+        h = self.intro(x)
+        skip = self.enc(h)
+        h = self.mid(self.down(skip))
+        h = self.up(h)
+        h = h + skip
+        h = self.dec(h)
+        h = self.ending(h)
+        h = h + x
+        return -10 * torch.log10(1.0 / (F.mse_loss(h, y) + 1e-8)).mean() * -1
+
+
+NAFLayer = NAFNet.Layer
+
+
+@written(translated(32))
+class Restormer(nn.Module):
+    """attention between channels"""
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm, self.qkv, self.dw = nn.Conv2d(3, 32, 3, padding=1, bias=False), LayerNorm2d(32), nn.Conv2d(32, 96, 1, bias=False), nn.Conv2d(96, 96, 3, padding=1, groups=96, bias=False)
+        self.temperature, self.project, self.out = nn.Parameter(torch.ones(4, 1, 1)), nn.Conv2d(32, 32, 1, bias=False), nn.Conv2d(32, 3, 3, padding=1, bias=False)
+
+    def forward(self, x, y):
+        h = self.embed(x)
+        b, c, H, W = h.shape
+        q, k, v = self.dw(self.qkv(self.norm(h))).chunk(3, dim=1)
+        q = q.reshape(b, 4, c // 4, H * W)
+        k = k.reshape(b, 4, c // 4, H * W)
+        v = v.reshape(b, 4, c // 4, H * W)
+        q = F.normalize(q, dim=-1)
+        k = F.normalize(k, dim=-1)
+        attn = (q @ k.transpose(-2, -1)) * self.temperature
+        attn = attn.softmax(dim=-1)
+        out = (attn @ v).reshape(b, c, H, W)
+        h = h + self.project(out)
+        return torch.sqrt((self.out(h) + x - y) ** 2 + 1e-6).mean()
+
+
+@written(pictures(32))
+class MaskedAutoencoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch, self.pos, self.mask_token, self.dec_pos = nn.Linear(48, 64), nn.Parameter(torch.zeros(1, 64, 64)), nn.Parameter(torch.zeros(1, 1, 64)), nn.Parameter(torch.zeros(1, 64, 64))
+        self.enc, self.dec = nn.TransformerEncoderLayer(64, 2, 128, 0.0, batch_first=True, norm_first=True), nn.TransformerEncoderLayer(64, 2, 128, 0.0, batch_first=True, norm_first=True)
+        self.pred = nn.Linear(64, 48)
+
+    def forward(self, x, y):
+        p = x.reshape(x.shape[0], 3, 8, 4, 8, 4)
+        p = torch.einsum("nchpwq->nhwpqc", p).reshape(x.shape[0], 64, 48)
+        h = self.patch(p) + self.pos
+        noise = torch.rand(h.shape[0], 64, device=h.device)
+        shuffle = torch.argsort(noise, dim=1)
+        restore = torch.argsort(shuffle, dim=1)
+        keep = shuffle[:, :16]
+        h = torch.gather(h, dim=1, index=keep.unsqueeze(-1).repeat(1, 1, 64))
+        h = self.enc(h)
+        tokens = self.mask_token.repeat(h.shape[0], 48, 1)
+        h = torch.cat([h, tokens], dim=1)
+        h = torch.gather(h, dim=1, index=restore.unsqueeze(-1).repeat(1, 1, 64))
+        h = self.dec(h + self.dec_pos)
+        loss = (self.pred(h) - p) ** 2
+        mask = torch.ones(h.shape[0], 64, device=h.device)
+        mask[:, :16] = 0
+        mask = torch.gather(mask, dim=1, index=restore)
+        return (loss.mean(dim=-1) * mask).sum() / mask.sum()
+
+
+@written(segmented(64))
+class Detector(nn.Module):
+    """DarkNet's blocks, two scales, an objectness loss"""
+    def __init__(self):
+        super().__init__()
+        def cbl(i, o, k=3, s=1): return nn.Sequential(nn.Conv2d(i, o, k, s, k // 2, bias=False), nn.BatchNorm2d(o), nn.LeakyReLU(0.1))
+        self.s1, self.r1, self.s2, self.r2 = cbl(3, 32, s=2), nn.Sequential(cbl(32, 16, 1), cbl(16, 32)), cbl(32, 64, s=2), nn.Sequential(cbl(64, 32, 1), cbl(32, 64))
+        self.lat, self.up, self.h1, self.h2 = cbl(64, 32, 1), nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(64, 5, 1), nn.Conv2d(64, 5, 1)
+
+    def forward(self, x, y):
+        a = self.s1(x)
+        a = a + self.r1(a)
+        b = self.s2(a)
+        b = b + self.r2(b)
+        small = self.h2(b)
+        big = self.h1(torch.cat([a, self.up(self.lat(b))], 1))
+        obj = (y[:, ::2, ::2] > 500).float()
+        xy = big[:, :2].sigmoid()
+        wh = big[:, 2:4].exp()
+        loss = F.binary_cross_entropy_with_logits(big[:, 4], obj) + (xy ** 2).mean() + (torch.sqrt(wh) * obj.unsqueeze(1)).mean()
+        return loss + small.abs().mean()
+
+
+@written(lambda b, n, device: dict(z=floats(b, 64, 1, device=device), y=floats(b, 3, 16, 16, device=device)))
+class Modulated(nn.Module):
+    """weights of a convolution scaled for each sample (grouped convolution), noise added"""
+    def __init__(self):
+        super().__init__()
+        self.map, self.const = nn.Sequential(nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2)), nn.Parameter(torch.randn(1, 32, 8, 8))
+        self.style, self.weight, self.noise, self.bias, self.rgb = nn.Linear(64, 32), nn.Parameter(torch.randn(32, 32, 3, 3)), nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1, 32, 1, 1)), nn.Conv2d(32, 3, 1)
+
+    def forward(self, z, y):
+        z = z.flatten(1)
+        w = self.map(z * torch.rsqrt(z.pow(2).mean(1, keepdim=True) + 1e-8))
+        b = w.shape[0]
+        x = self.const.repeat(b, 1, 1, 1)
+        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        s = self.style(w).view(b, 1, 32, 1, 1)
+        weight = self.weight.unsqueeze(0) * s
+        demod = torch.rsqrt(weight.pow(2).sum([2, 3, 4]) + 1e-8)
+        weight = weight * demod.view(b, 32, 1, 1, 1)
+        x = x.view(1, b * 32, 16, 16)
+        x = F.conv2d(x, weight.view(b * 32, 32, 3, 3), padding=1, groups=b)
+        x = x.view(b, 32, 16, 16)
+        x = x + self.noise * torch.randn(b, 1, 16, 16, device=x.device)
+        x = F.leaky_relu(x + self.bias, 0.2) * math.sqrt(2)
+        return F.softplus(-(self.rgb(x) - y).mean((1, 2, 3))).mean()
+
+
+@written(pictures(28, 1))
+class Capsules(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.primary, self.W = nn.Conv2d(1, 32, 9), nn.Conv2d(32, 32, 9, 4), nn.Parameter(0.01 * torch.randn(1, 36, 10, 16, 8))
+
+    def squash(self, x):
+        n = (x ** 2).sum(-1, keepdim=True)
+        return n / (1 + n) * x / torch.sqrt(n + 1e-8)
+
+    def forward(self, x, y):
+        u = F.relu(self.conv(x))
+        u = self.primary(u).view(x.size(0), -1, 8)
+        u = self.squash(u)
+        u_hat = torch.matmul(self.W, u[:, :, None, :, None]).squeeze(-1)
+        b = torch.zeros(x.size(0), 36, 10, 1, device=x.device)
+        for i in range(3):
+            c = F.softmax(b, dim=2)
+            s = (c * u_hat).sum(dim=1)
+            v = self.squash(s)
+            if i < 2: b = b + (u_hat * v.unsqueeze(1)).sum(-1, keepdim=True)
+        norm = torch.sqrt((v ** 2).sum(-1) + 1e-8)
+        hot = F.one_hot(y % 10, 10).float()
+        loss = hot * F.relu(0.9 - norm) ** 2 + 0.5 * (1 - hot) * F.relu(norm - 0.1) ** 2
+        return loss.sum(1).mean()
+
+
+# ---------------------------------------------------------------- sound, series, graphs, users
+
+@written(lambda b, n, device: dict(x=floats(b, 128, 40, device=device), y=ints(b, device=device)))
+class Conformer(nn.Module):
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            def ff(): return nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 256), nn.SiLU(), nn.Dropout(0.1), nn.Linear(256, 64), nn.Dropout(0.1))
+            self.ff1, self.ff2, self.norm_attn, self.attn = ff(), ff(), nn.LayerNorm(64), nn.MultiheadAttention(64, 4, 0.1, batch_first=True)
+            self.norm_conv, self.pw1, self.dw, self.bn, self.pw2, self.drop, self.norm = nn.LayerNorm(64), nn.Conv1d(64, 128, 1), nn.Conv1d(64, 64, 15, padding=7, groups=64), nn.BatchNorm1d(64), nn.Conv1d(64, 64, 1), nn.Dropout(0.1), nn.LayerNorm(64)
+
+        def forward(self, x):
+            x = x + 0.5 * self.ff1(x)
+            h = self.norm_attn(x)
+            x = x + self.drop(self.attn(h, h, h, need_weights=False)[0])
+            h = self.norm_conv(x).transpose(1, 2)
+            h = F.glu(self.pw1(h), dim=1)
+            h = F.silu(self.bn(self.dw(h)))
+            x = x + self.drop(self.pw2(h).transpose(1, 2))
+            x = x + 0.5 * self.ff2(x)
+            return self.norm(x)
+
+    def __init__(self):
+        super().__init__()
+        self.sub, self.lin, self.layers, self.out = nn.Sequential(nn.Conv2d(1, 32, 3, 2), nn.ReLU(), nn.Conv2d(32, 32, 3, 2), nn.ReLU()), nn.Linear(32 * 9, 64), nn.ModuleList([ConformerLayer() for _ in range(2)]), nn.Linear(64, 10)
+
+    def forward(self, x, y):
+        h = self.sub(x.unsqueeze(1))
+        b, c, t, f = h.size()
+        h = self.lin(h.transpose(1, 2).contiguous().view(b, t, c * f))
+        for layer in self.layers: h = layer(h)
+        return F.cross_entropy(self.out(h.mean(dim=1)), y)
+
+
+ConformerLayer = Conformer.Layer
+
+
+@written(lambda b, n, device: dict(x=floats(b, 1, 1024, device=device), y=floats(b, 1, 1024, device=device)))
+class Separator(nn.Module):
+    """an encoder, a stack of dilated blocks with skip connections, a mask, a decoder; scale-invariant loss"""
+    class Layer(nn.Module):
+        def __init__(self, d):
+            super().__init__()
+            self.net = nn.Sequential(nn.Conv1d(32, 64, 1), nn.PReLU(), nn.GroupNorm(1, 64, eps=1e-8), nn.Conv1d(64, 64, 3, dilation=d, padding=d, groups=64), nn.PReLU(), nn.GroupNorm(1, 64, eps=1e-8))
+            self.res, self.skip = nn.Conv1d(64, 32, 1), nn.Conv1d(64, 32, 1)
+
+        def forward(self, x):
+            y = self.net(x)
+            return self.res(y), self.skip(y)
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.norm, self.layers = nn.Conv1d(1, 32, 16, 8, bias=False), nn.GroupNorm(1, 32, eps=1e-8), nn.ModuleList([SeparatorLayer(2 ** i) for i in range(3)])
+        self.mask, self.decoder = nn.Sequential(nn.PReLU(), nn.Conv1d(32, 32, 1), nn.Sigmoid()), nn.ConvTranspose1d(32, 1, 16, 8, bias=False)
+
+    def forward(self, x, y):
+        w = F.relu(self.encoder(x))
+        h = self.norm(w)
+        skips = 0.0
+        for layer in self.layers:
+            res, skip = layer(h)
+            h = h + res
+            skips = skips + skip
+        est = self.decoder(w * self.mask(skips)).squeeze(1)
+        ref = y.squeeze(1)
+        est = est - est.mean(dim=-1, keepdim=True)
+        ref = ref - ref.mean(dim=-1, keepdim=True)
+        proj = (est * ref).sum(-1, keepdim=True) * ref / (ref.pow(2).sum(-1, keepdim=True) + 1e-8)
+        noise = est - proj
+        return -10 * torch.log10(proj.pow(2).sum(-1) / (noise.pow(2).sum(-1) + 1e-8) + 1e-8).mean()
+
+
+SeparatorLayer = Separator.Layer
+
+
+@written(lambda b, n, device: dict(x=floats(b, 80, 200, device=device), y=ints(b, device=device)))
+class Speaker(nn.Module):
+    """Res2 blocks, squeeze and excitation, attentive statistics"""
+    class Layer(nn.Module):
+        def __init__(self, d):
+            super().__init__()
+            self.conv1, self.bn1, self.convs, self.bns = nn.Conv1d(64, 64, 1), nn.BatchNorm1d(64), nn.ModuleList([nn.Conv1d(16, 16, 3, padding=d, dilation=d) for _ in range(3)]), nn.ModuleList([nn.BatchNorm1d(16) for _ in range(3)])
+            self.conv3, self.bn3, self.relu = nn.Conv1d(64, 64, 1), nn.BatchNorm1d(64), nn.ReLU()
+            self.se = nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Conv1d(64, 16, 1), nn.ReLU(), nn.Conv1d(16, 64, 1), nn.Sigmoid())
+
+        def forward(self, x):
+            residual = x
+            out = self.conv1(x)
+            out = self.relu(out)
+            out = self.bn1(out)
+            spx = torch.split(out, 16, 1)
+            for i in range(3):
+                sp = spx[i] if i == 0 else sp + spx[i]
+                sp = self.convs[i](sp)
+                sp = self.relu(sp)
+                sp = self.bns[i](sp)
+                out = sp if i == 0 else torch.cat((out, sp), 1)
+            out = torch.cat((out, spx[3]), 1)
+            out = self.conv3(out)
+            out = self.relu(out)
+            out = self.bn3(out)
+            out = out * self.se(out)
+            out += residual
+            return out
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu, self.bn, self.l1, self.l2 = nn.Conv1d(80, 64, 5, padding=2), nn.ReLU(), nn.BatchNorm1d(64), SpeakerLayer(2), SpeakerLayer(3)
+        self.cat, self.attention, self.bn2, self.fc = nn.Conv1d(128, 96, 1), nn.Sequential(nn.Conv1d(96, 32, 1), nn.ReLU(), nn.BatchNorm1d(32), nn.Tanh(), nn.Conv1d(32, 96, 1), nn.Softmax(dim=2)), nn.BatchNorm1d(192), nn.Linear(192, 10)
+
+    def forward(self, x, y):
+        x = self.bn(self.relu(self.conv(x)))
+        x1 = self.l1(x)
+        x2 = self.l2(x + x1)
+        x = self.relu(self.cat(torch.cat((x1, x2), dim=1)))
+        w = self.attention(x)
+        mu = torch.sum(x * w, dim=2)
+        sg = torch.sqrt((torch.sum((x ** 2) * w, dim=2) - mu ** 2).clamp(min=1e-4))
+        return F.cross_entropy(self.fc(self.bn2(torch.cat((mu, sg), 1))), y)
+
+
+SpeakerLayer = Speaker.Layer
+
+
+@written(lambda b, n, device: dict(x=floats(b, 256, 7, device=device), y=floats(b, 96, 7, device=device)))
+class Patches(nn.Module):
+    """a forecast by patches of each channel, normalised by its own statistics"""
+    def __init__(self):
+        super().__init__()
+        self.patch, self.pos = nn.Linear(16, 64), nn.Parameter(torch.zeros(1, 31, 64))
+        self.encoder, self.head = nn.TransformerEncoder(nn.TransformerEncoderLayer(64, 4, 128, 0.2, activation="gelu", batch_first=True), 2, enable_nested_tensor=False), nn.Linear(31 * 64, 96)
+
+    def forward(self, x, y):
+        mean = x.mean(1, keepdim=True).detach()
+        std = torch.sqrt(x.var(dim=1, keepdim=True, unbiased=False) + 1e-5).detach()
+        x = (x - mean) / std
+        x = x.permute(0, 2, 1)
+        x = x.unfold(-1, 16, 8)
+        b, c, n, p = x.shape
+        x = self.patch(x.reshape(b * c, n, p)) + self.pos
+        x = self.encoder(x)
+        x = self.head(x.reshape(b, c, -1)).permute(0, 2, 1)
+        return F.mse_loss(x * std + mean, y)
+
+
+@written(lambda b, n, device: dict(x=floats(b, 128, 1, device=device), y=floats(b, 32, 1, device=device)))
+class Basis(nn.Module):
+    """stacked blocks, each subtracting what it explains"""
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.ModuleList([nn.Sequential(nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU()) for _ in range(4)])
+        self.back, self.fore = nn.ModuleList([nn.Linear(128, 128) for _ in range(4)]), nn.ModuleList([nn.Linear(128, 32) for _ in range(4)])
+
+    def forward(self, x, y):
+        x = x.flatten(1)
+        forecast = torch.zeros(x.size(0), 32, device=x.device)
+        for f, b, g in zip(self.fc, self.back, self.fore):
+            h = f(x)
+            x = x - b(h)
+            forecast = forecast + g(h)
+        return (forecast - y.flatten(1)).abs().mean()
+
+
+@written(lambda b, n, device: dict(z=ints(b, 32, 1, device=device), pos=floats(b, 32, 3, device=device), y=floats(b, device=device)))
+class Molecule(nn.Module):
+    """continuous-filter convolutions between all atoms"""
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.filter, self.lin1, self.lin2, self.lin3 = nn.Sequential(nn.Linear(50, 64), nn.Softplus(), nn.Linear(64, 64)), nn.Linear(64, 64, bias=False), nn.Linear(64, 64), nn.Linear(64, 64)
+
+        def forward(self, h, rbf, cut):
+            W = self.filter(rbf) * cut.unsqueeze(-1)
+            m = self.lin1(h)
+            m = (m.unsqueeze(1) * W).sum(dim=2)
+            return self.lin3(F.softplus(self.lin2(m)))
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.layers, self.out1, self.out2 = nn.Embedding(1000, 64), nn.ModuleList([MoleculeLayer() for _ in range(2)]), nn.Linear(64, 32), nn.Linear(32, 1)
+        self.register_buffer("offset", torch.linspace(0, 10, 50))
+
+    def forward(self, z, pos, y):
+        h = self.embedding(z.squeeze(-1))
+        diff = pos.unsqueeze(2) - pos.unsqueeze(1)
+        d = torch.sqrt((diff ** 2).sum(-1) + 1e-8)
+        rbf = torch.exp(-10.0 * (d.unsqueeze(-1) - self.offset) ** 2)
+        cut = 0.5 * (torch.cos(d * math.pi / 10.0) + 1.0) * (d < 10.0).float()
+        for layer in self.layers: h = h + layer(h, rbf, cut)
+        energy = self.out2(F.softplus(self.out1(h))).sum(1).squeeze(-1)
+        return F.l1_loss(energy, y)
+
+
+MoleculeLayer = Molecule.Layer
+
+
+@written(lambda b, n, device: dict(fields=ints(b, 1, 20, device=device), y=floats(b, 1, 1, device=device)))
+class Click(nn.Module):
+    """factorisation machine, compressed interactions, a deep part"""
+    def __init__(self):
+        super().__init__()
+        self.linear, self.emb, self.bias = nn.Embedding(1000, 1), nn.Embedding(1000, 16), nn.Parameter(torch.zeros(1))
+        self.cin, self.cin_out = nn.ModuleList([nn.Conv1d(400, 32, 1), nn.Conv1d(640, 32, 1)]), nn.Linear(64, 1)
+        self.deep = nn.Sequential(nn.Linear(320, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Dropout(0.2), nn.Linear(128, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1))
+
+    def forward(self, fields, y):
+        fields = fields.squeeze(1)
+        e = self.emb(fields)
+        square_of_sum = torch.sum(e, dim=1) ** 2
+        sum_of_square = torch.sum(e ** 2, dim=1)
+        fm = 0.5 * torch.sum(square_of_sum - sum_of_square, dim=1, keepdim=True)
+        x0, h, xs = e.unsqueeze(2), e, []
+        for conv in self.cin:
+            z = x0 * h.unsqueeze(1)
+            z = z.view(z.size(0), -1, 16)
+            h = F.relu(conv(z))
+            xs.append(h)
+        cin = self.cin_out(torch.sum(torch.cat(xs, dim=1), 2))
+        out = self.linear(fields).sum(1) + self.bias + fm + cin + self.deep(e.view(e.size(0), -1))
+        return F.binary_cross_entropy(torch.sigmoid(out), torch.sigmoid(y).squeeze(-1))
+
+
+@written(lambda b, n, device: dict(x=floats(b, 3, 32, 32, device=device), y=floats(b, 3, 32, 32, device=device)))
+class Gumbel(nn.Module):
+    """discrete codes by a straight-through sample"""
+    def __init__(self):
+        super().__init__()
+        self.enc, self.codebook = nn.Sequential(nn.Conv2d(3, 32, 4, 2, 1), nn.ReLU(), nn.Conv2d(32, 32, 4, 2, 1), nn.ReLU(), nn.Conv2d(32, 128, 1)), nn.Embedding(128, 32)
+        self.dec = nn.Sequential(nn.ConvTranspose2d(32, 32, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(32, 32, 4, 2, 1), nn.ReLU(), nn.Conv2d(32, 3, 1))
+
+    def forward(self, x, y):
+        logits = self.enc(x)
+        gumbels = -torch.log(-torch.log(torch.rand_like(logits) + 1e-9) + 1e-9)
+        soft = F.softmax((logits + gumbels) / 0.9, dim=1)
+        index = soft.argmax(dim=1, keepdim=True)
+        hard = torch.zeros_like(logits).scatter_(1, index, 1.0)
+        one_hot = hard - soft.detach() + soft
+        sampled = torch.einsum("bnhw,nd->bdhw", one_hot, self.codebook.weight)
+        out = self.dec(sampled)
+        probs = F.softmax(logits, dim=1)
+        kl = (probs * (torch.log(probs + 1e-9) - math.log(1 / 128))).sum(1).mean()
+        return F.mse_loss(out, y) + 0.01 * kl
+
+
+@written(pictures(32))
+class Splines(nn.Module):
+    """layers of learnt one-dimensional functions: a base activation and radial bumps"""
+    class Layer(nn.Module):
+        def __init__(self, i, o):
+            super().__init__()
+            self.register_buffer("grid", torch.linspace(-2, 2, 8))
+            self.norm, self.spline, self.base = nn.LayerNorm(i), nn.Linear(i * 8, o, bias=False), nn.Linear(i, o)
+
+        def forward(self, x):
+            basis = torch.exp(-((self.norm(x)[..., None] - self.grid) / 0.5) ** 2)
+            ret = self.spline(basis.view(*basis.shape[:-2], -1))
+            return ret + self.base(F.silu(x))
+
+    def __init__(self):
+        super().__init__()
+        self.pool, self.layers = nn.AvgPool2d(4), nn.ModuleList([SplineLayer(192, 64), SplineLayer(64, 10)])
+
+    def forward(self, x, y):
+        x = self.pool(x).flatten(1)
+        for layer in self.layers: x = layer(x)
+        return F.cross_entropy(x, y)
+
+
+SplineLayer = Splines.Layer
+
+
+@written(pictures(28, 1))
+class PixelCNN(nn.Module):
+    class Masked(nn.Conv2d):
+        def __init__(self, kind, *args, **kw):
+            super().__init__(*args, **kw)
+            self.register_buffer("mask", torch.ones_like(self.weight))
+            k = self.weight.size(-1)
+            self.mask[:, :, k // 2, k // 2 + (kind == "B"):] = 0
+            self.mask[:, :, k // 2 + 1:] = 0
+
+        def forward(self, x): return F.conv2d(x, self.weight * self.mask, self.bias, self.stride, self.padding)
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(MaskedConv("A", 1, 32, 7, padding=3), nn.ReLU(), *[m for _ in range(2) for m in (MaskedConv("B", 32, 32, 5, padding=2), nn.BatchNorm2d(32), nn.ReLU())], nn.Conv2d(32, 16, 1))
+
+    def forward(self, x, y):
+        logits = self.net(x)
+        target = (torch.sigmoid(x[:, 0]) * 15).long()
+        return F.cross_entropy(logits, target)
+
+
+MaskedConv = PixelCNN.Masked
