@@ -383,6 +383,12 @@ static const char *name_of_call(const fx_group *g, mp_arg *args, uint32_t *n) {
   return op;
 }
 
+/* values and indices, of which only the indices are read: their place among the call's results */
+static uint32_t place_of_only(const fx_rec *r, const fx_group *g, int32_t value) {
+  const mp_value *v = &r->g->values[value];
+  return FX_ONE_OF(g->call->op, "aten::sort", "aten::topk", "aten::max", "aten::min", "aten::median", "aten::kthvalue", "aten::mode") && v->slot == 1 ? 1 : 0;
+}
+
 static void read_call(fx_rec *r, fx_group *g) {
   mp_arg args[FX_MAX_ARGS] = {0};
   uint32_t n = fx_read_args(r, g, args, FX_MAX_ARGS);
@@ -396,10 +402,12 @@ static void read_call(fx_rec *r, fx_group *g) {
   fx_casts_before(r, g, name, args, n);
   int32_t module = fx_module(r, g);
   if (outs_n) {
+    uint32_t skipped = outs_n == 1 ? place_of_only(r, g, picked[0]) : 0;
     for (uint32_t i = 0; i < outs_n; i++) {
-      outs[i] = fx_result(r, r->g->values[picked[i]].name, picked[i], picked[i]);
-      fx_set(r, r->g->values[picked[i]].name, outs[i]);
+      outs[skipped + i] = fx_result(r, r->g->values[picked[i]].name, picked[i], picked[i]);
+      fx_set(r, r->g->values[picked[i]].name, outs[skipped + i]);
     }
+    outs_n += skipped;
     *fx_ref_of(r, g->call->name) = (fx_ref){.kind = FX_TUPLE, .members = mp_arg_vars(r->a, outs, outs_n).as.vars, .n = outs_n};
   } else if (out >= 0) {
     outs_n = 1;

@@ -558,6 +558,18 @@ static void what_is_repeated_stands_for_what_was_made_at_export(void **state) {
   mp_arena_free(a);
 }
 
+/* order = torch.argsort(x): the second result of sort, whose first nobody reads */
+static void indices_alone_are_the_second_result(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = recovered(a, "opset 20\nx: float[2,4]; k = int64[1]{4}; sort__0, getitem_1 = TopK(x, k) axis=1" AT("sort", "sort.default", "%x, 1", "") "neg = Neg(getitem_1)" AT("neg", "neg.default", "%getitem_1", "")
+                                     SIGNATURE("x: USER_INPUT") "-> neg");
+  assert_int_equal(p->calls[0].out_count, 2);
+  assert_int_equal(p->calls[0].outs[0], -1);
+  assert_int_equal(p->vars[p->calls[0].outs[1]].dtype, MP_INT64);
+  mp_arena_free(a);
+}
+
 /* xa, xb = x.chunk(2); net(xa) + xb: a node without metadata runs where both its readers are */
 static void a_bare_node_runs_around_its_readers(void **state) {
   (void)state;
@@ -691,6 +703,7 @@ int main(void) {
       cmocka_unit_test(a_written_rms_norm_stays_in_parts),
       cmocka_unit_test(weight_norm_is_made_whole),
       cmocka_unit_test(what_was_taken_aside_runs_without_gradients),
+      cmocka_unit_test(indices_alone_are_the_second_result),
       cmocka_unit_test(a_bare_node_runs_around_its_readers),
       cmocka_unit_test(what_is_repeated_stands_for_what_was_made_at_export),
       cmocka_unit_test(a_table_that_was_turned_at_export_is_the_table),
