@@ -141,7 +141,7 @@ MP_ROW_EMIT(mp_row_sdpa) {
 }
 
 /* softmax(dtype=float32).to(q.dtype), softmax().type(v.dtype): casts that do something only in half precision. The type is that of the product's
- * other operand. */
+ * other operand, where nothing is known of one that of the softmax's. */
 MP_ROW_CHECK(mp_row_is_softmax_cast) {
   int32_t users[8], value = mp_r_node(r, h->root)->out[0];
   if (r->cast[h->root] != MP_CAST_BACK || r->g->values[value].dtype != r->g->values[h->values[0]].dtype) return false;
@@ -149,7 +149,8 @@ MP_ROW_CHECK(mp_row_is_softmax_cast) {
     uint32_t n = mp_r_users(r, value, users, 8);
     for (uint32_t i = 0; i < n; i++) {
       const mp_node *u = mp_r_node(r, users[i]);
-      if (!strcmp(u->type, "MatMul") && mp_r_in(r, users[i], 0) == value) {
+      bool product = !strcmp(u->type, "MatMul") || (!strcmp(u->type, "Einsum") && u->ins == 2);
+      if (product && mp_r_in(r, users[i], 0) == value) {
         int32_t other = mp_r_in(r, users[i], 1), p = mp_r_producer(r, other);
         if (p < h->root) h->values[1] = other;
         return true;
@@ -175,9 +176,7 @@ MP_ROW_EMIT(mp_row_softmax_cast) {
   mp_arg args[] = {x, mp_arg_int(mp_node_int(softmax, "axis", -1)), casts > 1 ? mp_arg_dtype(MP_FLOAT) : mp_arg_none()};
   int32_t probabilities = mp_r_new_like(r, x.as.var);
   mp_r_call(r, h, "aten::softmax", args, 3, &probabilities, 1);
-  bool like = h->values[1] >= 0;
-  mp_arg to[] = {mp_arg_var(probabilities), like ? mp_r_tensor(r, h->values[1]) : mp_arg_dtype(r->g->values[softmax->out[0]].dtype)};
-  mp_r_last(r, h, like ? "aten::type_as" : "aten::to", to, 2);
+  mp_r_last(r, h, "aten::type_as", (mp_arg[]){mp_arg_var(probabilities), h->values[1] >= 0 ? mp_r_tensor(r, h->values[1]) : x}, 2);
 }
 
 /* nn.MultiheadAttention's packed projection: unsqueeze(0).transpose(0, -2).squeeze(-2).contiguous(); the last leaves no node */
