@@ -25,7 +25,8 @@ static bool in_member(const fx_rec *r, int32_t module, int32_t reader) {
 /* the module whose forward made the call: that of torch.nn's own layers is around them */
 static int32_t writer(const fx_rec *r, int32_t module) {
   const mp_instance *m = mp_builder_instance(r->b, module);
-  return m->parent >= 0 && m->type && !strncmp(m->type, "torch.nn.", 9) ? m->parent : module;
+  bool layer = m->type && !strncmp(m->type, "torch.nn.", 9) && !strstr(m->type, ".transformer."); /* whose forwards are written of other layers */
+  return m->parent >= 0 && layer ? m->parent : module;
 }
 
 /* A constant that was put back takes its type from the latest value (fx_missing.c): the moved call's result is that now. */

@@ -96,6 +96,13 @@ mp_sources *mp_sources_new(mp_arena *a, const mp_call *calls, uint32_t call_coun
   return any ? s : NULL;
 }
 
+/* Is it a line inside a call's parentheses, "self.norm(x), mask, causal=True" or "value=self.v(x),", whose '=' at `end` names an argument? */
+static bool is_argument(span text, size_t end) {
+  for (size_t i = 1; i < end; i++)
+    if (text.at[i] == '(' && (isalnum((unsigned char)text.at[i - 1]) || text.at[i - 1] == '_')) return true;
+  return end && text.at[end - 1] != ' ' && text.at[text.n - 1] == ',';
+}
+
 /* the names on the left of a statement's '=': their count, the name at `index` (the first where there are fewer) in *name */
 static uint32_t targets(span text, uint32_t index, span *name) {
   size_t end = 0;
@@ -109,7 +116,7 @@ static uint32_t targets(span text, uint32_t index, span *name) {
     if (end && strchr("=!<>", text.at[end - 1])) return 0;
     break;
   }
-  if (end == text.n) return 0;
+  if (end == text.n || is_argument(text, end)) return 0;
   uint32_t n = 0;
   for (size_t i = 0; i < end;) {
     while (i < end && !isalnum((unsigned char)text.at[i]) && text.at[i] != '_') i++;
