@@ -651,8 +651,15 @@ static int32_t made_inside(fx_rec *r, const fx_group *g, uint32_t arg) {
 bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {
   const char *stem = fx_stem(r->a, name);
   if (folded_product(r, g, name) || merged_pad(r, g, name, stem)) return true;
-  int32_t value = stand_in(r, g, name, arg);
-  if (value < 0) value = made_inside(r, g, arg);
+  int32_t value = fx_value_named(r, name) < 0 ? made_inside(r, g, arg) : -1;
+  if (value >= 0) {
+    int32_t made = r->var_of_value[value];
+    bool all = !strcmp(mp_builder_call_at(r->b, (uint32_t)mp_builder_at(r->b, made)->call)->row->name, mp_format(r->a, "aten::%s", stem));
+    fx_set(r, name, all ? made : rebuilt(r, g, name, stem, made, arg));
+    fx_ref_of(r, name)->stands = value + 1;
+    return true;
+  }
+  value = stand_in(r, g, name, arg);
   if (value < 0) {
     mp_builder_warn(r->b, "%s: nothing in the file tells what '%s' was", g->call->name, name);
     return false;

@@ -621,6 +621,11 @@ static void a_call_that_was_merged_with_another_s_node_is_made_again(void **stat
   assert_string_equal(shown(a, p, 1), ".  aten::sub(%q, %z)");
   assert_string_equal(shown(a, p, 2), ".  aten::detach(%s)");
   assert_string_equal(shown(a, p, 3), ".  aten::add(%z, %detach)");
+  /* (z - q) / w, whose difference is inside the loss, too: w, which is at hand, does not stand for it */
+  p = recovered(a, "opset 20\nq: float[2,4]; z: float[2,4]; w: float[2,4]; s = Sub(q, z)" LOSS "s2 = Mul(s, s)" LOSS "mse_loss = ReduceMean(s2)" LOSS "div = Div(s, w)" AT("div", "div.Tensor", "%sub, %w", "")
+                       SIGNATURE("q: USER_INPUT\nz: USER_INPUT\nw: USER_INPUT") "-> mse_loss, div");
+  assert_string_equal(shown(a, p, 1), ".  aten::sub(%q, %z)");
+  assert_string_equal(shown(a, p, p->call_count - 1), ".  aten::div(%s, %w)");
   mp_arena_free(a);
 }
 
