@@ -54,6 +54,7 @@ static void emit_norm(mp_rec *r, const mp_hit *h, mp_arg x, mp_arg weight, mp_ar
   const mp_node *n = mp_r_node(r, h->root);
   const mp_var v = *mp_builder_at(r->b, x.as.var);
   double eps = mp_node_float(n, "epsilon", 1e-5);
+  if (v.rank < 1) mp_fail(r->a, MP_BAD_INPUT, "%s: node '%s' (%s): '%s' is a scalar; a norm takes at least one dimension", r->g->path, n->name, n->type, v.name);
   int64_t last = v.dims[v.rank - 1], dim = -1;
   if (!root_mean_square) {
     mp_arg args[] = {x, mp_arg_ints(r->a, &last, 1), weight, bias, mp_arg_float(eps), mp_arg_bool(true)};
