@@ -344,15 +344,24 @@ static void find_casts(mp_rec *r) {
   }
 }
 
-/* A norm whose result is not cast back took the square of x.float() only (T5's form): x * rsqrt(...) reads x itself, and follows the weight's type.
- */
+/* is the node's module called a layer norm: layer_norm, final_layernorm */
+static bool in_layer_norm(const mp_rec *r, int32_t node) {
+  const mp_node *n = mp_r_node(r, node);
+  size_t end = mp_r_scope_length(n), from = end;
+  while (from && n->name[from - 1] != '/') from--;
+  const char *name = mp_strndup(r->a, n->name + from, end - from);
+  return strstr(name, "layer_norm") || strstr(name, "layernorm") || strstr(name, "LayerNorm");
+}
+
+/* A layer norm whose result is not cast back took the square of x.float() only (T5's form): x * rsqrt(...) reads x itself, and follows the weight's type.
+ * Others end in .type_as(x), as Llama's first RMSNorm, which leaves no node (unseen_casts.c puts it back). */
 static void find_squares(mp_rec *r) {
   for (uint32_t i = 0; i < r->g->node_count; i++) {
     if (r->cast[i] != MP_CAST_SCOPED) continue;
     bool back = false;
     for (uint32_t k = i + 1; k < r->g->node_count && k < i + 24 && !back; k++)
       back = (r->cast[k] == MP_CAST_BACK || (r->cast[k] == MP_CAST_FLOAT && widened_weight(r, (int32_t)k))) && mp_r_same_scope(r, (int32_t)i, (int32_t)k);
-    if (!back) r->cast[i] = MP_CAST_SQUARE;
+    if (!back && in_layer_norm(r, (int32_t)i)) r->cast[i] = MP_CAST_SQUARE;
   }
 }
 

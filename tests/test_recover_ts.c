@@ -360,6 +360,11 @@ static void a_norm_in_float32_ends_in_a_cast(void **state) {
          "to(x,float32) pow(%,2) mean(%,-1,T) mul(%,%) mul(n.weight,%) type_as(%,x) linear(%,fc.weight)");
   expect(NORM "f = Cast(n.weight) to=1 name=\"/n/Cast_1\"; one = Constant() value=float[]{1}; g = Add(f, one) name=\"/n/Add\"; z = Mul(d, g) name=\"/n/Mul_1\";" READ,
          "to(x,float32) pow(%,2) mean(%,-1,T) mul(%,%) to(n.weight,float32) add(%,1) mul(%,%) type_as(%,x) linear(%,fc.weight)");
+  /* .type_as(x), which leaves no node; a layer norm after T5 casts for the square alone */
+  expect(NORM "z = Mul(n.weight, d) name=\"/n/Mul_1\";" READ, "to(x,float32) pow(%,2) mean(%,-1,T) mul(%,%) type_as(%,x) mul(n.weight,%) linear(%,fc.weight)");
+  expect("x: float[2,4]; w = float[4]; two = Constant() value=float[]{2}; c = Cast(x) to=1 name=\"/layer_norm/Cast\"; s = Pow(c, two) name=\"/layer_norm/Pow\"; v = ReduceMean(s) axes=[-1] name=\"/layer_norm/ReduceMean\";"
+         "d = Mul(c, v) name=\"/layer_norm/Mul\"; y = Mul(w, d) name=\"/layer_norm/Mul_1\"; -> y",
+         "to(x,float32) pow(%,2) mean(%,-1,T) mul(x,%) type_as(%,w) mul(w,%)");
 }
 
 /* softmax(x.float()) */
