@@ -205,6 +205,27 @@ static int32_t made_again(const context *x, int32_t var, int32_t owner) {
   return again >= 0 || behind < 0 ? again : in_next_turn(x, owner, behind, n);
 }
 
+/* Logits, seen from the loss of tokens: widened, cut and reshaped on the way there. A variable holds them, and another what the head was given. */
+static bool leads_to_loss(const context *x, int32_t var) {
+  static const char *const ways[] = {"aten::to", "aten::_to_copy", "aten::view", "aten::reshape", "aten::slice", "aten::contiguous", "aten::flatten", "aten::transpose"};
+  for (int step = 0; step < 6 && var >= 0 && x->last[var] >= 0; step++) {
+    const mp_call *c = &x->calls[x->last[var]];
+    if (named(c, "aten::cross_entropy_loss") || named(c, "aten::nll_loss")) return true;
+    bool on = false;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) on |= named(c, ways[i]);
+    if (!on || c->out_count != 1) return false;
+    var = c->outs[0];
+  }
+  return false;
+}
+
+static bool is_held_for_loss(const context *x, int32_t var, int32_t owner) {
+  const mp_call *c = &x->calls[x->last[var]];
+  if (c->module == owner) return leads_to_loss(x, var);
+  bool head = named(c, "aten::linear") && c->out_count == 1 && c->outs[0] >= 0 && x->instances[c->module].parent == owner && owner_of(x, c->outs[0]) == owner;
+  return head && x->last[c->outs[0]] >= 0 && leads_to_loss(x, c->outs[0]);
+}
+
 static int32_t death_of(context *x, int32_t var) {
   const mp_var *v = &x->vars[var];
   int32_t last = x->last[var];
@@ -214,7 +235,7 @@ static int32_t death_of(context *x, int32_t var) {
   int32_t owner = owner_of(x, var), back = return_of(x, owner, last);
   int32_t told = mp_source_death(x->sources, owner, v->call, (uint32_t)v->slot, last);
   if (told >= 0) return told > back ? told : back;
-  if (kept_apart(x, var, owner)) return (int32_t)x->instances[owner].end - 1;
+  if (kept_apart(x, var, owner) || is_held_for_loss(x, var, owner)) return (int32_t)x->instances[owner].end - 1;
   if (x->calls[last].module != owner ||
       !meets_another(x, &x->calls[last], var, x->calls[v->call].module != owner && named(&x->calls[last], "aten::add")))
     return back; /* inside a module it is an argument: the caller's variable is free */

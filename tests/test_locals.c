@@ -162,6 +162,18 @@ static void a_loop_over_a_list_assigns_its_variables_anew(void **state) {
   mp_arena_free(a);
 }
 
+/* logits = self.head(hidden); loss(logits.float().view(-1, 4), labels): both are variables until the forward returns */
+static void logits_and_what_they_were_made_of_are_held_over_the_loss(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_program(a, "in x float32 2 3 8\nin labels int64 6\nparam w float32 4 8\nmodule norm\ncall tanh hidden x\nmodule head\ncall linear logits hidden w\nmodule\n"
+                                        "call to wide logits float32\ncall view flat wide [6,4]\ncall cross_entropy_loss loss flat labels\ncall mul end loss 2.0\nout end\n");
+  assert_int_equal(death_of(p, "hidden"), 5);
+  assert_int_equal(death_of(p, "logits"), 5);
+  assert_int_equal(death_of(p, "loss"), 5);
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_variable_that_is_assigned_anew_lets_go_when_the_statement_ends),
@@ -173,6 +185,7 @@ int main(void) {
       cmocka_unit_test(probabilities_stay_until_the_layer_s_next_attention),
       cmocka_unit_test(probabilities_of_written_attention_go_with_it),
       cmocka_unit_test(a_loop_assigns_its_variables_anew),
+      cmocka_unit_test(logits_and_what_they_were_made_of_are_held_over_the_loss),
       cmocka_unit_test(a_loop_over_a_list_assigns_its_variables_anew),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
