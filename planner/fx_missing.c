@@ -448,6 +448,16 @@ static bool is_uneven(const mp_node *n) {
   return false;
 }
 
+/* Was a folded convolution padded by a call of its own? Where one is that has unlike sides, as TensorFlow pads, all are that are padded at all. */
+static bool is_padded_by_call(fx_rec *r, const mp_node *n) {
+  const mp_attr *pads = mp_node_attr(n, "pads");
+  bool any = false;
+  for (uint32_t i = 0; pads && pads->kind == MP_ATTR_INTS && i < pads->n; i++) any |= pads->as.ints[i] != 0;
+  for (uint32_t i = 0; !r->pads_known && i < r->g->node_count; i++) r->pads_unlike |= is_uneven(&r->g->nodes[i]);
+  r->pads_known = true;
+  return any && r->pads_unlike && !strcmp(n->type, "Conv");
+}
+
 /* The node of a batch norm is a convolution (or a Gemm) that it was folded into: there was a call before it, whose result no value holds. */
 static bool folded_product(fx_rec *r, const fx_group *g, const char *name) {
   const mp_node *n = &r->g->nodes[g->nodes[g->node_count - 1]];
@@ -474,7 +484,7 @@ static bool folded_product(fx_rec *r, const fx_group *g, const char *name) {
     bias->used = true;
     if (!bias->known) fx_give_dims(r, bias, shape->dtype, 1, &shape->dims[shape->rank > 1]);
   }
-  int32_t wide = is_uneven(n) ? padded(r, g, n, mp_format(r->a, "%s.padded", name), x, NULL) : -1; /* merged into the convolution before that was folded */
+  int32_t wide = is_padded_by_call(r, n) ? padded(r, g, n, mp_format(r->a, "%s.padded", name), x, NULL) : -1; /* merged into the convolution before that was folded */
   mp_arg args[9] = {mp_arg_var(wide >= 0 ? wide : x), mp_arg_var(w->var), bias ? mp_arg_var(bias->var) : mp_arg_none()};
   uint32_t count = 3, spatial = rank > 2 ? (uint32_t)rank - 2 : 0;
   const char *op = "aten::linear", *stem = fx_stem(r->a, name);

@@ -434,6 +434,21 @@ static void padding_under_a_folded_batch_norm_comes_back(void **state) {
   assert_non_null(strstr(shown(a, p, 0), "aten::constant_pad_nd(%x, [0, 1, 0, 1], 0)"));
   assert_string_equal(shown(a, p, 1), "c  aten::convolution(%convolution.padded, %c.weight, None, [2, 2], [0, 0], [1, 1], False, [0, 0], 1)");
   assert_int_equal(p->vars[p->calls[1].outs[0]].dims[2], 4);
+  /* where another convolution pads so, one whose sides are alike was padded by a call, too (TensorFlow's way) */
+  p = recovered(a,
+                "opset 20\nx: float[2,3,8,8]; d.weight = float[3,3,2,2]; c.weight = float[4,3,3,3]; c.weight_bias = float[4]\n"
+                "h = Conv(x, d.weight) pads=[0,0,1,1] name=\"first\"" FX("%h : [num_users=1] = call_function[target=torch.ops.aten.conv2d.default](args = (%constant_pad_nd, %p_d_weight, None, [1, 1], [0, 0], [1, 1], 1), kwargs = {})")
+                    IN("['', 'd', 'h']", "['M', 'torch.nn.Conv2d', 'aten']") "\n"
+                "getitem = Conv(h, c.weight, c.weight_bias) pads=[1,1,1,1] name=\"conv\"" FX(
+                    "%_native_batch_norm_legit_functional : [num_users=1] = "
+                    "call_function[target=torch.ops.aten._native_batch_norm_legit_functional.default](args = (%convolution, %p_n_weight, "
+                    "%p_n_bias, %b_n_running_mean, %b_n_running_var, True, 0.1, 1e-05), kwargs = {})")
+                    IN("['', 'n', 'bn']", "['M', 'torch.nn.BatchNorm2d', 'aten']") "\n" SIGNATURE(
+                        "p_d_weight: PARAMETER target='d.weight'\np_c_weight: PARAMETER target='c.weight'\np_n_weight: PARAMETER target='n.weight'\np_n_bias: PARAMETER "
+                        "target='n.bias'\nb_n_running_mean: BUFFER target='n.running_mean'\n"
+                        "b_n_running_var: BUFFER target='n.running_var'\nx: USER_INPUT") "-> getitem");
+  assert_int_equal(p->call_count, 5);
+  assert_non_null(strstr(shown(a, p, 2), "aten::constant_pad_nd(%h, [1, 1, 1, 1], 0)"));
   mp_arena_free(a);
 }
 
