@@ -172,6 +172,9 @@ int32_t mp_source_death(const mp_sources *s, int32_t owner, int32_t made, uint32
 
 int32_t mp_source_targets(const mp_sources *s, int32_t owner, int32_t call) {
   if (!s || owner < 0 || s->depth[owner] >= s->of[call].n) return -1;
+  static const char outputs[] = "outputs"; /* self_attention_outputs = self.attention(x): all that it returned */
   span name;
-  return (int32_t)targets(s->of[call].at[s->depth[owner]].text, 0, &name);
+  uint32_t n = targets(s->of[call].at[s->depth[owner]].text, 0, &name);
+  bool several = n == 1 && name.n >= strlen(outputs) && same((span){name.at + name.n - strlen(outputs), strlen(outputs)}, (span){outputs, strlen(outputs)});
+  return several ? 2 : (int32_t)n;
 }

@@ -78,12 +78,13 @@ static void a_statement_says_how_many_values_it_takes(void **state) {
   assert_int_equal(mp_source_targets(sources(a), 1, 2), 1);
   assert_int_equal(mp_source_targets(sources(a), 1, 4), 0);
   assert_int_equal(mp_source_targets(NULL, 1, 0), -1);
-  static const char *const lines[] = {AT("m", "2", "self.norm1(x), mask, is_causal=is_causal"), AT("m", "3", "value=self.v(x),"), AT("m", "4", "x=self.v(x)"), AT("m", "5", "a[0], b = f(x)")};
-  static const mp_instance one[] = {{.path = "", .parent = -1, .first = 0, .end = 4}};
-  static const int32_t taken[] = {0, 0, 1, 3};
-  mp_call four[4] = {0};
-  for (int i = 0; i < 4; i++) four[i].stack = lines[i];
-  for (int i = 0; i < 4; i++) assert_int_equal(mp_source_targets(mp_sources_new(a, four, 4, one, 1), 0, i), taken[i]);
+  static const char *const lines[] = {AT("m", "2", "self.norm1(x), mask, is_causal=is_causal"), AT("m", "3", "value=self.v(x),"), AT("m", "4", "x=self.v(x)"), AT("m", "5", "a[0], b = f(x)"),
+                                     AT("m", "6", "attention_outputs = self.attention(")};
+  static const mp_instance one[] = {{.path = "", .parent = -1, .first = 0, .end = 5}};
+  static const int32_t taken[] = {0, 0, 1, 3, 2};
+  mp_call five[5] = {0};
+  for (int i = 0; i < 5; i++) five[i].stack = lines[i];
+  for (int i = 0; i < 5; i++) assert_int_equal(mp_source_targets(mp_sources_new(a, five, 5, one, 1), 0, i), taken[i]);
   mp_arena_free(a);
 }
 
