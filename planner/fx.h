@@ -169,9 +169,11 @@ int32_t fx_lost_view(fx_rec *r, const fx_group *g, const char *name, int32_t x, 
 /* fx_place.c: where those of r->lost ran that stand in front of their readers */
 void fx_place_lost(fx_rec *r);
 
+/* fx_aside.c: calls of regions that torch.export took aside, which say nothing of the program's source lines, and may run without gradients */
+void fx_set_aside(fx_rec *r);
+
 /* fx_whole.c: calls that the exporter wrote out as their parts */
 bool fx_whole_at(uint32_t i, const char **call, const char **ops); /* the i-th row, for `memplan ops`; false past the last */
-void fx_set_aside(fx_rec *r);
 void fx_make_whole(fx_rec *r);
 void fx_emit_whole(fx_rec *r, const fx_group *g);
 

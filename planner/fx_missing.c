@@ -336,17 +336,19 @@ static fx_param *turned(fx_rec *r, const char *stem, int rank, const int64_t *di
 /* The weight of a module under nn.utils.weight_norm, made at export: of <module>.parametrizations.weight.original1 and original0, or weight_v and weight_g.
  * Norms are of the first dimension's rows, as they are unless somebody asked for others. */
 static bool weight_normed(fx_rec *r, const fx_group *g, const mp_value *v, int rank, const int64_t *dims, int32_t out) {
-  static const char *const names[][2] = {{"parametrizations.weight.original1", "parametrizations.weight.original0"}, {"weight_v", "weight_g"}};
+  static const char *const ends[][2] = {{"parametrizations.weight.original1", "parametrizations.weight.original0"}, {"weight_v", "weight_g"}};
+  if (rank < 2 || (strncmp(g->call->op, "aten::conv", 10) != 0 && strcmp(g->call->op, "aten::linear") != 0)) return false;
   fx_param *found[2] = {NULL, NULL};
-  int64_t rows[MP_RANK];
-  for (int i = 0; i < rank; i++) rows[i] = i ? 1 : dims[0];
-  for (size_t k = 0; k < sizeof names / sizeof *names && rank > 1; k++)
-    for (size_t i = 0; i < r->params.n; i++)
-      for (int j = 0; j < 2; j++) {
-        fx_param *p = &r->params.at[i];
-        if (!p->known && p->spec->target && !strcmp(p->spec->target, mp_format(r->a, "%s.%s", g->path, names[k][j]))) found[j] = p;
-      }
+  for (size_t k = 0; k < sizeof ends / sizeof *ends && !(found[0] && found[1]); k++)
+    for (int j = 0; j < 2; j++) {
+      const char *name = mp_format(r->a, "%s%s%s", g->path, *g->path ? "." : "", ends[k][j]);
+      found[j] = NULL;
+      for (size_t i = 0; i < r->params.n && !found[j]; i++)
+        if (!r->params.at[i].known && r->params.at[i].spec->target && !strcmp(r->params.at[i].spec->target, name)) found[j] = &r->params.at[i];
+    }
   if (!found[0] || !found[1]) return false;
+  int64_t rows[MP_RANK] = {dims[0]};
+  for (int i = 1; i < rank; i++) rows[i] = 1;
   fx_give_dims(r, found[0], v->dtype, rank, dims);
   fx_give_dims(r, found[1], v->dtype, rank, rows);
   found[0]->used = found[1]->used = true;

@@ -3,10 +3,11 @@
  *
  * In place. An image network writes nn.ReLU(inplace=True) and `out += identity`. So in a network of mostly convolutions: an activation module whose
  * operand is read by nobody else and not kept by the call that made it writes in place; so does the addition of a shortcut, where its first operand
- * is such a fresh result. Where a shortcut is the first operand (x + f(x)), all modules of the kind add out of place.
+ * is such a fresh result. Where a shortcut is the first operand (x + f(x)), all modules of the kind add out of place. Sequences are activated out of
+ * place, and where the file has an addition's source line, that says what it does.
  *
- * No gradient. The target of a regression loss, and a teacher's distribution, are constants to it: calls that only lead there ran under torch.no_grad. A module of a class that is
- * called sinusoidal looks up a table that was computed, not learnt: it does so under torch.no_grad. */
+ * No gradient. The target of a regression loss, and a teacher's distribution, are constants to it: calls that only lead there ran under
+ * torch.no_grad. A module of a class that is called sinusoidal looks up a table that was computed, not learnt: it does so under torch.no_grad. */
 #include <string.h>
 
 #include "planner/inside.h"

@@ -143,7 +143,8 @@ const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g, const char *unso
 typedef struct mp_sources mp_sources;
 mp_sources *mp_sources_new(mp_arena *a, const mp_call *calls, uint32_t call_count, const mp_instance *instances, uint32_t instance_count);
 int32_t mp_source_death(const mp_sources *s, int32_t owner, int32_t made, uint32_t slot, int32_t read);
-/* how many variables the statement of the frame of `owner` assigns in which `call` runs; 0: none, as a return does; -1: not known */
+/* how many values the statement of the frame of `owner` takes in which `call` runs: as many as it assigns variables, or several in one that is called
+ * outputs; 0: none, as a return does; -1: not known */
 int32_t mp_source_targets(const mp_sources *s, int32_t owner, int32_t call);
 void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *calls, uint32_t call_count, const mp_instance *instances, uint32_t instance_count);
 bool mp_is_member(const char *path); /* of a list of modules: "encoder.layer.3" */

@@ -2,10 +2,12 @@
  * it:
  *
  *   arguments   nn.Module's call holds the arguments of a module until its forward returns: a value made outside of a module and read inside lives to
- * the module's end. results     what a module makes and others read is its result, and belongs to the frame that called it. locals      a frame holds
- * a value until the variable is assigned anew or the frame returns (locals_source.c reads which). Where the file has no source lines, `x = f(x)` is assumed: a value whose last
- * reader works on it alone dies with that reader (when it is a module: with its return); a value that meets another of its size there
- *               (`x + residual`) is a variable of its own and stays until the frame returns.
+ *               the module's end.
+ *   results     what a module makes and others read is its result, and belongs to the frame that called it.
+ *   locals      a frame holds a value until the variable is assigned anew or the frame returns (locals_source.c reads which). Where the file has no
+ *               source lines, `x = f(x)` is assumed: a value whose last reader works on it alone dies with that reader (when it is a module: with its
+ *               return). A value that meets another of its size there (`x + residual`) is a variable of its own, and so are logits on their way to a
+ *               loss: they stay until the frame returns, or until the next turn of a loop makes their successor.
  *
  * A value that nothing reads dies at once. Outputs of the model live to the end of the step. */
 #include <string.h>
