@@ -224,8 +224,9 @@ static bool leads_to_loss(const context *x, int32_t var) {
 static bool is_held_for_loss(const context *x, int32_t var, int32_t owner) {
   const mp_call *c = &x->calls[x->last[var]];
   if (c->module == owner) return leads_to_loss(x, var);
-  bool head = named(c, "aten::linear") && c->out_count == 1 && c->outs[0] >= 0 && x->instances[c->module].parent == owner && owner_of(x, c->outs[0]) == owner;
-  return head && x->last[c->outs[0]] >= 0 && leads_to_loss(x, c->outs[0]);
+  int32_t logits = c->out_count == 1 ? c->outs[0] : -1;
+  if (!named(c, "aten::linear") || c->module < 0 || logits < 0 || x->last[logits] < 0) return false;
+  return x->instances[c->module].parent == owner && owner_of(x, logits) == owner && leads_to_loss(x, logits);
 }
 
 static int32_t death_of(context *x, int32_t var) {
