@@ -169,6 +169,12 @@ int32_t fx_lost_view(fx_rec *r, const fx_group *g, const char *name, int32_t x, 
 /* fx_place.c: where those of r->lost ran that stand in front of their readers */
 void fx_place_lost(fx_rec *r);
 
+bool fx_is_inside(const char *inner, const char *outer); /* is the path that of module `outer` ("": the model), or of what is in it */
+
+/* fx_folded.c: the call `name` (stem: its operation), of which a convolution that the group is, or reads, has become all that is left; false: it is none */
+bool fx_folded_product(fx_rec *r, const fx_group *g, const char *name);
+bool fx_merged_pad(fx_rec *r, const fx_group *g, const char *name, const char *stem);
+
 /* fx_aside.c: calls of regions that torch.export took aside, which say nothing of the program's source lines, and may run without gradients */
 void fx_set_aside(fx_rec *r);
 

@@ -134,11 +134,6 @@ static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name, uint32_t
 
 /* ---- constants: parameters under an operation that was done at export, and factories ---- */
 
-static bool inside(const char *path, const char *target) {
-  size_t n = strlen(path);
-  return !n || (!strncmp(path, target, n) && target[n] == '.');
-}
-
 /* The first parameter, else buffer, of the module that no call names and nothing has taken; of an embedding inside it where rows were looked up. */
 static fx_param *forgotten(fx_rec *r, const fx_group *g, bool looks_up) {
   fx_param *best = NULL;
@@ -149,7 +144,7 @@ static fx_param *forgotten(fx_rec *r, const fx_group *g, bool looks_up) {
     if (looks_up && mp_builder_at(r->b, p->var)->role != MP_ROLE_PARAMETER) continue;
     const char *dot = strrchr(p->spec->target, '.');
     char *parent = mp_strndup(r->a, p->spec->target, dot ? (size_t)(dot - p->spec->target) : 0);
-    bool related = !strcmp(parent, g->path) || (looks_up && inside(g->path, p->spec->target));
+    bool related = !strcmp(parent, g->path) || (looks_up && fx_is_inside(p->spec->target, g->path));
     bool trains = mp_builder_at(r->b, p->var)->role == MP_ROLE_PARAMETER, before = best && mp_builder_at(r->b, best->var)->role == MP_ROLE_PARAMETER;
     if (related && (!best || strlen(parent) > length || (strlen(parent) == length && trains && !before))) {
       best = p;
@@ -396,133 +391,7 @@ int32_t fx_var_of_initializer(fx_rec *r, int32_t value) {
   return r->var_of_value[value] = var;
 }
 
-/* ---- a convolution under a batch norm, a padding under a convolution ---- */
-
-/* The placeholder of a weight: the initializer has its name, else it is the next that nothing names. */
-static fx_param *param_of_value(fx_rec *r, const fx_group *g, int32_t value, const char *leaf) {
-  for (size_t i = 0; i < r->params.n; i++)
-    if (r->params.at[i].spec->target && !strcmp(r->params.at[i].spec->target, r->g->values[value].name)) return &r->params.at[i];
-  const char *dot = strrchr(g->path, '.');
-  char *around = mp_strndup(r->a, g->path, dot ? (size_t)(dot - g->path) : 0);
-  for (size_t i = 0; i < r->params.n; i++) {
-    fx_param *p = &r->params.at[i];
-    const char *last = p->spec->target ? strrchr(p->spec->target, '.') : NULL;
-    if (p->used || !last || strcmp(last + 1, leaf) != 0 || fx_uses(r, p->spec->name) || !inside(around, p->spec->target)) continue;
-    return p;
-  }
-  return NULL;
-}
-
-static mp_arg ints_attr(fx_rec *r, const mp_node *n, const char *name, uint32_t count, int64_t otherwise) {
-  const mp_attr *at = mp_node_attr(n, name);
-  int64_t ints[MP_RANK];
-  for (uint32_t i = 0; i < count && i < MP_RANK; i++) ints[i] = at && at->kind == MP_ATTR_INTS && i < at->n ? at->as.ints[i] : otherwise;
-  return mp_arg_ints(r->a, ints, count);
-}
-
-/* x with the padding of convolution node n beyond the call's own: constant_pad_nd(x, ...) -> its result, -1 where the node does not say */
-static int32_t padded(fx_rec *r, const fx_group *g, const mp_node *n, const char *name, int32_t x, const mp_fx_item *own) {
-  const mp_attr *pads = mp_node_attr(n, "pads");
-  if (!pads || pads->kind != MP_ATTR_INTS || pads->n % 2 || pads->n > 2 * (MP_RANK - 2)) return -1;
-  uint32_t spatial = pads->n / 2;
-  mp_var v = *mp_builder_at(r->b, x);
-  if (v.rank != (int)spatial + 2) return -1;
-  int64_t list[2 * MP_RANK];
-  for (uint32_t i = 0; i < spatial; i++) {
-    int64_t already = own && own->n ? own->at[i < own->n ? i : 0].i : 0, low, high;
-    if (__builtin_sub_overflow(pads->as.ints[i], already, &low) || __builtin_sub_overflow(pads->as.ints[spatial + i], already, &high)) return -1;
-    if (low < INT32_MIN || low > INT32_MAX || high < INT32_MIN || high > INT32_MAX) return -1;
-    uint32_t at = 2 * (spatial - 1 - i); /* F.pad counts from the last dimension */
-    list[at] = low;
-    list[at + 1] = high;
-    v.dims[2 + i] += low + high;
-  }
-  int32_t out = fx_result_dims(r, name, v.dtype, v.rank, v.dims);
-  mp_arg args[] = {mp_arg_var(x), mp_arg_ints(r->a, list, 2 * spatial), mp_arg_float(0)};
-  fx_emit(r, g, "aten::constant_pad_nd", args, 3, fx_module(r, g), &out, 1, false);
-  return out;
-}
-
-static bool is_uneven(const mp_node *n) {
-  const mp_attr *pads = !strcmp(n->type, "Conv") ? mp_node_attr(n, "pads") : NULL;
-  for (uint32_t i = 0; pads && pads->kind == MP_ATTR_INTS && i < pads->n / 2; i++)
-    if (pads->as.ints[i] != pads->as.ints[pads->n / 2 + i]) return true;
-  return false;
-}
-
-/* Was a folded convolution padded by a call of its own? Where one is that has unlike sides, as TensorFlow pads, all are that are padded at all. */
-static bool is_padded_by_call(fx_rec *r, const mp_node *n) {
-  const mp_attr *pads = mp_node_attr(n, "pads");
-  bool any = false;
-  for (uint32_t i = 0; pads && pads->kind == MP_ATTR_INTS && i < pads->n; i++) any |= pads->as.ints[i] != 0;
-  for (uint32_t i = 0; !r->pads_known && i < r->g->node_count; i++) r->pads_unlike |= is_uneven(&r->g->nodes[i]);
-  r->pads_known = true;
-  return any && r->pads_unlike && !strcmp(n->type, "Conv");
-}
-
-/* The node of a batch norm is a convolution (or a Gemm) that it was folded into: there was a call before it, whose result no value holds. */
-static bool folded_product(fx_rec *r, const fx_group *g, const char *name) {
-  const mp_node *n = &r->g->nodes[g->nodes[g->node_count - 1]];
-  bool product = FX_ONE_OF(n->type, "Conv", "ConvTranspose", "Gemm");
-  if (strncmp(g->call->op, "aten::_native_batch_norm", 24) != 0 || !product || n->ins < 2 || n->in[0] < 0 || n->in[1] < 0) return false;
-  int32_t x = r->var_of_value[n->in[0]], out_value = fx_value_output(r, g);
-  fx_param *w = param_of_value(r, g, n->in[1], "weight");
-  if (x < 0 || !w) return false;
-  int64_t dims[MP_RANK] = {0};
-  int rank = fx_dims_of_value(r, n->in[1], dims);
-  bool flipped = !strcmp(n->type, "Gemm") && !mp_node_int(n, "transB", 0);
-  if (flipped && rank != 2) return false;
-  w->used = true;
-  if (!w->known) fx_give_dims(r, w, r->g->values[n->in[1]].dtype, rank, flipped ? (int64_t[]){dims[1], dims[0]} : dims);
-  const char *dot = strrchr(w->spec->target, '.');
-  char *path = mp_strndup(r->a, w->spec->target, dot ? (size_t)(dot - w->spec->target) : 0);
-  fx_param *bias = NULL;
-  for (size_t i = 0; i < r->params.n; i++)
-    if (r->params.at[i].spec->target && !strcmp(r->params.at[i].spec->target, mp_format(r->a, "%s%sbias", path, *path ? "." : "")))
-      bias = &r->params.at[i];
-  int32_t out = fx_result(r, name, out_value, -1);
-  const mp_var *shape = mp_builder_at(r->b, out);
-  if (bias) {
-    bias->used = true;
-    if (!bias->known) fx_give_dims(r, bias, shape->dtype, 1, &shape->dims[shape->rank > 1]);
-  }
-  int32_t wide = is_padded_by_call(r, n) ? padded(r, g, n, mp_format(r->a, "%s.padded", name), x, NULL) : -1; /* merged into the convolution before that was folded */
-  mp_arg args[9] = {mp_arg_var(wide >= 0 ? wide : x), mp_arg_var(w->var), bias ? mp_arg_var(bias->var) : mp_arg_none()};
-  uint32_t count = 3, spatial = rank > 2 ? (uint32_t)rank - 2 : 0;
-  const char *op = "aten::linear", *stem = fx_stem(r->a, name);
-  mp_arg groups = mp_arg_int(mp_node_int(n, "group", 1));
-  if (spatial) {
-    op = mp_format(r->a, "aten::%s", stem);
-    args[3] = ints_attr(r, n, "strides", spatial, 1);
-    args[4] = ints_attr(r, n, wide >= 0 ? "" : "pads", spatial, 0);
-    args[5] = ints_attr(r, n, "dilations", spatial, 1);
-    args[6] = groups;
-    count = 7;
-    if (!strcmp(stem, "convolution")) {
-      args[6] = mp_arg_bool(!strcmp(n->type, "ConvTranspose"));
-      args[7] = ints_attr(r, n, "output_padding", spatial, 0);
-      args[8] = groups;
-      count = 9;
-    }
-  }
-  fx_module(r, g);
-  fx_emit(r, g, op, args, count, mp_builder_module(r->b, path, NULL), &out, 1, true);
-  fx_set(r, name, out);
-  return true;
-}
-
-/* A convolution whose padding on both sides differs was padded by a call of its own. */
-static bool merged_pad(fx_rec *r, const fx_group *g, const char *name, const char *stem) {
-  const mp_node *n = &r->g->nodes[g->nodes[g->node_count - 1]];
-  if (!FX_ONE_OF(stem, "constant_pad_nd", "pad") || strcmp(n->type, "Conv") != 0 || !n->ins || n->in[0] < 0) return false;
-  int32_t x = r->var_of_value[n->in[0]];
-  if (x < 0) return false;
-  const mp_fx_item *own = g->call->arg_count > 4 && g->call->args[4].kind == MP_FX_LIST ? &g->call->args[4] : NULL;
-  int32_t out = padded(r, g, n, name, x, own);
-  if (out < 0) return false;
-  fx_set(r, name, out);
-  return true;
-}
+/* ---- the table of what a name means ---- */
 
 /* A product whose node was merged with the reshapes around it: bmm(view(a), view(b)), viewed back. -1 where the reader's node is none. */
 static int32_t lost_product(fx_rec *r, const fx_group *g, const char *name) {
@@ -534,8 +403,6 @@ static int32_t lost_product(fx_rec *r, const fx_group *g, const char *name) {
   fx_emit(r, g, "aten::matmul", (mp_arg[]){mp_arg_var(a), mp_arg_var(b)}, 2, fx_module(r, g), &out, 1, true);
   return out;
 }
-
-/* ---- the table of what a name means ---- */
 
 /* equal calls are merged: when x was made by the same operation, the reference is to its twin */
 static int32_t twin(fx_rec *r, const fx_group *g, const char *name, const char *op, int32_t x) {
@@ -662,7 +529,7 @@ static int32_t made_inside(fx_rec *r, const fx_group *g, uint32_t arg) {
 
 bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {
   const char *stem = fx_stem(r->a, name);
-  if (folded_product(r, g, name) || merged_pad(r, g, name, stem)) return true;
+  if (fx_folded_product(r, g, name) || fx_merged_pad(r, g, name, stem)) return true;
   int32_t value = fx_value_named(r, name) < 0 ? made_inside(r, g, arg) : -1;
   if (value >= 0) {
     int32_t made = r->var_of_value[value];

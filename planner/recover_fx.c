@@ -542,8 +542,7 @@ void fx_add_node(fx_rec *r, fx_group *g, int32_t node) {
   g->nodes[g->node_count++] = node;
 }
 
-/* is module `inner` the module `outer`, or inside it? */
-static bool is_inside(const char *inner, const char *outer) {
+bool fx_is_inside(const char *inner, const char *outer) {
   size_t n = strlen(outer);
   return !n || (!strncmp(inner, outer, n) && (!inner[n] || inner[n] == '.'));
 }
@@ -558,8 +557,8 @@ static void place_bare_nodes(fx_rec *r) {
       if (!g || g->call || !mp_node_meta(n, KEY("name_scopes"))) continue;
       fx_group reader = {0};
       read_scopes(r, &reader, n);
-      if (g->scope != g->nodes[0] && is_inside(reader.path, g->path)) continue;
-      if (g->scope != g->nodes[0] && !is_inside(g->path, reader.path)) continue;
+      if (g->scope != g->nodes[0] && fx_is_inside(reader.path, g->path)) continue;
+      if (g->scope != g->nodes[0] && !fx_is_inside(g->path, reader.path)) continue;
       g->scope = (int32_t)i;
       read_scopes(r, g, n);
     }
