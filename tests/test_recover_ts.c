@@ -3,106 +3,19 @@
 #include "support_base.h"
 #include "support_draw.h"
 #include "support_graph.h"
-
-/* ---- a program as text: "linear(x,fn.weight) gelu(%) ..." with % for a computed value ---- */
-
-static void show_var(mp_arena *a, mp_text *t, const mp_program *p, int32_t v) {
-  if (v < 0)
-    mp_text_add(a, t, "-");
-  else if (p->vars[v].role == MP_ROLE_RESULT)
-    mp_text_add(a, t, "%%");
-  else
-    mp_text_add(a, t, "%s", p->vars[v].name);
-}
-
-static void show_arg(mp_arena *a, mp_text *t, const mp_program *p, const mp_arg *g) {
-  switch (g->kind) {
-    case MP_ARG_VAR:
-      show_var(a, t, p, g->as.var);
-      break;
-    case MP_ARG_VARS:
-      for (uint32_t i = 0; i < g->n; i++) {
-        mp_text_add(a, t, i ? "+" : "");
-        show_var(a, t, p, g->as.vars[i]);
-      }
-      break;
-    case MP_ARG_INT:
-      mp_text_add(a, t, "%lld", (long long)g->as.i);
-      break;
-    case MP_ARG_FLOAT:
-      mp_text_add(a, t, "%g", g->as.f);
-      break;
-    case MP_ARG_BOOL:
-      mp_text_add(a, t, g->as.b ? "T" : "F");
-      break;
-    case MP_ARG_INTS:
-      for (uint32_t i = 0; i < g->n; i++) mp_text_add(a, t, i ? "x%lld" : "%lld", (long long)g->as.ints[i]);
-      break;
-    case MP_ARG_DTYPE:
-      mp_text_add(a, t, "%s", mp_dtype_name(g->as.dtype));
-      break;
-    case MP_ARG_STR:
-      mp_text_add(a, t, "'%s'", g->as.s);
-      break;
-    default:
-      mp_text_add(a, t, "none");
-      break;
-  }
-}
-
-static const char *shown(mp_arena *a, const mp_program *p) {
-  mp_text t = {0};
-  mp_text_add(a, &t, "%s", "");
-  for (uint32_t c = 0; c < p->call_count; c++) {
-    const mp_call *call = &p->calls[c];
-    const char *name = call->row->name;
-    mp_text_add(a, &t, "%s%s%s%s(", c ? " " : "", strncmp(name, "aten::", 6) ? name : name + 6, call->in_place ? "_" : "", call->no_grad ? "'" : "");
-    for (uint32_t i = 0; i < call->arg_count; i++) {
-      mp_text_add(a, &t, i ? "," : "");
-      show_arg(a, &t, p, &call->args[i]);
-    }
-    mp_text_add(a, &t, ")");
-  }
-  return t.at;
-}
-
-static const mp_program *recovered(mp_arena *a, const char *drawing) {
-  mp_err err;
-  const mp_program *p = mp_program_recover(a, test_graph(a, drawing), &err);
-  if (!p) fail_msg("%s", err.text);
-  return p;
-}
-
-static void expect(const char *drawing, const char *calls) {
-  mp_arena *a = mp_arena_new(0);
-  assert_string_equal(shown(a, recovered(a, drawing)), calls);
-  mp_arena_free(a);
-}
-
-static bool warned(const mp_program *p, const char *part) {
-  for (uint32_t i = 0; i < p->warning_count; i++)
-    if (strstr(p->warnings[i], part)) return true;
-  return false;
-}
-
-static const mp_var *named(const mp_program *p, const char *name) {
-  for (uint32_t i = 0; i < p->var_count; i++)
-    if (!strcmp(p->vars[i].name, name)) return &p->vars[i];
-  fail_msg("no variable '%s'", name);
-  return NULL;
-}
+#include "support_recover.h"
 
 /* ---- matrices and activations ---- */
 
 static void a_linear_layer_is_three_nodes_and_its_bias_comes_first(void **state) {
   (void)state;
-  expect(
+  test_expect_calls(
       "x: float[2,3,4]; fn.weight = float[5,4]; fn.bias = float[5]; t = Transpose(fn.weight) perm=[1,0] name=\"/fn/Transpose\";"
       "m = MatMul(x, t) name=\"/fn/MatMul\"; y = Add(fn.bias, m) name=\"/fn/Add\"; -> y",
       "linear(x,fn.weight,fn.bias)");
-  expect("x: float[2,4]; w = float[5,4]; b = float[5]; y = Gemm(x, w, b) transB=1 name=\"/fn/Gemm\"; -> y", "linear(x,w,b)");
-  expect("x: float[2,4]; w = float[4,5]; b = float[5]; y = Gemm(x, w, b) name=\"/fn/Gemm\"; -> y", "addmm(b,x,w)");
-  expect("x: float[2,3,4]; y: float[2,4,5]; z = MatMul(x, y) name=\"/MatMul\"; -> z", "matmul(x,y)");
+  test_expect_calls("x: float[2,4]; w = float[5,4]; b = float[5]; y = Gemm(x, w, b) transB=1 name=\"/fn/Gemm\"; -> y", "linear(x,w,b)");
+  test_expect_calls("x: float[2,4]; w = float[4,5]; b = float[5]; y = Gemm(x, w, b) name=\"/fn/Gemm\"; -> y", "addmm(b,x,w)");
+  test_expect_calls("x: float[2,3,4]; y: float[2,4,5]; z = MatMul(x, y) name=\"/MatMul\"; -> z", "matmul(x,y)");
 }
 
 /* the order of the last two products tells F.gelu from the same function written out */
@@ -113,43 +26,43 @@ static void gelu_is_one_call_and_its_parts_are_five(void **state) {
       "d = Div(x, c) name=\"/act/Div\"; e = Erf(d) name=\"/act/Erf\"; s = Add(e, one) name=\"/act/Add\";";
   char text[1024];
   snprintf(text, sizeof text, "%s m = Mul(x, s) name=\"/act/Mul\"; y = Mul(m, h) name=\"/act/Mul_1\"; -> y", head);
-  expect(text, "gelu(x,'none')");
+  test_expect_calls(text, "gelu(x,'none')");
   snprintf(text, sizeof text, "%s m = Mul(x, h) name=\"/act/Mul\"; y = Mul(m, s) name=\"/act/Mul_1\"; -> y", head);
-  expect(text, "div(x,1.41421) erf(%) add(%,1) mul(x,0.5) mul(%,%)");
+  test_expect_calls(text, "div(x,1.41421) erf(%) add(%,1) mul(x,0.5) mul(%,%)");
 }
 
 /* a value that others read too exists: the pattern does not hold */
 static void a_pattern_does_not_swallow_what_others_read(void **state) {
   (void)state;
-  expect("x: float[2,4]; s = Sigmoid(x) name=\"/act/Sigmoid\"; y = Mul(x, s) name=\"/act/Mul\"; -> y", "silu(x)");
-  expect("x: float[2,4]; s = Sigmoid(x) name=\"/act/Sigmoid\"; y = Mul(x, s) name=\"/act/Mul\"; z = Exp(s) name=\"/Exp\"; -> y, z",
+  test_expect_calls("x: float[2,4]; s = Sigmoid(x) name=\"/act/Sigmoid\"; y = Mul(x, s) name=\"/act/Mul\"; -> y", "silu(x)");
+  test_expect_calls("x: float[2,4]; s = Sigmoid(x) name=\"/act/Sigmoid\"; y = Mul(x, s) name=\"/act/Mul\"; z = Exp(s) name=\"/Exp\"; -> y, z",
          "sigmoid(x) mul(x,%) exp(%)");
 }
 
 static void silu_is_a_module_or_two_calls(void **state) {
   (void)state;
-  expect("x: float[2,4]; p = float[4]; a = Add(x, p) name=\"/Add\"; s = Sigmoid(a) name=\"/Sigmoid\"; y = Mul(a, s) name=\"/Mul\"; -> y",
+  test_expect_calls("x: float[2,4]; p = float[4]; a = Add(x, p) name=\"/Add\"; s = Sigmoid(a) name=\"/Sigmoid\"; y = Mul(a, s) name=\"/Mul\"; -> y",
          "add(x,p) sigmoid(%) mul(%,%)");
   /* F.silu(gate) * up: nobody writes that gate out */
-  expect("x: float[2,4]; w = float[4,4]; v = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/w/Transpose\"; g = MatMul(x, t) name=\"/w/MatMul\"; s = Sigmoid(g) name=\"/mlp/Sigmoid\";"
+  test_expect_calls("x: float[2,4]; w = float[4,4]; v = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/w/Transpose\"; g = MatMul(x, t) name=\"/w/MatMul\"; s = Sigmoid(g) name=\"/mlp/Sigmoid\";"
          "a = Mul(g, s) name=\"/mlp/Mul\"; u = Transpose(v) perm=[1,0] name=\"/v/Transpose\"; up = MatMul(x, u) name=\"/v/MatMul\"; y = Mul(a, up) name=\"/mlp/Mul_1\"; -> y",
          "linear(x,w) silu(%) linear(x,v) mul(%,%)");
   /* self.conv(F.silu(x)): an activation */
-  expect("x: float[2,4]; w = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/b/fc/Transpose\"; s = Sigmoid(x) name=\"/b/Sigmoid\"; h = Mul(x, s) name=\"/b/Mul\";"
+  test_expect_calls("x: float[2,4]; w = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/b/fc/Transpose\"; s = Sigmoid(x) name=\"/b/Sigmoid\"; h = Mul(x, s) name=\"/b/Mul\";"
          "y = MatMul(h, t) name=\"/b/fc/MatMul\"; -> y",
          "silu(x) linear(%,w)");
 }
 
 static void a_squared_relu_is_a_power_in_a_module_of_its_own(void **state) {
   (void)state;
-  expect("x: float[2,4]; r = Relu(x) name=\"/act/Relu\"; y = Mul(r, r) name=\"/act/Mul\"; -> y", "relu(x) pow(%,2)");
-  expect("x: float[2,4]; r = Relu(x) name=\"/Relu\"; y = Mul(r, r) name=\"/Mul\"; z = Exp(y) name=\"/Exp\"; -> z", "relu(x) mul(%,%) exp(%)");
+  test_expect_calls("x: float[2,4]; r = Relu(x) name=\"/act/Relu\"; y = Mul(r, r) name=\"/act/Mul\"; -> y", "relu(x) pow(%,2)");
+  test_expect_calls("x: float[2,4]; r = Relu(x) name=\"/Relu\"; y = Mul(r, r) name=\"/Mul\"; z = Exp(y) name=\"/Exp\"; -> z", "relu(x) mul(%,%) exp(%)");
 }
 
 static void rsqrt_is_a_quotient_with_a_root(void **state) {
   (void)state;
-  expect("x: float[2,4]; one = Constant() value=float[]{1}; s = Sqrt(x) name=\"/Sqrt\"; y = Div(one, s) name=\"/Div\"; -> y", "rsqrt(x)");
-  expect("x: float[2,4]; two = Constant() value=float[]{2}; y = Sub(two, x) name=\"/Sub\"; -> y", "rsub(x,2)");
+  test_expect_calls("x: float[2,4]; one = Constant() value=float[]{1}; s = Sqrt(x) name=\"/Sqrt\"; y = Div(one, s) name=\"/Div\"; -> y", "rsqrt(x)");
+  test_expect_calls("x: float[2,4]; two = Constant() value=float[]{2}; y = Sub(two, x) name=\"/Sub\"; -> y", "rsub(x,2)");
 }
 
 /* ---- norms ---- */
@@ -164,22 +77,22 @@ static void rsqrt_is_a_quotient_with_a_root(void **state) {
 
 static void layer_norm_before_opset_17_leaves_keepdims_out(void **state) {
   (void)state;
-  expect(NINE_NODES(""), "layer_norm(x,4,w,b,1e-05,T)");
-  expect(NINE_NODES(" keepdims=1"), "mean(x,-1,T) sub(x,%) pow(%,2) mean(%,-1,T) add(%,1e-05) sqrt(%) div(%,%) mul(%,w) add(%,b)");
+  test_expect_calls(NINE_NODES(""), "layer_norm(x,4,w,b,1e-05,T)");
+  test_expect_calls(NINE_NODES(" keepdims=1"), "mean(x,-1,T) sub(x,%) pow(%,2) mean(%,-1,T) add(%,1e-05) sqrt(%) div(%,%) mul(%,w) add(%,b)");
 }
 
 static void batch_norm_has_buffers_and_a_counter(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
   const mp_program *p =
-      recovered(a,
+      test_recovered(a,
                 "x: float[2,3,8,8]; bn.weight = float[3]; bn.bias = float[3]; bn.running_mean = float[3]; bn.running_var = float[3];"
                 "y, m, v = BatchNormalization(x, bn.weight, bn.bias, bn.running_mean, bn.running_var) training_mode=1 epsilon=0.001 momentum=0.9"
                 " name=\"/bn/BatchNormalization\"; -> y");
-  assert_string_equal(shown(a, p), "batch_norm(x,bn.weight,bn.bias,bn.running_mean,bn.running_var,T,0.1,0.001,T)");
-  assert_int_equal(named(p, "bn.weight")->role, MP_ROLE_PARAMETER);
-  assert_int_equal(named(p, "bn.running_var")->role, MP_ROLE_BUFFER);
-  assert_int_equal(named(p, "bn.num_batches_tracked")->dtype, MP_INT64);
+  assert_string_equal(test_calls_text(a, p), "batch_norm(x,bn.weight,bn.bias,bn.running_mean,bn.running_var,T,0.1,0.001,T)");
+  assert_int_equal(test_var_named(p, "bn.weight")->role, MP_ROLE_PARAMETER);
+  assert_int_equal(test_var_named(p, "bn.running_var")->role, MP_ROLE_BUFFER);
+  assert_int_equal(test_var_named(p, "bn.num_batches_tracked")->dtype, MP_INT64);
   assert_true(p->training);
   mp_arena_free(a);
 }
@@ -187,18 +100,18 @@ static void batch_norm_has_buffers_and_a_counter(void **state) {
 static void an_inference_export_trains_its_batch_norms(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  const mp_program *p = recovered(a,
+  const mp_program *p = test_recovered(a,
                                   "x: float[2,3,8,8]; w = float[3]; b = float[3]; m = float[3]; v = float[3];"
                                   "y = BatchNormalization(x, w, b, m, v) epsilon=0.001 name=\"/bn/BatchNormalization\"; -> y");
-  assert_string_equal(shown(a, p), "batch_norm(x,w,b,m,v,T,0.1,0.001,T)");
+  assert_string_equal(test_calls_text(a, p), "batch_norm(x,w,b,m,v,T,0.1,0.001,T)");
   assert_false(p->training);
-  assert_true(warned(p, "inference export"));
+  assert_true(test_program_warned(p, "inference export"));
   mp_arena_free(a);
 }
 
 static void group_norm_is_an_instance_norm_between_reshapes(void **state) {
   (void)state;
-  expect(
+  test_expect_calls(
       "x: float[2,6,4,4]; w = float[6]; b = float[6]; to = Constant() value=int64[3]{0,3,-1}; back = Constant() value=int64[4]{2,6,4,4};"
       "one = Constant() value=float[3]{1,1,1}; zero = Constant() value=float[3]{0,0,0}; ax = Constant() value=int64[2]{1,2};"
       "r = Reshape(x, to) name=\"/gn/Reshape\"; i = InstanceNormalization(r, one, zero) epsilon=0.01 name=\"/gn/InstanceNormalization\";"
@@ -216,13 +129,13 @@ static void group_norm_is_an_instance_norm_between_reshapes(void **state) {
 
 static void sdpa_scales_both_operands(void **state) {
   (void)state;
-  expect(SDPA_HEAD "p = Softmax(m) axis=-1 name=\"/Softmax\"; y = MatMul(p, v) name=\"/MatMul_1\"; -> y",
+  test_expect_calls(SDPA_HEAD "p = Softmax(m) axis=-1 name=\"/Softmax\"; y = MatMul(p, v) name=\"/MatMul_1\"; -> y",
          "scaled_dot_product_attention(q,k,v,none,0,F,none,F)");
-  expect(SDPA_HEAD
+  test_expect_calls(SDPA_HEAD
          "mask: float[2,1,8,8]; n = Add(m, mask) name=\"/Add\"; p = Softmax(n) axis=-1 name=\"/Softmax\"; r = Constant() value=float[]{0.25};"
          "d = Dropout(p, r) name=\"/Dropout\"; y = MatMul(d, v) name=\"/MatMul_1\"; -> y",
          "scaled_dot_product_attention(q,k,v,mask,0.25,F,none,F)");
-  expect(SDPA_HEAD
+  test_expect_calls(SDPA_HEAD
          "mask: bool[2,1,8,8]; zero = Constant() value=float[1]{0}; no = Constant() value=float[1]{-inf}; w = Where(mask, zero, no) name=\"/Where\";"
          "n = Add(m, w) name=\"/Add\"; p = Softmax(n) axis=-1 name=\"/Softmax\"; y = MatMul(p, v) name=\"/MatMul_1\"; -> y",
          "scaled_dot_product_attention(q,k,v,mask,0,F,none,F)");
@@ -231,7 +144,7 @@ static void sdpa_scales_both_operands(void **state) {
 /* k was held as (batch, heads, size, length) and swapped for the call: the exporter swaps it back, and neither leaves a node */
 static void a_key_may_have_been_swapped_before(void **state) {
   (void)state;
-  expect("q: float[2,4,8,16]; k: float[2,4,16,8]; v: float[2,4,8,16]; s = Constant() value=float[]{0.5}; a = Mul(q, s) name=\"/Mul\"; b = Mul(k, s) name=\"/Mul_1\";"
+  test_expect_calls("q: float[2,4,8,16]; k: float[2,4,16,8]; v: float[2,4,8,16]; s = Constant() value=float[]{0.5}; a = Mul(q, s) name=\"/Mul\"; b = Mul(k, s) name=\"/Mul_1\";"
          "m = MatMul(a, b) name=\"/MatMul\"; p = Softmax(m) axis=-1 name=\"/Softmax\"; y = MatMul(p, v) name=\"/MatMul_1\"; -> y",
          "permute(k,0x1x3x2) scaled_dot_product_attention(q,%,v,none,0,F,none,F)");
 }
@@ -252,7 +165,7 @@ static void ten_dimensions_are_refused(void **state) {
 
 static void a_constant_triangle_is_the_causal_flag(void **state) {
   (void)state;
-  expect(SDPA_HEAD
+  test_expect_calls(SDPA_HEAD
          "one = Constant() value=float[1]{1}; zero = Constant() value=float[1]{0}; no = Constant() value=float[1]{-inf}; to = Constant() "
          "value=int64[2]{8,8};"
          "e = Expand(one, to) name=\"/Expand\"; l = Trilu(e) upper=0 name=\"/Trilu\"; c = Equal(l, zero) name=\"/Equal\"; w = Where(c, no, zero) "
@@ -268,7 +181,7 @@ static void a_mask_has_the_type_of_the_latest_result(void **state) {
       "x: float[2,4,4]; ok: bool[2,4,4]; w = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/fc/Transpose\"; h = MatMul(x, t) name=\"/fc/MatMul\"; zero = Constant() value=float[]{0};"
       "low = Constant() value=float[]{-3e38}; m = Where(ok, zero, low) name=\"/Where\"; y = Add(h, m) name=\"/Add\"; -> y";
   mp_arena *a = mp_arena_new(0);
-  const mp_program *p = recovered(a, drawing);
+  const mp_program *p = test_recovered(a, drawing);
   assert_string_equal(p->calls[1].row->name, "aten::new_full");
   assert_int_equal(p->calls[1].args[0].as.var, p->calls[0].outs[0]);
   mp_arena_free(a);
@@ -277,14 +190,14 @@ static void a_mask_has_the_type_of_the_latest_result(void **state) {
 /* x[:, 0:2] = y: the exporter writes a grid of places, which follow from sizes alone; a grid that was computed is an index_put */
 static void a_written_slice_is_no_index_put(void **state) {
   (void)state;
-  expect("x: float[2,2]; y: float[2,1]; at = Constant() value=int64[2,1,2]{0,0,1,0}; z = ScatterND(x, at, y) name=\"/ScatterND\"; -> z", "slice_scatter_(x,y)");
-  expect("x: float[2,2]; y: float[2,1]; at: int64[2,1,2]; z = ScatterND(x, at, y) name=\"/ScatterND\"; -> z", "index_put(x,at,y)");
+  test_expect_calls("x: float[2,2]; y: float[2,1]; at = Constant() value=int64[2,1,2]{0,0,1,0}; z = ScatterND(x, at, y) name=\"/ScatterND\"; -> z", "slice_scatter_(x,y)");
+  test_expect_calls("x: float[2,2]; y: float[2,1]; at: int64[2,1,2]; z = ScatterND(x, at, y) name=\"/ScatterND\"; -> z", "index_put(x,at,y)");
 }
 
 /* the noise of a dropped path has the type of the path: half under autocast behind a product */
 static void a_dropped_path_has_the_type_of_the_path(void **state) {
   (void)state;
-  expect("x: float[2,4]; w = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/fc/Transpose\"; h = MatMul(x, t) name=\"/fc/MatMul\"; s = Constant() value=int64[2]{2,1}; p = Constant() value=float[]{0.9};"
+  test_expect_calls("x: float[2,4]; w = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/fc/Transpose\"; h = MatMul(x, t) name=\"/fc/MatMul\"; s = Constant() value=int64[2]{2,1}; p = Constant() value=float[]{0.9};"
          "e = ConstantOfShape(s) name=\"/d/ConstantOfShape\"; u = RandomUniformLike(e) name=\"/d/RandomUniformLike\"; l = Less(u, p) name=\"/d/Less\"; c = Cast(l) to=1 name=\"/d/Cast\";"
          "n = Div(c, p) name=\"/d/Div\"; y = Mul(h, n) name=\"/d/Mul\"; -> y",
          "linear(x,w) new_empty(%,2x1) bernoulli_(%,0.9) div_(%,0.9) mul(%,%)");
@@ -293,7 +206,7 @@ static void a_dropped_path_has_the_type_of_the_path(void **state) {
 /* F.linear(x, w, cat([q, v])): the bias is put together */
 static void a_linear_layer_may_put_its_bias_together(void **state) {
   (void)state;
-  expect(
+  test_expect_calls(
       "x: float[2,4]; w = float[6,4]; q = float[3]; v = float[3]; b = Concat(q, v) axis=0 name=\"/Concat\"; t = Transpose(w) perm=[1,0] name=\"/Transpose\";"
       "m = MatMul(x, t) name=\"/MatMul\"; y = Add(b, m) name=\"/Add\"; -> y",
       "cat(q+v,0) linear(x,w,%)");
@@ -303,16 +216,16 @@ static void a_linear_layer_may_put_its_bias_together(void **state) {
 static void frequencies_are_a_buffer(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  const mp_program *p = recovered(a, "i: float[6,1]; r.inv_freq = float[4]; w = float[4]; f = Mul(i, r.inv_freq) name=\"/Mul\"; s = Sin(f) name=\"/Sin\"; y = Mul(s, w) name=\"/Mul_1\"; -> y");
-  assert_int_equal(named(p, "r.inv_freq")->role, MP_ROLE_BUFFER);
-  assert_int_equal(named(p, "w")->role, MP_ROLE_PARAMETER);
+  const mp_program *p = test_recovered(a, "i: float[6,1]; r.inv_freq = float[4]; w = float[4]; f = Mul(i, r.inv_freq) name=\"/Mul\"; s = Sin(f) name=\"/Sin\"; y = Mul(s, w) name=\"/Mul_1\"; -> y");
+  assert_int_equal(test_var_named(p, "r.inv_freq")->role, MP_ROLE_BUFFER);
+  assert_int_equal(test_var_named(p, "w")->role, MP_ROLE_PARAMETER);
   mp_arena_free(a);
 }
 
 /* mse_loss(x, z) broadcasts; the tracer hands what it made of x to whatever reads x later */
 static void what_a_loss_broadcast_may_be_read_by_others(void **state) {
   (void)state;
-  expect("x: float[2,4]; z: float[2,4]; n = Constant() value=int64[2]{2,4}; a = Expand(x, n) name=\"/Expand\"; b = Expand(z, n) name=\"/Expand_1\"; d = Sub(a, b) name=\"/Sub\"; e = Sub(a, b) name=\"/Sub_1\";"
+  test_expect_calls("x: float[2,4]; z: float[2,4]; n = Constant() value=int64[2]{2,4}; a = Expand(x, n) name=\"/Expand\"; b = Expand(z, n) name=\"/Expand_1\"; d = Sub(a, b) name=\"/Sub\"; e = Sub(a, b) name=\"/Sub_1\";"
          "q = Mul(d, e) name=\"/Mul\"; m = ReduceMean(q) keepdims=0 name=\"/ReduceMean\"; s = Exp(a) name=\"/Exp\"; -> m, s",
          "expand(x,2x4) mse_loss(x,z,1) exp(%)");
 }
@@ -321,14 +234,14 @@ static void what_a_loss_broadcast_may_be_read_by_others(void **state) {
 static void tables_are_buffers(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  const mp_program *p = recovered(
+  const mp_program *p = test_recovered(
       a, "x: float[2,4]; freqs_cos = float[6,4]; h.bias = float[8,4]; mask.weight = float[4]; pos = float[6,4]; b = Constant() value=int64[1]{0}; e = Constant() value=int64[1]{2}; z = Constant() value=float[]{0};"
          "c = Slice(freqs_cos, b, e) name=\"/Slice\"; q = Mul(x, c) name=\"/Mul\"; m = Slice(h.bias, b, e) name=\"/h/Slice\"; no = Equal(m, z) name=\"/h/Equal\"; u = Where(no, z, q) name=\"/h/Where\";"
          "k = Mul(u, mask.weight) name=\"/n/Mul\"; t = Slice(pos, b, e) name=\"/Slice_1\"; y = Add(k, t) name=\"/Add\"; -> y");
-  assert_int_equal(named(p, "freqs_cos")->role, MP_ROLE_BUFFER);
-  assert_int_equal(named(p, "h.bias")->role, MP_ROLE_BUFFER);
-  assert_int_equal(named(p, "mask.weight")->role, MP_ROLE_PARAMETER);
-  assert_int_equal(named(p, "pos")->role, MP_ROLE_PARAMETER);
+  assert_int_equal(test_var_named(p, "freqs_cos")->role, MP_ROLE_BUFFER);
+  assert_int_equal(test_var_named(p, "h.bias")->role, MP_ROLE_BUFFER);
+  assert_int_equal(test_var_named(p, "mask.weight")->role, MP_ROLE_PARAMETER);
+  assert_int_equal(test_var_named(p, "pos")->role, MP_ROLE_PARAMETER);
   mp_arena_free(a);
 }
 
@@ -339,12 +252,12 @@ static void a_mask_is_cast_to_what_half_precision_accepts(void **state) {
       "x: float[2,4]; m: int64[2,4]; w = float[4,4]; t = Transpose(w) perm=[1,0] name=\"/fc/Transpose\"; c = Cast(m) to=1 name=\"/Cast\"; h = Mul(x, c) name=\"/Mul\";"
       "y = MatMul(h, t) name=\"/fc/MatMul\"; -> y";
   mp_arena *a = mp_arena_new(0);
-  const mp_program *p = recovered(a, drawing);
-  assert_string_equal(shown(a, p), "type_as(m,w) mul(x,%) linear(%,w)");
-  assert_true(warned(p, "in half precision 1 casts"));
+  const mp_program *p = test_recovered(a, drawing);
+  assert_string_equal(test_calls_text(a, p), "type_as(m,w) mul(x,%) linear(%,w)");
+  assert_true(test_program_warned(p, "in half precision 1 casts"));
   mp_arena_free(a);
   /* a float32 table that nothing strict reads is what the program says */
-  expect("x: float[2,4]; m: int64[2,4]; w = float[2,4]; c = Cast(m) to=1 name=\"/Cast\"; h = Mul(x, c) name=\"/Mul\"; y = Add(h, w) name=\"/Add\"; -> y", "to(m,float32) mul(x,%) add(%,w)");
+  test_expect_calls("x: float[2,4]; m: int64[2,4]; w = float[2,4]; c = Cast(m) to=1 name=\"/Cast\"; h = Mul(x, c) name=\"/Mul\"; y = Add(h, w) name=\"/Add\"; -> y", "to(m,float32) mul(x,%) add(%,w)");
 }
 
 #define NORM                                                                                                                                                 \
@@ -354,15 +267,15 @@ static void a_mask_is_cast_to_what_half_precision_accepts(void **state) {
 /* what follows x.float() / rms(x) in a norm: weight * _.to(x.dtype), (weight * _).to(x.dtype), (_ * (1 + weight.float())).type_as(x) whose last cast is not in the file */
 static void a_norm_in_float32_ends_in_a_cast(void **state) {
   (void)state;
-  expect(NORM "b = Cast(d) to=1 name=\"/n/Cast_1\"; z = Mul(n.weight, b) name=\"/n/Mul_1\";" READ,
+  test_expect_calls(NORM "b = Cast(d) to=1 name=\"/n/Cast_1\"; z = Mul(n.weight, b) name=\"/n/Mul_1\";" READ,
          "to(x,float32) pow(%,2) mean(%,-1,T) mul(%,%) type_as(%,x) mul(n.weight,%) linear(%,fc.weight)");
-  expect(NORM "e = Mul(n.weight, d) name=\"/n/Mul_1\"; z = Cast(e) to=1 name=\"/n/Cast_1\";" READ,
+  test_expect_calls(NORM "e = Mul(n.weight, d) name=\"/n/Mul_1\"; z = Cast(e) to=1 name=\"/n/Cast_1\";" READ,
          "to(x,float32) pow(%,2) mean(%,-1,T) mul(%,%) mul(n.weight,%) type_as(%,x) linear(%,fc.weight)");
-  expect(NORM "f = Cast(n.weight) to=1 name=\"/n/Cast_1\"; one = Constant() value=float[]{1}; g = Add(f, one) name=\"/n/Add\"; z = Mul(d, g) name=\"/n/Mul_1\";" READ,
+  test_expect_calls(NORM "f = Cast(n.weight) to=1 name=\"/n/Cast_1\"; one = Constant() value=float[]{1}; g = Add(f, one) name=\"/n/Add\"; z = Mul(d, g) name=\"/n/Mul_1\";" READ,
          "to(x,float32) pow(%,2) mean(%,-1,T) mul(%,%) to(n.weight,float32) add(%,1) mul(%,%) type_as(%,x) linear(%,fc.weight)");
   /* .type_as(x), which leaves no node; a layer norm after T5 casts for the square alone */
-  expect(NORM "z = Mul(n.weight, d) name=\"/n/Mul_1\";" READ, "to(x,float32) pow(%,2) mean(%,-1,T) mul(%,%) type_as(%,x) mul(n.weight,%) linear(%,fc.weight)");
-  expect("x: float[2,4]; w = float[4]; two = Constant() value=float[]{2}; c = Cast(x) to=1 name=\"/layer_norm/Cast\"; s = Pow(c, two) name=\"/layer_norm/Pow\"; v = ReduceMean(s) axes=[-1] name=\"/layer_norm/ReduceMean\";"
+  test_expect_calls(NORM "z = Mul(n.weight, d) name=\"/n/Mul_1\";" READ, "to(x,float32) pow(%,2) mean(%,-1,T) mul(%,%) type_as(%,x) mul(n.weight,%) linear(%,fc.weight)");
+  test_expect_calls("x: float[2,4]; w = float[4]; two = Constant() value=float[]{2}; c = Cast(x) to=1 name=\"/layer_norm/Cast\"; s = Pow(c, two) name=\"/layer_norm/Pow\"; v = ReduceMean(s) axes=[-1] name=\"/layer_norm/ReduceMean\";"
          "d = Mul(c, v) name=\"/layer_norm/Mul\"; y = Mul(w, d) name=\"/layer_norm/Mul_1\"; -> y",
          "to(x,float32) pow(%,2) mean(%,-1,T) mul(x,%) type_as(%,w) mul(w,%)");
 }
@@ -370,14 +283,14 @@ static void a_norm_in_float32_ends_in_a_cast(void **state) {
 /* softmax(x.float()) */
 static void a_softmax_may_be_given_a_float(void **state) {
   (void)state;
-  expect("x: float[2,4]; v: float[4,3]; c = Cast(x) to=1 name=\"/Cast\"; p = Softmax(c) axis=-1 name=\"/Softmax\"; b = Cast(p) to=1 name=\"/Cast_1\"; y = MatMul(b, v) name=\"/MatMul\"; -> y",
+  test_expect_calls("x: float[2,4]; v: float[4,3]; c = Cast(x) to=1 name=\"/Cast\"; p = Softmax(c) axis=-1 name=\"/Softmax\"; b = Cast(p) to=1 name=\"/Cast_1\"; y = MatMul(b, v) name=\"/MatMul\"; -> y",
          "to(x,float32) softmax(%,-1,none) type_as(%,v) matmul(%,v)");
 }
 
 /* k.view(...).transpose(1, 2).transpose(-1, -2) is one Transpose in the file */
 static void written_out_attention_stays_written_out(void **state) {
   (void)state;
-  expect(
+  test_expect_calls(
       "q: float[2,4,8,16]; k: float[2,8,4,16]; v: float[2,4,8,16]; s = Constant() value=float[]{0.25}; t = Transpose(k) perm=[0,2,3,1] "
       "name=\"/Transpose\";"
       "m = MatMul(q, t) name=\"/MatMul\"; a = Mul(m, s) name=\"/Mul\"; p = Softmax(a) axis=-1 name=\"/Softmax\"; c = Cast(p) to=1 name=\"/Cast\";"
@@ -391,7 +304,7 @@ static void written_out_attention_stays_written_out(void **state) {
 
 static void shapes_and_numbers_are_no_calls(void **state) {
   (void)state;
-  expect(
+  test_expect_calls(
       "x: float[2,3,8]; s = Shape(x) name=\"/Shape\"; i = Constant() value=int64[]{0}; g = Gather(s, i) axis=0 name=\"/Gather\"; ax = Constant() "
       "value=int64[1]{0};"
       "u = Unsqueeze(g, ax) name=\"/Unsqueeze\"; r = Constant() value=int64[1]{-1}; c = Concat(u, r) axis=0 name=\"/Concat\"; y = Reshape(x, c) "
@@ -401,12 +314,12 @@ static void shapes_and_numbers_are_no_calls(void **state) {
 
 static void an_arange_is_made_on_the_device(void **state) {
   (void)state;
-  expect(
+  test_expect_calls(
       "ids: int64[2,6]; e = float[10,4]; s = Shape(ids) name=\"/Shape\"; i = Constant() value=int64[]{1}; n = Gather(s, i) axis=0 name=\"/Gather\";"
       "z = Constant() value=int64[]{0}; one = Constant() value=int64[]{1}; r = Range(z, n, one) name=\"/Range\"; y = Gather(e, r) "
       "name=\"/pos/Gather\"; -> y",
       "arange(6,int64) embedding(e,%)");
-  expect(
+  test_expect_calls(
       "x: float[2,3]; e = float[10,4]; r = Constant() value=int64[5]{0,1,2,3,4}; y = Gather(e, r) name=\"/pos/Gather\"; z = Exp(x) name=\"/Exp\"; -> "
       "y, z",
       "arange(5,int64) embedding(e,%) exp(x)");
@@ -414,11 +327,11 @@ static void an_arange_is_made_on_the_device(void **state) {
 
 static void slices_by_axis(void **state) {
   (void)state;
-  expect(
+  test_expect_calls(
       "x: float[2,6,8]; s = Constant() value=int64[2]{0,1}; e = Constant() value=int64[2]{99,5}; ax = Constant() value=int64[2]{0,1};"
       "y = Slice(x, s, e, ax) name=\"/Slice\"; -> y",
       "slice(x,1,1,5,1)");
-  expect(
+  test_expect_calls(
       "x: float[2,6]; s = Constant() value=int64[1]{-1}; e = Constant() value=int64[1]{-99}; ax = Constant() value=int64[1]{1}; st = Constant() "
       "value=int64[1]{-1};"
       "y = Slice(x, s, e, ax, st) name=\"/Slice\"; -> y",
@@ -427,7 +340,7 @@ static void slices_by_axis(void **state) {
 
 static void same_padding_of_an_even_kernel_pads_first(void **state) {
   (void)state;
-  expect("x: float[2,3,8,8]; w = float[5,3,4,4]; y = Conv(x, w) auto_pad=\"SAME_UPPER\" kernel_shape=[4,4] name=\"/c/Conv\"; -> y",
+  test_expect_calls("x: float[2,3,8,8]; w = float[5,3,4,4]; y = Conv(x, w) auto_pad=\"SAME_UPPER\" kernel_shape=[4,4] name=\"/c/Conv\"; -> y",
          "constant_pad_nd(x,0x1x0x1,0) conv2d(%,w,none,1x1,1x1,1x1,1)");
 }
 
@@ -438,9 +351,9 @@ static void a_norm_over_channels_takes_the_difference_twice(void **state) {
                         "q = Pow(d, two) name=\"/n/Pow\"; v = ReduceMean(q) axes=[1] keepdims=1 name=\"/n/ReduceMean_1\"; a = Add(v, eps) name=\"/n/Add\"; s = Sqrt(a) name=\"/n/Sqrt\"; y = Div(d, s) name=\"/n/Div\"; -> y";
   char text[768];
   snprintf(text, sizeof text, drawing, "2,3,4,4");
-  expect(text, "mean(x,1,T) sub(x,%) pow(%,2) mean(%,1,T) sub(x,%) add(%,1e-06) sqrt(%) div(%,%)");
+  test_expect_calls(text, "mean(x,1,T) sub(x,%) pow(%,2) mean(%,1,T) sub(x,%) add(%,1e-06) sqrt(%) div(%,%)");
   snprintf(text, sizeof text, drawing, "2,3");
-  expect(text, "mean(x,1,T) sub(x,%) pow(%,2) mean(%,1,T) add(%,1e-06) sqrt(%) div(%,%)");
+  test_expect_calls(text, "mean(x,1,T) sub(x,%) pow(%,2) mean(%,1,T) add(%,1e-06) sqrt(%) div(%,%)");
 }
 
 /* a parameter over its norm, times another; over the middle of three dimensions it is no fused call */
@@ -450,17 +363,17 @@ static void weight_norm_is_one_call(void **state) {
                         "y = Conv(x, w) name=\"/c/Conv\"; -> y";
   char text[512];
   snprintf(text, sizeof text, drawing, "5,1,1", "1,2");
-  expect(text, "_weight_norm_interface(v,g,0) conv1d(x,%,none,1,0,1,1)");
+  test_expect_calls(text, "_weight_norm_interface(v,g,0) conv1d(x,%,none,1,0,1,1)");
   snprintf(text, sizeof text, drawing, "1,1,4", "0,1");
-  expect(text, "_weight_norm_interface(v,g,2) conv1d(x,%,none,1,0,1,1)");
+  test_expect_calls(text, "_weight_norm_interface(v,g,2) conv1d(x,%,none,1,0,1,1)");
   snprintf(text, sizeof text, drawing, "1,3,1", "0,2");
-  expect(text, "linalg_vector_norm(v,2,0x2,T) div(v,%) mul(%,g) conv1d(x,%,none,1,0,1,1)");
+  test_expect_calls(text, "linalg_vector_norm(v,2,0x2,T) div(v,%) mul(%,g) conv1d(x,%,none,1,0,1,1)");
 }
 
 /* an activation of a sequence is out of place, of an image in place */
 static void sequences_are_activated_out_of_place(void **state) {
   (void)state;
-  expect("x: float[2,3,8]; w = float[5,3,4]; c = Conv(x, w) name=\"/c/Conv\"; y = Relu(c) name=\"/r/Relu\"; -> y", "conv1d(x,w,none,1,0,1,1) relu(%)");
+  test_expect_calls("x: float[2,3,8]; w = float[5,3,4]; c = Conv(x, w) name=\"/c/Conv\"; y = Relu(c) name=\"/r/Relu\"; -> y", "conv1d(x,w,none,1,0,1,1) relu(%)");
 }
 
 /* ---- modules ---- */
@@ -468,7 +381,7 @@ static void sequences_are_activated_out_of_place(void **state) {
 static void scopes_become_modules(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  const mp_program *p = recovered(a,
+  const mp_program *p = test_recovered(a,
                                   "x: float[2,4]; a = Relu(x) name=\"/net/net.0/relu/Relu\"; b = Tanh(a) name=\"/net/net.0/Tanh\"; y = Relu(b) "
                                   "name=\"/net/net.0/relu_1/Relu\"; -> y");
   assert_string_equal(p->instances[p->calls[0].module].path, "net.0.relu");
@@ -483,7 +396,7 @@ static void a_module_may_be_named_with_a_number(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
   const mp_program *p =
-      recovered(a,
+      test_recovered(a,
                 "x: float[2,4]; fc.weight = float[4,4]; fc.bias = float[4]; fc_1.weight = float[4,4]; fc_1.bias = float[4];"
                 "a = Gemm(x, fc.weight, fc.bias) transB=1 name=\"/fc/Gemm\"; y = Gemm(a, fc_1.weight, fc_1.bias) transB=1 name=\"/fc_1/Gemm\"; -> y");
   assert_string_equal(p->instances[p->calls[1].module].path, "fc_1");
@@ -499,13 +412,13 @@ static void image_networks_write_in_place(void **state) {
       "d = Conv(r, w) pads=[1,1,1,1] name=\"/d/Conv\";";
   char text[1024];
   snprintf(text, sizeof text, "%s a = Add(d, r) name=\"/Add\"; y = Relu(a) name=\"/s/Relu\"; -> y", conv);
-  expect(text, "conv2d(x,w,none,1x1,1x1,1x1,1) relu_(%) conv2d(%,w,none,1x1,1x1,1x1,1) add_(%,%) relu_(%)");
+  test_expect_calls(text, "conv2d(x,w,none,1x1,1x1,1x1,1) relu_(%) conv2d(%,w,none,1x1,1x1,1x1,1) add_(%,%) relu_(%)");
   snprintf(text, sizeof text, "%s a = Add(r, d) name=\"/Add\"; y = Relu(a) name=\"/s/Relu\"; -> y", conv);
-  expect(text, "conv2d(x,w,none,1x1,1x1,1x1,1) relu_(%) conv2d(%,w,none,1x1,1x1,1x1,1) add(%,%) relu_(%)");
+  test_expect_calls(text, "conv2d(x,w,none,1x1,1x1,1x1,1) relu_(%) conv2d(%,w,none,1x1,1x1,1x1,1) add(%,%) relu_(%)");
   /* behind a shortcut only a ReLU is written so */
   snprintf(text, sizeof text, "%s a = Add(d, r) name=\"/Add\"; y = LeakyRelu(a) alpha=0.1 name=\"/s/LeakyRelu\"; -> y", conv);
-  expect(text, "conv2d(x,w,none,1x1,1x1,1x1,1) relu_(%) conv2d(%,w,none,1x1,1x1,1x1,1) add_(%,%) leaky_relu(%,0.1)");
-  expect("x: float[2,3,8,8]; w = float[3,3,3,3]; g = float[3]; b = float[3]; c = Conv(x, w) pads=[1,1,1,1] name=\"/c/Conv\"; n = InstanceNormalization(c, g, b) name=\"/n/InstanceNormalization\";"
+  test_expect_calls(text, "conv2d(x,w,none,1x1,1x1,1x1,1) relu_(%) conv2d(%,w,none,1x1,1x1,1x1,1) add_(%,%) leaky_relu(%,0.1)");
+  test_expect_calls("x: float[2,3,8,8]; w = float[3,3,3,3]; g = float[3]; b = float[3]; c = Conv(x, w) pads=[1,1,1,1] name=\"/c/Conv\"; n = InstanceNormalization(c, g, b) name=\"/n/InstanceNormalization\";"
          "y = Relu(n) name=\"/r/Relu\"; -> y",
          "conv2d(x,w,none,1x1,1x1,1x1,1) instance_norm(%,g,b,none,none,T,0.1,1e-05,T) relu_(%)");
 }
@@ -513,7 +426,7 @@ static void image_networks_write_in_place(void **state) {
 /* a student before a teacher's distribution: kl_div is written out, and what leads to its target alone is the teacher's */
 static void a_teacher_has_no_gradient(void **state) {
   (void)state;
-  expect("x: float[2,4]; w = float[4,4]; v = float[4,4]; s = Gemm(x, w) transB=1 name=\"/s/Gemm\"; o = LogSoftmax(s) axis=1 name=\"/LogSoftmax\"; t = Gemm(x, v) transB=1 name=\"/t/Gemm\";"
+  test_expect_calls("x: float[2,4]; w = float[4,4]; v = float[4,4]; s = Gemm(x, w) transB=1 name=\"/s/Gemm\"; o = LogSoftmax(s) axis=1 name=\"/LogSoftmax\"; t = Gemm(x, v) transB=1 name=\"/t/Gemm\";"
          "p = Softmax(t) axis=1 name=\"/Softmax\"; l = Log(p) name=\"/Log\"; d = Sub(l, o) name=\"/Sub\"; m = Mul(p, d) name=\"/Mul\"; z = Constant() value=float[]{0}; g = Greater(p, z) name=\"/Greater\";"
          "n = Shape(m) name=\"/Shape\"; c = ConstantOfShape(n) name=\"/ConstantOfShape\"; k = Where(g, m, c) name=\"/Where\"; y = ReduceSum(k) keepdims=0 name=\"/ReduceSum\"; -> y",
          "linear(x,w) log_softmax(%,1,none) linear'(x,v) softmax'(%,1,none) kl_div(%,%,2)");
@@ -521,7 +434,7 @@ static void a_teacher_has_no_gradient(void **state) {
 
 static void a_target_has_no_gradient(void **state) {
   (void)state;
-  expect(
+  test_expect_calls(
       "x: float[2,4]; w = float[4,4]; p = Gemm(x, w) transB=1 name=\"/a/Gemm\"; t = Gemm(p, w) transB=1 name=\"/b/Gemm\"; s = Shape(p) "
       "name=\"/Shape\";"
       "e = Expand(p, s) name=\"/Expand\"; f = Expand(t, s) name=\"/Expand_1\"; d = Sub(e, f) name=\"/Sub\"; g = Sub(e, f) name=\"/Sub_1\"; m = "
@@ -550,11 +463,11 @@ static void a_folded_batch_norm_is_put_back(void **state) {
   const mp_program *p = drawn(a,
                               "in x float 2 3 8 8\nw onnx::Conv_7 float 5 3 3 3\nw onnx::Conv_8 float 5\n"
                               "node Conv x onnx::Conv_7 onnx::Conv_8 -> y name=/stem/conv/Conv\nout y float\n");
-  assert_string_equal(shown(a, p),
+  assert_string_equal(test_calls_text(a, p),
                       "conv2d(x,stem.conv.weight,none,1x1,0x0,1x1,1) batch_norm(%,stem.conv.folded_norm.weight,stem.conv.folded_norm.bias,"
                       "stem.conv.folded_norm.running_mean,stem.conv.folded_norm.running_var,T,0.1,1e-05,T)");
-  assert_true(warned(p, "1 convolutions"));
-  assert_int_equal(named(p, "stem.conv.folded_norm.num_batches_tracked")->role, MP_ROLE_BUFFER);
+  assert_true(test_program_warned(p, "1 convolutions"));
+  assert_int_equal(test_var_named(p, "stem.conv.folded_norm.num_batches_tracked")->role, MP_ROLE_BUFFER);
   mp_arena_free(a);
 }
 
@@ -566,10 +479,10 @@ static void a_folded_head_is_tied_to_its_embedding(void **state) {
       "in ids int64 2 3\nw wte.weight float 50 8\nw onnx::MatMul_9 float 8 50\nw onnx::MatMul_7 float 8 4\nw fc.bias float 4\n"
       "node Gather wte.weight ids -> e name=/wte/Gather\nnode MatMul e onnx::MatMul_7 -> m name=/fc/MatMul\nnode Add fc.bias m -> f name=/fc/Add\n"
       "node MatMul e onnx::MatMul_9 -> y name=/lm_head/MatMul\nout y float\nout f float\n");
-  assert_string_equal(shown(a, p), "embedding(wte.weight,ids) linear(%,fc.weight,fc.bias) linear(%,wte.weight)");
-  assert_int_equal(named(p, "fc.weight")->dims[0], 4);
-  assert_int_equal(named(p, "fc.weight")->dims[1], 8);
-  assert_true(warned(p, "tied"));
+  assert_string_equal(test_calls_text(a, p), "embedding(wte.weight,ids) linear(%,fc.weight,fc.bias) linear(%,wte.weight)");
+  assert_int_equal(test_var_named(p, "fc.weight")->dims[0], 4);
+  assert_int_equal(test_var_named(p, "fc.weight")->dims[1], 8);
+  assert_true(test_program_warned(p, "tied"));
   mp_arena_free(a);
 }
 
@@ -577,7 +490,7 @@ static void modules_alike_have_a_buffer_each(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
   const mp_program *p =
-      recovered(a, "x: float[2,2]; m = Constant() value=float[2,2]{1,0,1,1}; a = Mul(x, m) name=\"/h.0/Mul\"; y = Mul(a, m) name=\"/h.1/Mul\"; -> y");
+      test_recovered(a, "x: float[2,2]; m = Constant() value=float[2,2]{1,0,1,1}; a = Mul(x, m) name=\"/h.0/Mul\"; y = Mul(a, m) name=\"/h.1/Mul\"; -> y");
   uint32_t buffers = 0;
   for (uint32_t i = 0; i < p->var_count; i++) buffers += p->vars[i].role == MP_ROLE_BUFFER;
   assert_int_equal(buffers, 2);
@@ -586,11 +499,11 @@ static void modules_alike_have_a_buffer_each(void **state) {
 
 static void fused_operators_come_apart(void **state) {
   (void)state;
-  expect(
+  test_expect_calls(
       "opset com.microsoft 1; x: float[2,3,8]; y: float[2,3,8]; w = float[8]; b = float[8]; c = float[8];"
       "z, _, _, s = com.microsoft.SkipLayerNormalization(x, y, w, b, c) epsilon=0.01; g = com.microsoft.FastGelu(z); -> g, s",
       "add(x,c) add(%,y) layer_norm(%,8,w,b,0.01,T) gelu(%,'tanh')");
-  expect(
+  test_expect_calls(
       "opset com.microsoft 1; x: float[2,3,8]; w = float[8,24]; b = float[24]; y = com.microsoft.Attention(x, w, b) num_heads=2 unidirectional=1; -> "
       "y",
       "reshape(x,6x8) addmm(b,%,w) reshape(%,2x3x24) split(%,8,2) reshape(%,2x3x2x4) transpose(%,1,2) reshape(%,2x3x2x4) transpose(%,1,2)"
@@ -600,9 +513,9 @@ static void fused_operators_come_apart(void **state) {
 static void an_unknown_operator_is_one_warning(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  const mp_program *p = recovered(a, "x: float[2,2]; y = Det(x) name=\"/Det\"; -> y");
-  assert_string_equal(shown(a, p), "onnx::Det(x)");
-  assert_true(warned(p, "onnx::Det"));
+  const mp_program *p = test_recovered(a, "x: float[2,2]; y = Det(x) name=\"/Det\"; -> y");
+  assert_string_equal(test_calls_text(a, p), "onnx::Det(x)");
+  assert_true(test_program_warned(p, "onnx::Det"));
   mp_arena_free(a);
 }
 
@@ -620,7 +533,7 @@ static void an_open_dimension_says_how_to_close_it(void **state) {
 
 static const mp_program *edited(mp_arena *a, const char *drawing, const mp_run *run) {
   mp_err err;
-  const mp_program *p = mp_program_edit(a, recovered(a, drawing), run, &err);
+  const mp_program *p = mp_program_edit(a, test_recovered(a, drawing), run, &err);
   if (!p) fail_msg("%s", err.text);
   return p;
 }
@@ -632,17 +545,17 @@ static void a_loss_is_put_behind_logits(void **state) {
   mp_arena *a = mp_arena_new(0);
   mp_run run = mp_run_default();
   const mp_program *p = edited(a, logits, &run);
-  assert_string_equal(shown(a, p), "linear(x,fc.weight) cross_entropy_loss(%,labels,none,1,-100,0)");
-  assert_true(warned(p, "no loss"));
+  assert_string_equal(test_calls_text(a, p), "linear(x,fc.weight) cross_entropy_loss(%,labels,none,1,-100,0)");
+  assert_true(test_program_warned(p, "no loss"));
   assert_int_equal(p->input_count, 2);
   assert_int_equal(p->vars[p->inputs[1]].rank, 1);
   assert_int_equal(p->vars[p->outputs[0]].rank, 0);
   run.loss = MP_LOSS_SUM;
-  assert_string_equal(shown(a, edited(a, logits, &run)), "linear(x,fc.weight) sum(%)");
+  assert_string_equal(test_calls_text(a, edited(a, logits, &run)), "linear(x,fc.weight) sum(%)");
   run.loss = MP_LOSS_MSE;
-  assert_string_equal(shown(a, edited(a, logits, &run)), "linear(x,fc.weight) mse_loss(%,target,1)");
+  assert_string_equal(test_calls_text(a, edited(a, logits, &run)), "linear(x,fc.weight) mse_loss(%,target,1)");
   run.loss = MP_LOSS_NONE;
-  assert_string_equal(shown(a, edited(a, logits, &run)), "linear(x,fc.weight)");
+  assert_string_equal(test_calls_text(a, edited(a, logits, &run)), "linear(x,fc.weight)");
   mp_arena_free(a);
 }
 
@@ -659,10 +572,10 @@ static void dropout_goes_where_a_block_has_it(void **state) {
       "p = Softmax(s) axis=-1 name=\"/h.0/Softmax\"; v = MatMul(p, x) name=\"/h.0/MatMul_1\"; m = MatMul(v, t) name=\"/h.0/o/MatMul\";"
       "y = Add(m, x) name=\"/h.0/Add\"; -> y";
   const mp_program *p = edited(a, block, &run);
-  assert_string_equal(shown(a, p),
+  assert_string_equal(test_calls_text(a, p),
                       "embedding(e,ids) dropout(%,0.1,T) transpose(%,1,2) matmul(%,%) softmax(%,-1,none) dropout(%,0.1,T) matmul(%,%) "
                       "linear(%,o.weight) dropout(%,0.1,T) add(%,%) sum(%)");
-  assert_true(warned(p, "3 places"));
+  assert_true(test_program_warned(p, "3 places"));
   assert_string_equal(p->instances[p->calls[8].module].path, "h.0");
   mp_arena_free(a);
 }
@@ -674,10 +587,10 @@ static void lora_adds_two_products(void **state) {
   run.lora_rank = 2;
   run.loss = MP_LOSS_SUM;
   const mp_program *p = edited(a, logits, &run);
-  assert_string_equal(shown(a, p),
+  assert_string_equal(test_calls_text(a, p),
                       "linear(x,fc.weight) linear(x,fc.lora_A.default.weight) linear(%,fc.lora_B.default.weight) mul(%,2) add(%,%) sum(%)");
-  assert_int_equal(named(p, "fc.lora_A.default.weight")->dims[0], 2);
-  assert_int_equal(named(p, "fc.lora_B.default.weight")->dims[0], 3);
+  assert_int_equal(test_var_named(p, "fc.lora_A.default.weight")->dims[0], 2);
+  assert_int_equal(test_var_named(p, "fc.lora_B.default.weight")->dims[0], 3);
   mp_err err;
   mp_plan plan = {0};
   const mp_timeline *t = mp_timeline_make(a, mp_tape_make(a, mp_trace_make(a, p, &run, &err), &run, &plan, &err), &err);
@@ -685,7 +598,7 @@ static void lora_adds_two_products(void **state) {
   assert_int_equal(t->gradient_bytes, 4 * (2 * 4 + 3 * 2)); /* A and B alone */
   assert_int_equal(p->calls[1].macs, 2 * 4 * 2);            /* rows x in x rank */
   run.lora_glob = "attn*";
-  assert_null(mp_program_edit(a, recovered(a, logits), &run, &err));
+  assert_null(mp_program_edit(a, test_recovered(a, logits), &run, &err));
   assert_int_equal(err.code, MP_BAD_INPUT);
   mp_arena_free(a);
 }

@@ -1,0 +1,106 @@
+/* What a dynamo file's source lines tell beyond its nodes: casts, writes into an operand, regions that run without gradients. */
+#include "planner/inside.h"
+#include "support_base.h"
+#include "support_graph.h"
+#include "support_recover.h"
+
+/* A float32 file shows no cast to float32; the source line, where the file keeps it, does. */
+static void casts_are_read_from_the_source_line(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p =
+      test_recovered_fx(a, "opset 20\nx: float[2,3]; v: float[3,4]\n"
+                   "softmax = Softmax(x) axis=-1" LINE("p = F.softmax(x.float(), dim=-1).to(v.dtype)")
+                       FX("%softmax : [num_users=1] = call_function[target=torch.ops.aten.softmax.int](args = (%x, -1), kwargs = {})") "\n"
+                   "matmul = MatMul(softmax, v)" LINE("return p @ v")
+                       FX("%matmul : [num_users=1] = call_function[target=torch.ops.aten.matmul.default](args = (%softmax, %v), kwargs = {})") "\n"
+                   SIGNATURE("x: USER_INPUT\nv: USER_INPUT") "-> matmul");
+  assert_int_equal(p->call_count, 4);
+  assert_string_equal(test_call_line(a, p, 0), ".  aten::to(%x, float32)");
+  assert_string_equal(test_call_line(a, p, 1), ".  aten::softmax(%x.cast, -1)");
+  assert_string_equal(test_call_line(a, p, 2), ".  aten::type_as(%softmax, %x)");
+  assert_string_equal(test_call_line(a, p, 3), ".  aten::matmul(%softmax.cast, %v)");
+  mp_arena_free(a);
+}
+
+/* A = -torch.exp(self.A_log.float()); a norm of one's own has no casts unless a line of it says so, and a layer norm is not written with any */
+static void elementwise_calls_and_norms_are_cast_as_written(void **state) {
+  (void)state;
+  static const struct {
+    const char *type, *line, *first;
+  } cases[] = {{"model.Scan", "A = -torch.exp(self.A_log.float())", "to(%x, float32)"},      {"model.Scan", "A = -torch.exp(self.A_log)", "exp(%x)"},
+               {"model.RMSNorm", "return self._norm(x.float()).type_as(x)", "to(%x, float32)"}, {"model.RMSNorm", "return x * torch.rsqrt(x.pow(2).mean(-1))", "pow(%x, 2)"},
+               {"model.LayerNorm2d", "s = (x - u).pow(2).mean(1)", "pow(%x, 2)"},                {"transformers.LayerNorm", "s = x.pow(2).mean(-1)", "to(%x, float32)"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    mp_arena *a = mp_arena_new(0);
+    bool norm = i > 1;
+    const char *node = norm ? "opset 20\nx: float[2,3]; two = float[]{2}; y = Pow(x, two)" : "opset 20\nx: float[2,3]; y = Exp(x)";
+    const mp_program *p = test_recovered_fx(a, mp_format(a, "%s meta.pkg.torch.onnx.stack_trace=\"File 'm.py', line 1, in forward\n    %s\"" FX("%%y : [num_users=1] = call_function[target=torch.ops.aten.%s](args = (%%x%s,), kwargs = {})")
+                                                        IN("['', 'n', 'y']", "['M', '%s', 'aten']") "\n" SIGNATURE("x: USER_INPUT") "-> y",
+                                                 node, cases[i].line, norm ? "pow.Tensor_Scalar" : "exp.default", norm ? ", 2" : "", cases[i].type));
+    assert_string_equal(test_call_line(a, p, 0), mp_format(a, "n  aten::%s", cases[i].first));
+    mp_arena_free(a);
+  }
+}
+
+/* x.mul_(g) writes over x; behind a flag, which is False as a rule, it does not */
+static void a_source_line_says_what_is_written_over(void **state) {
+  (void)state;
+  static const char *const lines[] = {"return x.mul_(g)", "return x.mul_(g) if self.inplace else x * g", "return x * g"};
+  for (int i = 0; i < 3; i++) {
+    mp_arena *a = mp_arena_new(0);
+    const mp_program *p = test_recovered_fx(a, mp_format(a,
+                                                 "opset 20\nx: float[2,9]; g: float[9]\nmul = Mul(x, g) meta.pkg.torch.onnx.stack_trace=\"File 'm.py', line 1, in forward\n    %s\"" FX(
+                                                     "%%mul : [num_users=1] = call_function[target=torch.ops.aten.mul.Tensor](args = (%%x, %%g), kwargs = {})") "\n" SIGNATURE(
+                                                     "x: USER_INPUT\ng: USER_INPUT") "-> mul",
+                                                 lines[i]));
+    assert_int_equal(p->calls[0].in_place, !i);
+    mp_arena_free(a);
+  }
+}
+
+/* transformers' losses of tokens begin with logits.float() */
+static void a_loss_of_tokens_widens_its_logits(void **state) {
+  (void)state;
+  static const char *const lines[] = {"loss = self.loss_function(logits, labels, vocab_size=9)", "loss = self.loss_function(labels=labels, pooled_logits=logits)"};
+  for (int i = 0; i < 2; i++) {
+    mp_arena *a = mp_arena_new(0);
+    const mp_program *p = test_recovered_fx(
+        a, mp_format(a,
+                     "opset 20\nx: float[2,9]; y: int64[2]\nloss = SoftmaxCrossEntropyLoss(x, y) meta.pkg.torch.onnx.stack_trace=\"File 'm.py', line 1, in forward\n    %s\"" FX(
+                         "%%loss : [num_users=1] = call_function[target=torch.ops.aten.cross_entropy_loss.default](args = (%%x, %%y), kwargs = {})") "\n" SIGNATURE(
+                         "x: USER_INPUT\ny: USER_INPUT") "-> loss",
+                     lines[i]));
+    assert_int_equal(p->call_count, i ? 1 : 2);
+    if (!i) assert_string_equal(test_call_line(a, p, 0), ".  aten::to(%x, float32)");
+    mp_arena_free(a);
+  }
+}
+
+/* a network that torch.export took aside ran under no_grad; one that begins with casts, under an autocast of its own */
+static void what_was_taken_aside_runs_without_gradients(void **state) {
+  (void)state;
+  static const char *const codes[] = {"linear = torch.ops.aten.linear.default(x, p_w)", "linear = torch.ops.aten.linear.default(to, p_w)"};
+  for (int i = 0; i < 2; i++) {
+    mp_arena *a = mp_arena_new(0);
+    const mp_program *p = test_recovered_fx(a, mp_format(a,
+                                                 "opset 20\nx: float[2,4]; w = float[4,4]\nlinear = MatMul(x, w) meta.pkg.torch.onnx.stack_trace=\"File '<eval_with_key>.7', line 8, in forward\n    %s\"" FX(
+                                                     "%%linear : [num_users=1] = call_function[target=torch.ops.aten.linear.default](args = (%%x, %%p_w), kwargs = {})") "\n"
+                                                     "%s-> linear",
+                                                 codes[i], SIGNATURE("p_w: PARAMETER target='w'\nx: USER_INPUT")));
+    assert_int_equal(p->calls[0].no_grad, !i);
+    assert_null(p->calls[0].source);
+    mp_arena_free(a);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(casts_are_read_from_the_source_line),
+      cmocka_unit_test(elementwise_calls_and_norms_are_cast_as_written),
+      cmocka_unit_test(a_source_line_says_what_is_written_over),
+      cmocka_unit_test(a_loss_of_tokens_widens_its_logits),
+      cmocka_unit_test(what_was_taken_aside_runs_without_gradients),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
