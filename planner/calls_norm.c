@@ -74,14 +74,15 @@ static void f_layer_norm(mp_em *e) {
 
 /* ---- rms_norm(x, normalized_shape, weight, eps): fused on CUDA, unless the weight has another type ---- */
 
-static void rms_norm_backward(mp_em *e, mp_bw *b) {
+static void two_gradients(mp_em *e, mp_bw *b, const char *op) {
   if (mp_bw_grad(b, 0) < 0) return;
   for (uint32_t k = 0; k < 2; k++) {
     if (!mp_bw_wants(b, k)) continue;
     const mp_tensor_info *i = mp_bw_input(b, k);
-    mp_bw_give(b, k, mp_fresh(e, "aten::_fused_rms_norm_backward", i->dtype, i));
+    mp_bw_give(b, k, mp_fresh(e, op, i->dtype, i));
   }
 }
+static void rms_norm_backward(mp_em *e, mp_bw *b) { two_gradients(e, b, "aten::_fused_rms_norm_backward"); }
 static const mp_grad rms_norm_grad = {"FusedRmsNormBackward0", rms_norm_backward};
 
 static void rms_norm_by_parts(mp_em *e, mp_ten x, mp_ten w, const int64_t *axes, uint32_t n) { /* rms_norm_composite */
@@ -120,14 +121,7 @@ static void f_rms_norm(mp_em *e) {
 
 /* ---- _weight_norm_interface(v, g, dim): g v / |v|, norms over all but the first or the last dimension ---- */
 
-static void weight_norm_backward(mp_em *e, mp_bw *b) {
-  if (mp_bw_grad(b, 0) < 0) return;
-  for (uint32_t k = 0; k < 2; k++) {
-    if (!mp_bw_wants(b, k)) continue;
-    const mp_tensor_info *i = mp_bw_input(b, k);
-    mp_bw_give(b, k, mp_fresh(e, "aten::_weight_norm_interface_backward", i->dtype, i));
-  }
-}
+static void weight_norm_backward(mp_em *e, mp_bw *b) { two_gradients(e, b, "aten::_weight_norm_interface_backward"); }
 static const mp_grad weight_norm_grad = {"WeightNormInterfaceBackward0", weight_norm_backward};
 
 static void f_weight_norm(mp_em *e) { /* ATen/native/cuda/WeightNorm.cu, weight_norm_cuda: norms of half in float32 */
