@@ -125,12 +125,24 @@ static bool norm_with_casts(const fx_rec *r, const fx_group *g) {
   return false;
 }
 
+/* What is done with the first argument of a call and with its result, where the source line says so. Without one, a layer norm in a module that is named for
+ * float32 (Fp32LayerNorm), or of transformers' own that has no weights, which torch.nn's would have done otherwise, is widened and cast back. */
+static written casts_of(const fx_group *g, const char *name, const mp_arg *args, uint32_t n) {
+  const char *call = written_call(name);
+  if (!call || g->source) return call ? as_written(g->source, call) : (written){0};
+  bool layer_norm = FX_ONE_OF(name, "aten::layer_norm", "aten::native_layer_norm") && g->type && strstr(g->type, "LayerNorm") && strncmp(g->type, "torch.", 6) != 0;
+  bool bare = n > 2 && args[2].kind == MP_ARG_NONE && !strncmp(g->type ? g->type : "", "transformers.", 13);
+  bool wide = layer_norm && (bare || strstr(g->type, "32"));
+  return (written){.widened = wide, .back = wide};
+}
+
 void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
   if (n && norm_with_casts(r, g)) in_norm(r, g, name, args, n);
-  const char *call = written_call(name);
-  if (call && n && is_float32(r, &args[0]) && as_written(g->source, call).widened) {
+  if (n && is_float32(r, &args[0]) && casts_of(g, name, args, n).widened) {
     r->narrow = args[0].as.var;
     args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
+    for (uint32_t i = 2; i < n && i < 4 && !g->source; i++) /* a layer norm takes weights of the same type */
+      if (is_weight(r, &args[i])) args[i].as.var = cast(r, g, "aten::to", args[i].as.var, mp_arg_dtype(MP_FLOAT));
   }
   if (!strcmp(name, "aten::cross_entropy_loss") && n > 1 && is_float32(r, &args[0]) && (shifted_labels(r, &args[1]) || widens_logits(g->source)))
     args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
@@ -142,8 +154,7 @@ void fx_casts_after(fx_rec *r, const fx_group *g, const char *name, const mp_arg
     again = cast(r, g, "aten::type_as", out, mp_arg_var(r->norm.x));
     r->norm.path = NULL;
   }
-  const char *call = written_call(name);
-  if (call && r->narrow >= 0 && as_written(g->source, call).back) again = cast(r, g, "aten::type_as", out, mp_arg_var(r->narrow));
+  if (r->narrow >= 0 && casts_of(g, name, args, n).back) again = cast(r, g, "aten::type_as", out, mp_arg_var(r->narrow));
   r->narrow = -1;
   /* softmax(x, dtype=float32).to(x.dtype): the next product would refuse two types */
   if (again < 0 && FX_ONE_OF(name, "aten::softmax", "aten::log_softmax") && n > 2 && args[2].kind == MP_ARG_DTYPE && is_float32(r, &args[0]))

@@ -78,6 +78,7 @@ MP_ROW_EMIT(mp_row_cast) {
   mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_dtype(r->g->values[n->out[0]].dtype)};
   if (r->cast[h->root] == MP_CAST_BACK) { /* to the type of what came into the norm */
     int32_t head = mp_r_norm_cast(r, mp_r_maker(r, mp_r_in(r, h->root, 0), "Mul"), h->root);
+    if (head < 0) head = mp_r_layer_norm_cast(r, mp_r_maker(r, mp_r_in(r, h->root, 0), "LayerNormalization"), h->root);
     if (head >= 0) args[1] = mp_r_tensor(r, mp_r_in(r, head, 0));
     if (args[1].kind == MP_ARG_DTYPE) args[1] = mp_r_model_type(r, args[1].as.dtype); /* sines */
   }

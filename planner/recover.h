@@ -119,6 +119,7 @@ int32_t mp_r_var(mp_rec *r, int32_t value);    /* the program variable of a valu
 mp_arg mp_r_arg(mp_rec *r, int32_t value);     /* a host scalar as a number, none for -1, else the variable */
 mp_arg mp_r_tensor(mp_rec *r, int32_t value);  /* as a variable, none for -1 */
 int32_t mp_r_norm_cast(const mp_rec *r, int32_t product, int32_t node); /* recover_values.c: .float() at the head of the norm that `product` ends, in the scope of `node`; -1 */
+int32_t mp_r_layer_norm_cast(const mp_rec *r, int32_t norm, int32_t node); /* the cast that the LayerNormalization `norm` reads, in the module of `node`; -1 */
 mp_arg mp_r_latest_type(mp_rec *r, mp_dtype t); /* the latest result of this type: factories are given the dtype of what they will meet; before any, mp_r_model_type */
 mp_arg mp_r_model_type(mp_rec *r, mp_dtype t); /* a parameter of this type, for calls that take the type of another tensor; without one, the type */
 int32_t mp_r_new(mp_rec *r, const char *name, mp_dtype t, int rank, const int64_t *dims); /* a result that no ONNX value is */

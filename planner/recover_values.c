@@ -305,6 +305,7 @@ static bool widened_weight(const mp_rec *r, int32_t node) {
   if (r->g->values[w].kind != MP_VALUE_INITIALIZER || mp_r_users(r, v, users, 2) != 1 || !mp_r_same_scope(r, node, users[0])) return false;
   const mp_node *u = mp_r_node(r, users[0]);
   int32_t other = raw(u, raw(u, 0) == v);
+  if (is(u, "LayerNormalization")) return raw(u, 0) != v; /* F.layer_norm(x.float(), shape, self.weight.float()) */
   return (is(u, "Add") && other >= 0 && r->host[other]) || (is(u, "Mul") && mp_r_norm_cast(r, producer_of(r, other), node) >= 0);
 }
 
@@ -312,6 +313,21 @@ static bool widened_weight(const mp_rec *r, int32_t node) {
 static bool before_softmax(const mp_rec *r, int32_t v) {
   int32_t users[2];
   return mp_r_users(r, v, users, 2) == 1 && is(mp_r_node(r, users[0]), "Softmax");
+}
+
+/* F.layer_norm(x.float(), ...) in a module of its own: does the layer norm read the cast? */
+static bool before_layer_norm(const mp_rec *r, int32_t node) {
+  int32_t users[8], v = made(mp_r_node(r, node));
+  uint32_t n = mp_r_users(r, v, users, 8);
+  for (uint32_t i = 0; i < n; i++)
+    if (is(mp_r_node(r, users[i]), "LayerNormalization") && raw(mp_r_node(r, users[i]), 0) == v && mp_r_same_scope(r, node, users[i])) return true;
+  return false;
+}
+
+int32_t mp_r_layer_norm_cast(const mp_rec *r, int32_t norm, int32_t node) {
+  if (norm < 0 || !is(mp_r_node(r, norm), "LayerNormalization") || !mp_r_same_scope(r, node, norm)) return -1;
+  int32_t x = producer_of(r, raw(mp_r_node(r, norm), 0));
+  return x >= 0 && is(mp_r_node(r, x), "Cast") && r->cast[x] == MP_CAST_SCOPED ? x : -1;
 }
 
 static void find_casts(mp_rec *r) {
@@ -333,9 +349,9 @@ static void find_casts(mp_rec *r) {
       r->cast[i] = MP_CAST_FLOAT;
     else if (before_softmax(r, made(n)))
       r->cast[i] = MP_CAST_FLOAT;
-    else if (norm_cast(r, (int32_t)i, made(n)))
+    else if (norm_cast(r, (int32_t)i, made(n)) || before_layer_norm(r, (int32_t)i))
       r->cast[i] = MP_CAST_SCOPED;
-    else if (m && mp_r_norm_cast(r, maker, (int32_t)i) >= 0)
+    else if (m && (mp_r_norm_cast(r, maker, (int32_t)i) >= 0 || mp_r_layer_norm_cast(r, maker, (int32_t)i) >= 0))
       r->cast[i] = MP_CAST_BACK;
     else if (widened_weight(r, (int32_t)i))
       r->cast[i] = MP_CAST_FLOAT;

@@ -94,12 +94,27 @@ static void what_was_taken_aside_runs_without_gradients(void **state) {
   }
 }
 
+/* without a source line: a layer norm in a module that is named for float32 is widened and cast back */
+static void a_layer_norm_named_for_float32_is_widened(void **state) {
+  (void)state;
+  static const char *const types[] = {"model.Fp32LayerNorm", "model.LayerNorm2d"};
+  for (int i = 0; i < 2; i++) {
+    mp_arena *a = mp_arena_new(0);
+    const mp_program *p = test_recovered_fx(a, mp_format(a, "opset 20\nx: float[2,4]; n.weight = float[4]; y = LayerNormalization(x, n.weight)" FX("%%y : [num_users=1] = call_function[target=torch.ops.aten.layer_norm.default](args = (%%x, [4], %%p_n_weight), kwargs = {})")
+                                                                IN("['', 'n', 'y']", "['M', '%s', 'aten']") "\n" SIGNATURE("p_n_weight: PARAMETER target='n.weight'\nx: USER_INPUT") "-> y", types[i]));
+    assert_int_equal(p->call_count, i ? 1 : 4); /* x and the weight, the norm, its result */
+    if (!i) assert_string_equal(test_call_line(a, p, 3), "n  aten::type_as(%y, %x)");
+    mp_arena_free(a);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(casts_are_read_from_the_source_line),
       cmocka_unit_test(elementwise_calls_and_norms_are_cast_as_written),
       cmocka_unit_test(a_source_line_says_what_is_written_over),
       cmocka_unit_test(a_loss_of_tokens_widens_its_logits),
+      cmocka_unit_test(a_layer_norm_named_for_float32_is_widened),
       cmocka_unit_test(what_was_taken_aside_runs_without_gradients),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -280,6 +280,14 @@ static void a_norm_in_float32_ends_in_a_cast(void **state) {
          "to(x,float32) pow(%,2) mean(%,-1,T) mul(x,%) type_as(%,w) mul(w,%)");
 }
 
+/* F.layer_norm(x.float(), ...).type_as(x) in a module of its own */
+static void a_layer_norm_may_be_given_a_float(void **state) {
+  (void)state;
+  test_expect_calls("x: float[2,4]; n.weight = float[4]; n.bias = float[4]; c = Cast(x) to=1 name=\"/n/Cast\"; w = Cast(n.weight) to=1 name=\"/n/Cast_1\"; b = Cast(n.bias) to=1 name=\"/n/Cast_2\";"
+                    "l = LayerNormalization(c, w, b) name=\"/n/LayerNormalization\"; z = Cast(l) to=1 name=\"/n/Cast_3\"; y = Add(z, c) name=\"/Add\"; -> y",
+                    "to(x,float32) to(n.weight,float32) to(n.bias,float32) layer_norm(%,4,%,%,1e-05,T) type_as(%,x) add(%,x)");
+}
+
 /* softmax(x.float()) */
 static void a_softmax_may_be_given_a_float(void **state) {
   (void)state;
@@ -628,6 +636,7 @@ int main(void) {
       cmocka_unit_test(what_a_loss_broadcast_may_be_read_by_others),
       cmocka_unit_test(a_mask_is_cast_to_what_half_precision_accepts),
       cmocka_unit_test(a_norm_in_float32_ends_in_a_cast),
+      cmocka_unit_test(a_layer_norm_may_be_given_a_float),
       cmocka_unit_test(a_softmax_may_be_given_a_float),
       cmocka_unit_test(written_out_attention_stays_written_out),
       cmocka_unit_test(shapes_and_numbers_are_no_calls),
