@@ -134,7 +134,8 @@ static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name, uint32_t
 
 /* ---- constants: parameters under an operation that was done at export, and factories ---- */
 
-/* The first parameter, else buffer, of the module that no call names and nothing has taken; of an embedding inside it where rows were looked up. */
+/* The first parameter, else buffer, of the module that no call names and nothing has taken; of an embedding inside it where rows were looked up; of any
+ * module in a region that lost its own. */
 static fx_param *forgotten(fx_rec *r, const fx_group *g, bool looks_up) {
   fx_param *best = NULL;
   size_t length = 0;
@@ -144,7 +145,7 @@ static fx_param *forgotten(fx_rec *r, const fx_group *g, bool looks_up) {
     if (looks_up && mp_builder_at(r->b, p->var)->role != MP_ROLE_PARAMETER) continue;
     const char *dot = strrchr(p->spec->target, '.');
     char *parent = mp_strndup(r->a, p->spec->target, dot ? (size_t)(dot - p->spec->target) : 0);
-    bool related = !strcmp(parent, g->path) || (looks_up && fx_is_inside(p->spec->target, g->path));
+    bool related = (g->aside && !best && mp_builder_at(r->b, p->var)->role == MP_ROLE_PARAMETER) || !strcmp(parent, g->path) || (looks_up && fx_is_inside(p->spec->target, g->path));
     bool trains = mp_builder_at(r->b, p->var)->role == MP_ROLE_PARAMETER, before = best && mp_builder_at(r->b, best->var)->role == MP_ROLE_PARAMETER;
     if (related && (!best || strlen(parent) > length || (strlen(parent) == length && trains && !before))) {
       best = p;

@@ -77,10 +77,10 @@ static void a_loss_of_tokens_widens_its_logits(void **state) {
   }
 }
 
-/* a network that torch.export took aside ran under no_grad; one that begins with casts, under an autocast of its own */
+/* a network that torch.export took aside ran under no_grad where its code names the parameters; under an autocast of its own it numbers them */
 static void what_was_taken_aside_runs_without_gradients(void **state) {
   (void)state;
-  static const char *const codes[] = {"linear = torch.ops.aten.linear.default(x, p_w)", "linear = torch.ops.aten.linear.default(to, p_w)"};
+  static const char *const codes[] = {"linear = torch.ops.aten.linear.default(x, p_w)", "linear = torch.ops.aten.linear.default(arg0_1, arg1_1)"};
   for (int i = 0; i < 2; i++) {
     mp_arena *a = mp_arena_new(0);
     const mp_program *p = test_recovered_fx(a, mp_format(a,
@@ -108,6 +108,17 @@ static void a_layer_norm_named_for_float32_is_widened(void **state) {
   }
 }
 
+/* a region has lost its module: a parameter that was cast in it at export is the first that nothing names */
+static void a_region_s_constants_are_parameters_of_any_module(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[2,4]; _to_copy_1 = float[4,4]\nlinear = MatMul(x, _to_copy_1) meta.pkg.torch.onnx.stack_trace=\"File '<eval_with_key>.7', line 8, in forward\n    linear = linear.default(arg0_1, arg1_1)\""
+                                             FX("%linear : [num_users=1] = call_function[target=torch.ops.aten.linear.default](args = (%x, %_to_copy_1), kwargs = {})") IN("['', 'linear']", "['M', 'aten']") "\n"
+                                             SIGNATURE("p_b_weight: PARAMETER target='b.weight'\nx: USER_INPUT") "-> linear");
+  assert_string_equal(test_call_line(a, p, 0), ".  aten::_to_copy(%b.weight, float32)");
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(casts_are_read_from_the_source_line),
@@ -115,6 +126,7 @@ int main(void) {
       cmocka_unit_test(a_source_line_says_what_is_written_over),
       cmocka_unit_test(a_loss_of_tokens_widens_its_logits),
       cmocka_unit_test(a_layer_norm_named_for_float32_is_widened),
+      cmocka_unit_test(a_region_s_constants_are_parameters_of_any_module),
       cmocka_unit_test(what_was_taken_aside_runs_without_gradients),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
