@@ -109,13 +109,16 @@ static const char *written_call(const char *name) {
   return NULL;
 }
 
+static bool is_of_transformers(const fx_group *g) { return !strncmp(g->type, "transformers.", strlen("transformers.")); }
+
 #define NEAR 32 /* groups: more than a norm has */
+
 /* A module of one's own that is called a norm. RMS norms are written after Llama's, with casts, and so are the layer norms of transformers. Where the file
  * has the source lines of the module, one of them says so. */
 static bool norm_with_casts(const fx_rec *r, const fx_group *g) {
   if (!g->type || !strncmp(g->type, "torch.", 6)) return false;
-  if (!strstr(g->type, "RMSNorm") && (!strstr(g->type, "LayerNorm") || strncmp(g->type, "transformers.", 13) != 0)) return false;
-  if (!g->stack || !strncmp(g->type, "transformers.", 13)) return true;
+  if (!strstr(g->type, "RMSNorm") && (!strstr(g->type, "LayerNorm") || !is_of_transformers(g))) return false;
+  if (!g->stack || is_of_transformers(g)) return true;
   size_t at = (size_t)(g - r->groups.at), first = at > NEAR ? at - NEAR : 0;
   for (size_t i = first; i < r->groups.n && i < at + NEAR; i++) {
     const fx_group *other = &r->groups.at[i];
@@ -130,9 +133,8 @@ static bool norm_with_casts(const fx_rec *r, const fx_group *g) {
 static written casts_of(const fx_group *g, const char *name, const mp_arg *args, uint32_t n) {
   const char *call = written_call(name);
   if (!call || g->source) return call ? as_written(g->source, call) : (written){0};
-  bool layer_norm = FX_ONE_OF(name, "aten::layer_norm", "aten::native_layer_norm") && g->type && strstr(g->type, "LayerNorm") && strncmp(g->type, "torch.", 6) != 0;
-  bool bare = n > 2 && args[2].kind == MP_ARG_NONE && !strncmp(g->type ? g->type : "", "transformers.", 13);
-  bool wide = layer_norm && (bare || strstr(g->type, "32"));
+  bool own = FX_ONE_OF(name, "aten::layer_norm", "aten::native_layer_norm") && g->type && strstr(g->type, "LayerNorm") && strncmp(g->type, "torch.", 6) != 0;
+  bool wide = own && (strstr(g->type, "32") || (is_of_transformers(g) && n > 2 && args[2].kind == MP_ARG_NONE));
   return (written){.widened = wide, .back = wide};
 }
 

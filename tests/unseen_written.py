@@ -1,5 +1,5 @@
 """Models as people write them in their own files, small, each in the style of a well-known tutorial or repository. ROWS: as in unseen_models.py.
-A row whose inputs are tokens takes part in every run; `checkpoint` recomputes the modules in `blocks` of it."""
+A row whose inputs are tokens takes part in every run, with recomputed blocks where its class has `recompute`."""
 import math
 import torch
 import torch.nn as nn
