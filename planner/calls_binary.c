@@ -218,7 +218,7 @@ static void f_pow(mp_em *e) {
   frame f = frame_open(e, "aten::pow", t, x, y);
   mp_ten keep_x = frame_keep(e, &f, kind == POW_TENSOR || (kind != POW_BASE && mp_em_needs(e, x)));
   bool ny = mp_em_needs(e, y);
-  mp_ten r = ny ? f.out : -1;
+  mp_ten r = ny || kind == POW_TENSOR ? f.out : -1;
   mp_record(e, &pow_grad, MP_TENS(x, y), MP_TENS(keep_x, kind == POW_TENSOR || (kind == POW_BASE && ny) ? y : -1, r), MP_INTS(kind), f.out);
   frame_shut(e, &f);
 }

@@ -236,6 +236,27 @@ static void scatter(mp_em *e) { scattered(e, "aten::scatter", &grad_scatter, 2, 
 static void index_put(mp_em *e) { scattered(e, "aten::index_put", &grad_index_put, 1, 2); }
 static void index_add(mp_em *e) { scattered(e, "aten::index_add", &grad_scatter_add, 2, 3); }
 
+static void back_scatter_reduce(mp_em *e, mp_bw *b) { /* FunctionsManual.cpp, scatter_reduce_backward, of sum and mean: self's gradient over the counts, src's gathered */
+  mp_tensor_info in = *mp_bw_input(b, 0), src = *mp_bw_input(b, 1);
+  mp_dtype t = mp_em_info(e, mp_bw_grad(b, 0))->dtype;
+  if (mp_bw_wants(b, 0)) mp_bw_give(b, 0, mp_em_new(e, "aten::div", t, in.rank, in.dims));
+  if (mp_bw_wants(b, 1)) mp_bw_give(b, 1, mp_em_new(e, "aten::gather", t, src.rank, src.dims));
+}
+static const mp_grad grad_scatter_reduce = {"ScatterReduceBackward0", back_scatter_reduce};
+
+static void scatter_reduce(mp_em *e) { /* scatter_reduce(self, dim, index, src, reduce) */
+  mp_ten x = mp_c_ten(e, 0), index = mp_c_ten(e, 2), src = mp_c_ten(e, 3), in[] = {x, src}, r = mp_em_new_like(e, "aten::scatter_reduce", x);
+  if (mp_fn_begin(e, &grad_scatter_reduce, in, 2)) {
+    mp_fn_save(e, 0, x);
+    mp_fn_save(e, 1, index);
+    mp_fn_save(e, 2, src);
+    mp_fn_save(e, 3, r);
+    mp_fn_output(e, r);
+    mp_fn_end(e);
+  }
+  mp_c_out(e, 0, r);
+}
+
 /* slice_scatter, select_scatter(self, src, ...): what functionalised writes into a part become */
 static void part_scatter(mp_em *e) { scattered(e, "aten::slice_scatter", &grad_scatter, UINT32_MAX, 1); }
 
@@ -260,6 +281,7 @@ static const mp_call_row rows[] = {
     {"aten::scatter", scatter, MP_CAST_NONE, "the index"},
     {"aten::index_put", index_put, MP_CAST_NONE, "the indices"},
     {"aten::index_add", index_add, MP_CAST_NONE, "the index"},
+    {"aten::scatter_reduce", scatter_reduce, MP_CAST_NONE, "self, the index, the source and the result"},
     {"aten::slice_scatter", part_scatter, MP_CAST_NONE, "nothing: a copy"},
     {"aten::select_scatter", part_scatter, MP_CAST_NONE, "nothing: a copy"},
 };

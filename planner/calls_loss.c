@@ -255,7 +255,58 @@ static void f_cosine_similarity(mp_em *e) { /* (x1, x2, dim, eps): both over the
   mp_c_out(e, 0, out);
 }
 
+/* ---- distances of every row of x1 to every row of x2: cdist of more than 25 rows (aten/src/ATen/native/Distance.cpp, _euclidean_dist) ---- */
+
+static mp_ten rows_by_rows(mp_em *e, const char *op, mp_ten x1, int64_t columns) {
+  mp_tensor_info i = *mp_em_info(e, x1);
+  i.dims[i.rank - 1] = columns;
+  return mp_em_new(e, op, i.dtype, i.rank, i.dims);
+}
+
+static void euclidean_backward(mp_em *e, mp_bw *b) { /* FunctionsManual.cpp, _euclidean_dist_backward: the temporaries of both gradients die together */
+  mp_ten g = mp_bw_grad(b, 0), x[] = {mp_bw_saved(b, 0), mp_bw_saved(b, 1)}, r = mp_bw_saved(b, 2), back[2];
+  if (g < 0) return;
+  size_t s = mp_em_enter(e);
+  int rank = mp_em_info(e, r)->rank;
+  mp_ten ratio = mp_kernel2(e, "aten::div", g, r);
+  mp_statement(e, "?eq", MP_TENS(r));
+  for (int k = 0; k < 2; k++) {
+    int64_t over = rank - 1 - k;
+    mp_ten sum = mp_reduced(e, "aten::sum", mp_em_info(e, ratio)->dtype, ratio, &over, 1, k == 0);
+    if (k) sum = mp_op_unsqueeze(e, sum, -1);
+    mp_ten scaled = mp_kernel2(e, "aten::mul", x[k], sum), product = mp_fresh_as(e, "aten::bmm", mp_em_info(e, x[k]));
+    back[k] = mp_kernel2(e, "aten::sub", scaled, product);
+  }
+  mp_em_leave(e, s, back, 2);
+  for (uint32_t k = 0; k < 2; k++) mp_bw_give(b, k, back[k]);
+}
+static const mp_grad euclidean_grad = {"EuclideanDistBackward0", euclidean_backward};
+
+static void f_euclidean_dist(mp_em *e) {
+  mp_ten x[] = {mp_c_ten(e, 0), mp_c_ten(e, 1)}, norm[2], ones[2];
+  size_t s = mp_em_enter(e);
+  int64_t last = mp_em_ranked(e, x[0], 2)->rank - 1, columns = mp_em_info(e, x[0])->dims[last];
+  for (int k = 0; k < 2; k++) {
+    mp_ten square = mp_kernel1(e, "aten::pow", x[k]);
+    norm[k] = mp_reduced(e, "aten::sum", mp_em_info(e, x[k])->dtype, square, &last, 1, true);
+    mp_em_drop(e, square);
+    ones[k] = mp_kernel1(e, "aten::ones_like", norm[k]);
+  }
+  mp_ten twice = mp_kernel1(e, "aten::mul", x[0]);
+  for (int k = 0; k < 2; k++) rows_by_rows(e, "aten::cat", x[k], columns + 2);
+  mp_em_drop(e, twice);
+  for (int k = 0; k < 2; k++) {
+    mp_em_drop(e, norm[k]);
+    mp_em_drop(e, ones[k]);
+  }
+  mp_ten out = rows_by_rows(e, "aten::_euclidean_dist", x[0], mp_em_ranked(e, x[1], 2)->dims[last - 1]);
+  mp_record(e, &euclidean_grad, x, 2, MP_TENS(x[0], x[1], out), MP_NO_INTS, out);
+  mp_em_leave1(e, s, out);
+  mp_c_out(e, 0, out);
+}
+
 static const mp_call_row rows[] = {
+    {"aten::_euclidean_dist", f_euclidean_dist, MP_CAST_FP32, "keeps both operands and the result"},
     {"aten::embedding", f_embedding, MP_CAST_NONE, "keeps its indices"},
     {"aten::embedding_bag", f_embedding_bag, MP_CAST_NONE, "keeps its indices and offsets"},
     {"aten::_embedding_bag", f_embedding_bag, MP_CAST_NONE, "keeps its indices and offsets"},

@@ -31,6 +31,23 @@ static void baddbmm(mp_em *e) {
   mp_c_out(e, 0, r);
 }
 
+static void back_dot(mp_em *e, mp_bw *b) { /* grad * the other */
+  for (uint32_t k = 0; k < 2; k++)
+    if (mp_bw_wants(b, k)) mp_bw_give(b, k, mp_kernel1(e, "aten::mul", mp_bw_saved(b, 1 - k)));
+}
+static const mp_grad grad_dot = {"DotBackward0", back_dot};
+
+static void dot(mp_em *e) {
+  mp_ten in[] = {mp_c_ten(e, 0), mp_c_ten(e, 1)}, r = mp_em_scalar(e, "aten::dot", mp_em_info(e, in[0])->dtype);
+  if (mp_fn_begin(e, &grad_dot, in, 2)) {
+    if (mp_em_needs(e, in[1])) mp_fn_save(e, 0, in[0]);
+    if (mp_em_needs(e, in[0])) mp_fn_save(e, 1, in[1]);
+    mp_fn_output(e, r);
+    mp_fn_end(e);
+  }
+  mp_c_out(e, 0, r);
+}
+
 static const mp_call_row rows[] = {
     {"aten::einsum", mp_call_einsum, MP_CAST_NONE, "both operands, contiguous in (batch, rows, columns): a bmm"},
     {"aten::linear", linear, MP_CAST_HALF, "its input, when the weight is trained; the weight by reference"},
@@ -39,6 +56,8 @@ static const mp_call_row rows[] = {
     {"aten::mm", mm, MP_CAST_HALF, "each operand whose partner needs a gradient"},
     {"aten::bmm", bmm, MP_CAST_HALF, "each operand whose partner needs a gradient"},
     {"aten::baddbmm", baddbmm, MP_CAST_HALF, "batch1 and batch2, each when the other needs a gradient"},
+    {"aten::dot", dot, MP_CAST_PROMOTE, "each vector whose partner needs a gradient"},
+    {"aten::vdot", dot, MP_CAST_PROMOTE, "each vector whose partner needs a gradient"},
     {"aten::mv", mv, MP_CAST_HALF, "the matrix and the vector, each when the other needs a gradient"},
 };
 const mp_call_table mp_calls_matrix = {rows, sizeof rows / sizeof *rows};

@@ -19,6 +19,7 @@ ONE_KERNEL(adaptive_avg, "AdaptiveAvgPool2DBackward0", "_adaptive_avg_pool2d_bac
 ONE_KERNEL(adaptive_avg3d, "AdaptiveAvgPool3DBackward0", "_adaptive_avg_pool3d_backward");
 ONE_KERNEL(restride, "AsStridedBackward0", "new_zeros");
 ONE_KERNEL(adaptive_max, "AdaptiveMaxPool2DBackward0", "adaptive_max_pool2d_backward");
+ONE_KERNEL(max_unpool, "MaxUnpool2DBackward0", "gather");
 ONE_KERNEL(upsample, "UpsampleBackward0", "upsample_backward");
 ONE_KERNEL(shuffle, "PixelShuffleBackward0", "pixel_unshuffle");
 ONE_KERNEL(unshuffle, "PixelUnshuffleBackward0", "pixel_shuffle");
@@ -156,6 +157,15 @@ static void f_upsample(mp_em *e) {
   if ((int)given != n) memcpy(out, v->dims + 2, (size_t)n * sizeof *out);
   mp_ten y = resized(e, mp_em_call(e)->row->name, i.dtype, x, n, out);
   mp_record(e, &upsample_grad, MP_TENS(x), MP_NO_TENS, MP_NO_INTS, y);
+  mp_c_out(e, 0, y);
+}
+
+static void f_max_unpool(mp_em *e) { /* (x, indices, size) */
+  mp_ten x = mp_c_ten(e, 0);
+  int64_t out[3];
+  if (mp_c_ints(e, 2, out, 3) != 2) wrong(e, "no output size");
+  mp_ten y = resized(e, "aten::max_unpool2d", mp_em_info(e, x)->dtype, x, 2, out);
+  mp_record(e, &max_unpool_grad, MP_TENS(x), MP_TENS(mp_c_ten(e, 1)), MP_NO_INTS, y);
   mp_c_out(e, 0, y);
 }
 
@@ -312,6 +322,7 @@ static const mp_call_row rows[] = {
     {"aten::upsample_nearest2d", f_upsample, MP_CAST_FP32, ""},
     {"aten::upsample_nearest3d", f_upsample, MP_CAST_FP32, ""},
     {"aten::_upsample_nearest_exact1d", f_upsample, MP_CAST_FP32, ""},
+    {"aten::max_unpool2d", f_max_unpool, MP_CAST_NONE, "keeps the indices"},
     {"aten::_upsample_nearest_exact2d", f_upsample, MP_CAST_FP32, ""},
     {"aten::upsample_linear1d", f_upsample, MP_CAST_FP32, ""},
     {"aten::upsample_bilinear2d", f_upsample, MP_CAST_FP32, ""},

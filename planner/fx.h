@@ -175,6 +175,9 @@ bool fx_is_inside(const char *inner, const char *outer); /* is the path that of 
 bool fx_folded_product(fx_rec *r, const fx_group *g, const char *name);
 bool fx_merged_pad(fx_rec *r, const fx_group *g, const char *name, const char *stem);
 
+/* fx_normed.c: the weight of a module under a parametrization, made at export: `out`, of `dims`, from that module's parameters; false: it is none */
+bool fx_normed_weight(fx_rec *r, const fx_group *g, const mp_value *v, int rank, const int64_t *dims, int32_t out);
+
 /* fx_aside.c: calls of regions that torch.export took aside, which say nothing of the program's source lines, and may run without gradients */
 void fx_set_aside(fx_rec *r);
 

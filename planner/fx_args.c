@@ -72,7 +72,7 @@ static bool takes_tensors(const char *op) {
   static const char *const ops[] = {"aten::cat",          "aten::stack",         "aten::index",    "aten::index_put", "aten::einsum",
                                     "aten::lstm",         "aten::gru",           "aten::rnn_tanh", "aten::rnn_relu",  "aten::meshgrid",
                                     "aten::block_diag",   "aten::hstack",        "aten::vstack",   "aten::concat",    "aten::broadcast_tensors",
-                                    "aten::_foreach_add", "aten::cartesian_prod"};
+                                    "aten::_foreach_add", "aten::cartesian_prod", "aten::atleast_1d", "aten::atleast_2d",  "aten::atleast_3d"};
   for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
     if (!strcmp(ops[i], op)) return true;
   return false;

@@ -45,10 +45,12 @@ static int32_t origin(const fx_rec *r, const fx_group *g, int32_t value) {
 /* Products and attention read their operands in another order than the call names them: where argument `arg` enters. */
 static int32_t by_structure(const fx_rec *r, const fx_group *g, uint32_t arg) {
   const mp_node *only = g->node_count == 1 ? &r->g->nodes[g->nodes[0]] : NULL;
+  if (only && !arg && only->ins == 1) return only->in[0];
   if (only && arg < only->ins &&
       FX_ONE_OF(only->type, "Add", "Sub", "Mul", "Div", "Pow", "MatMul", "LayerNormalization", "Softmax", "LogSoftmax", "Max", "Min"))
     return only->in[arg];
   const mp_node *end = &r->g->nodes[g->nodes[g->node_count - 1]];
+  if (!arg && end->ins && FX_ONE_OF(end->type, "ScatterND", "ScatterElements")) return origin(r, g, end->in[0]); /* what is written into */
   if (!arg && end->ins && !strcmp(end->type, "Tile")) return origin(r, g, end->in[0]);
   bool attention = !strcmp(g->call->op, "aten::scaled_dot_product_attention");
   if (!attention && strcmp(g->call->op, "aten::linear") != 0) return -1;
@@ -329,27 +331,18 @@ static fx_param *turned(fx_rec *r, const char *stem, int rank, const int64_t *di
   return found;
 }
 
-/* The weight of a module under nn.utils.weight_norm, made at export: of <module>.parametrizations.weight.original1 and original0, or weight_v and weight_g.
- * Norms are of the first dimension's rows, as they are unless somebody asked for others. */
-static bool weight_normed(fx_rec *r, const fx_group *g, const mp_value *v, int rank, const int64_t *dims, int32_t out) {
-  static const char *const ends[][2] = {{"parametrizations.weight.original1", "parametrizations.weight.original0"}, {"weight_v", "weight_g"}};
-  if (rank < 2 || (strncmp(g->call->op, "aten::conv", 10) != 0 && strcmp(g->call->op, "aten::linear") != 0)) return false;
-  fx_param *found[2] = {NULL, NULL};
-  for (size_t k = 0; k < sizeof ends / sizeof *ends && !(found[0] && found[1]); k++)
-    for (int j = 0; j < 2; j++) {
-      const char *name = mp_format(r->a, "%s%s%s", g->path, *g->path ? "." : "", ends[k][j]);
-      found[j] = NULL;
-      for (size_t i = 0; i < r->params.n && !found[j]; i++)
-        if (!r->params.at[i].known && r->params.at[i].spec->target && !strcmp(r->params.at[i].spec->target, name)) found[j] = &r->params.at[i];
-    }
-  if (!found[0] || !found[1]) return false;
-  int64_t rows[MP_RANK] = {dims[0]};
-  for (int i = 1; i < rank; i++) rows[i] = 1;
-  fx_give_dims(r, found[0], v->dtype, rank, dims);
-  fx_give_dims(r, found[1], v->dtype, rank, rows);
-  found[0]->used = found[1]->used = true;
-  fx_emit(r, g, "aten::_weight_norm_interface", (mp_arg[]){mp_arg_var(found[0]->var), mp_arg_var(found[1]->var), mp_arg_int(0)}, 3, fx_module(r, g), &out, 1, false);
-  return true;
+/* what was made at export in place of a linear's weight was turned, too, for the product */
+static void turn_back(const fx_rec *r, const fx_group *g, const char *name, int32_t value, int rank, int64_t *dims) {
+  const mp_fx_call *c = g->call;
+  if (rank != 2 || strcmp(c->op, "aten::linear") != 0 || c->arg_count < 2 || c->args[1].kind != MP_FX_REF || strcmp(c->args[1].text, name) != 0) return;
+  for (uint32_t i = 0; i < g->node_count; i++) {
+    const mp_node *n = &r->g->nodes[g->nodes[i]];
+    if (n->ins < 2 || n->in[1] != value || (strcmp(n->type, "MatMul") != 0 && (strcmp(n->type, "Gemm") != 0 || mp_node_int(n, "transB", 0)))) continue;
+    int64_t rows = dims[1];
+    dims[1] = dims[0];
+    dims[0] = rows;
+    return;
+  }
 }
 
 /* A constant value: a parameter's, else an operation on a parameter that was done at export, else made anew in every forward pass. */
@@ -362,12 +355,13 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
   int rank = fx_dims_of_value(r, noise ? fx_value_output(r, g) : value, dims);
   if (value == joined_indices(r, g) && rank) rank--; /* each of them, in the shape of the result: together they broadcast to it */
   rank = narrow_repeated(r, g, rank, dims);
+  turn_back(r, g, name, value, rank, dims);
   if (!strcmp(stem, "arange")) { /* unsqueezed where it is read */
     for (int i = 1; i < rank; i++) dims[0] *= dims[i];
     rank = 1;
   }
   int32_t out = fx_result_dims(r, name, v->dtype, rank, dims);
-  if (weight_normed(r, g, v, rank, dims, out)) return r->var_of_value[value] = out;
+  if (fx_normed_weight(r, g, v, rank, dims, out)) return r->var_of_value[value] = out;
   bool anew = is_factory(stem) || !of_one(stem);
   fx_param *p = anew ? NULL : bias_beside(r, g, name);
   if (!p && !anew) p = forgotten(r, g, !strcmp(stem, "embedding"));
@@ -399,6 +393,7 @@ static int32_t lost_product(fx_rec *r, const fx_group *g, const char *name) {
   const mp_node *n = &r->g->nodes[g->nodes[0]];
   if (strcmp(n->type, "MatMul") != 0 || n->ins < 2 || !n->outs || n->in[0] < 0 || n->in[1] < 0) return -1;
   int32_t a = r->var_of_value[n->in[0]], b = r->var_of_value[n->in[1]];
+  if (b < 0 && r->g->values[n->in[1]].kind == MP_VALUE_INITIALIZER) b = constant_var(r, g, r->g->values[n->in[1]].name, n->in[1]);
   if (a < 0 || b < 0) return -1;
   int32_t out = fx_result(r, name, n->out[0], -1);
   fx_emit(r, g, "aten::matmul", (mp_arg[]){mp_arg_var(a), mp_arg_var(b)}, 2, fx_module(r, g), &out, 1, true);

@@ -135,6 +135,8 @@ const mp_program *mp_program_slice(mp_arena *a, const mp_program *p, uint32_t fi
 
 /* the stages behind mp_program_recover, tried in this order: NULL when the file is not of that kind */
 /* the dynamo exporter's metadata; NULL where the file has none, or where a call of it makes no sense, which `unsound` then names */
+/* decided.c: g without the Ifs whose condition is known, the branch that is taken in their place; g itself where there is none */
+const mp_graph *mp_graph_decided(mp_arena *a, const mp_graph *g);
 const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g, const char **unsound);
 /* scopes and patterns; also every other file, node by node. `unsound` (or NULL) becomes a warning. */
 const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g, const char *unsound);

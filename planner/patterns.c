@@ -25,12 +25,16 @@ const mp_pattern mp_patterns[] = {
   {"NegativeLogLikelihoodLoss($0, $1, $2)", "aten::nll_loss($0, $1, $2, reduction, ignore_index)", NULL, mp_row_loss},
   {"NegativeLogLikelihoodLoss($0, $1)", "aten::nll_loss($0, $1, none, reduction, ignore_index)", NULL, mp_row_loss},
 
+  {"Div(ReduceSum(Mul($0, $1), ...), Max(Sqrt(Mul(ReduceSum(Mul($0, $0), ...), ReduceSum(Mul($1, $1), ...))), #b))", "aten::cosine_similarity($0, $1, dim, #b)", NULL, mp_row_cosine},
+  {"Sqrt(Max(MatMul(Concat(Mul(#-2, $0), ReduceSum(Pow($0, #2), ...), ~), Transpose(Concat($1, ~, ReduceSum(Pow($1, #2), ...)))), ~))", "aten::_euclidean_dist($0, $1)", NULL, NULL},
+
   /* norms */
   {"Add(Mul(Div(Sub($0, ReduceMean[keepdims=-]($0)), Sqrt(Add(ReduceMean[keepdims=-](Pow(Sub($0, ReduceMean($0)), #2)), #a))), $1), $2)", "aten::layer_norm($0, shape, $1, $2, #a)", NULL, mp_row_layer_norm_nodes},
   {"Mul(Div(Sub($0, ReduceMean[keepdims=-]($0)), Sqrt(Add(ReduceMean[keepdims=-](Pow(Sub($0, ReduceMean($0)), #2)), #a))), $1)", "aten::layer_norm($0, shape, $1, none, #a)", NULL, mp_row_layer_norm_nodes},
   {"Div(Sub($0, ReduceMean[keepdims=-]($0)), Sqrt(Add(ReduceMean[keepdims=-](Pow(Sub($0, ReduceMean($0)), #2)), #a)))", "aten::layer_norm($0, shape, none, none, #a)", NULL, mp_row_layer_norm_nodes},
   {"Div(Sub($0, ReduceMean($0, ...)), Sqrt(Add(ReduceMean(Pow(Sub($0, ReduceMean($0, ...)), #2), ...), #a)))", "aten::mean; aten::sub; aten::pow; aten::mean; aten::sub; aten::add; aten::sqrt; aten::div", mp_row_is_channel_norm, mp_row_channel_norm},
   {"Add(Mul(Reshape(InstanceNormalization(Reshape($0, ~), ~, ~), ~), Unsqueeze($1, ~)), Unsqueeze($2, ~))", "aten::group_norm($0, groups, $1, $2, eps)", NULL, mp_row_group_norm},
+  {"Add(Mul(Reshape(InstanceNormalization(Reshape($0, ~), ~, ~), ~), $1), $2)", "aten::group_norm($0, groups, $1, $2, eps)", mp_row_is_flat_group_norm, mp_row_group_norm},
   {"Reshape(InstanceNormalization(Reshape($0, ~), ~, ~), ~)", "aten::group_norm($0, groups, none, none, eps)", NULL, mp_row_group_norm},
   {"LayerNormalization($0, $1, $2)", "aten::layer_norm($0, shape, $1, $2, eps)", NULL, mp_row_layer_norm},
   {"LayerNormalization($0, $1)", "aten::layer_norm($0, shape, $1, none, eps)", NULL, mp_row_layer_norm},
@@ -52,6 +56,14 @@ const mp_pattern mp_patterns[] = {
   {"Div(#1, Sqrt($0))", "aten::rsqrt($0)", NULL, NULL},
   {"PRelu($0, Unsqueeze($1, ~))", "aten::prelu($0, $1)", NULL, NULL},
   {"PRelu($0, $1)", "aten::prelu($0, $1)", NULL, NULL},
+
+  {"Where(Or(Cast(Greater($0, #a)), Cast(Less($0, #b))), $0, #0)", "aten::hardshrink($0, #a)", NULL, NULL},
+  {"Add(Where(Greater($0, #a), Sub($0, #a), #0), Where(Less($0, #b), Add($0, #a), #0))", "aten::softshrink($0, #a)", NULL, NULL},
+  {"Log(Div(Where(Less(Where(Greater(#a, $0), $0, #a), #b), #b, Where(Greater(#a, $0), $0, #a)), Sub(#1, Where(Less(Where(Greater(#a, $0), $0, #a), #b), #b, Where(Greater(#a, $0), $0, #a)))))", "aten::logit($0, #b)", NULL, NULL},
+  {"Log(Div($0, Sub(#1, $0)))", "aten::logit($0)", NULL, NULL},
+  {"Where(And(Cast(IsInf(Cast(Where(And(Cast(IsInf(Cast(Where(IsNaN($0), ~, $0)))), Cast(Greater(Where(IsNaN($0), ~, $0), ~))), ~, Where(IsNaN($0), ~, $0))))), Cast(Less(_, ~))), ~, _)", "aten::nan_to_num($0)", NULL, NULL},
+  {"Where(Less($2, #0.5), Add($0, Mul($2, Sub($1, $0))), Sub($1, Mul(Sub($1, $0), Sub(#1, $2))))", "aten::lerp($0, $1, $2)", NULL, NULL},
+  {"Sub($0, Mul(Floor(Div($0, $1)), $1))", "aten::remainder($0, $1)", NULL, NULL},
 
   /* random numbers, masks */
   {"Div(Cast(Less(RandomUniformLike(ConstantOfShape(~)), #a)), #a)", "aten::empty; aten::bernoulli; aten::div", NULL, mp_row_bernoulli},
@@ -84,6 +96,9 @@ const mp_pattern mp_patterns[] = {
   {"Concat(Slice($0, ...), Slice($0, ...))", "aten::roll($0, shift, dim)", mp_row_is_roll, mp_row_roll},
   {"Concat(...)", "aten::unfold($0, dim, size, step)", mp_row_is_unfold, mp_row_unfold},
   {"Concat(...)", "aten::stack(tensors, dim)", mp_row_is_stack, mp_row_stack},
+  {"ConcatFromSequence(_)", "aten::cat(tensors, dim); aten::stack", mp_row_is_sequence, mp_row_cat_sequence},
+  {"SequenceAt(SplitToSequence($0, ...), #a)", "aten::slice($0, dim, start, end, 1)", NULL, mp_row_part},
+  {"GatherND(ReduceSum(Mul($0, EyeLike(_)), ...), ~)", "aten::diagonal($0, 0, -2, -1)", NULL, NULL},
 
   /* operators that an optimizer fused */
   {"BiasGelu($0, $1)", "aten::add; aten::gelu", NULL, mp_row_bias_gelu},

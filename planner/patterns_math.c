@@ -280,6 +280,13 @@ MP_ROW_EMIT(mp_row_sort) {
 
 /* ---- losses ---- */
 
+MP_ROW_EMIT(mp_row_cosine) {
+  int64_t axes[MP_RANK] = {1};
+  mp_r_axes(r, h->nodes[1], 1, axes);
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_r_tensor(r, h->values[1]), mp_arg_int(axes[0]), mp_arg_float(h->numbers[1])};
+  mp_r_last(r, h, "aten::cosine_similarity", args, 4);
+}
+
 static mp_arg reduction_of(const mp_node *n) {
   const mp_attr *a = mp_node_attr(n, "reduction");
   const char *s = a && a->kind == MP_ATTR_STRING ? a->as.string : "mean";

@@ -326,6 +326,42 @@ MP_ROW_EMIT(mp_row_stack) {
   mp_r_last(r, h, "aten::stack", args, 2);
 }
 
+/* a list of tensors that is joined: torch.hstack, vstack */
+MP_ROW_CHECK(mp_row_is_sequence) {
+  int32_t list = mp_r_maker(r, mp_r_in(r, h->root, 0), "SequenceConstruct");
+  if (list < 0) return false;
+  const mp_node *n = mp_r_node(r, list);
+  int32_t *parts = mp_alloc_array(r->a, n->ins, sizeof *parts);
+  for (int i = 0; i < n->ins; i++) parts[i] = mp_r_in(r, list, i);
+  h->needs = parts;
+  h->need_count = n->ins;
+  h->listed = true;
+  return true;
+}
+
+MP_ROW_EMIT(mp_row_cat_sequence) {
+  const mp_node *n = mp_r_node(r, h->root);
+  int32_t *list = mp_alloc_array(r->a, h->need_count, sizeof *list);
+  for (uint32_t i = 0; i < h->need_count; i++) list[i] = mp_r_var(r, h->needs[i]);
+  mp_arg args[] = {mp_arg_vars(r->a, list, h->need_count), mp_arg_int(mp_r_axis(r, h->root, mp_node_int(n, "axis", 0), mp_r_rank(r, n->out[0])))};
+  mp_r_last(r, h, mp_node_int(n, "new_axis", 0) ? "aten::stack" : "aten::cat", args, 2);
+}
+
+/* one part of a tensor that was split into a list; where it begins follows from the sizes, where they are known */
+MP_ROW_EMIT(mp_row_part) {
+  int32_t split = h->nodes[1], out = mp_r_node(r, h->root)->out[0];
+  const mp_node *n = mp_r_node(r, split);
+  int64_t axis = mp_r_axis(r, split, mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0])), sizes[256], start = 0;
+  uint32_t known = n->ins > 1 ? mp_r_ints(r, n->in[1], sizes, 256) : 0;
+  int64_t size = mp_r_dim(r, out, (int)axis), which = (int64_t)h->numbers[0];
+  for (int64_t i = 0; i < which && i < 256; i++) {
+    int64_t more = known > 1 && i < known ? sizes[i] : known == 1 ? sizes[0] : size;
+    if (more > 0 && start <= mp_r_dim(r, h->values[0], (int)axis) - size - more) start += more;
+  }
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_int(axis), mp_arg_int(start), mp_arg_int(start + size), mp_arg_int(1)};
+  mp_r_last(r, h, "aten::slice", args, 5);
+}
+
 /* the one cut of a Slice; false when it is not one simple cut */
 static bool cut(mp_rec *r, int32_t slice, int64_t *axis, int64_t *start, int64_t *size) {
   const mp_node *n = mp_r_node(r, slice);
@@ -460,12 +496,15 @@ MP_ROW_EMIT(mp_row_im2col) {
 
 /* x[:, a:b] = y, whose positions the exporter writes out as a grid of indices: every element by its place in all dimensions */
 MP_ROW_CHECK(mp_row_is_slice_write) {
-  int32_t ids = mp_r_in(r, h->root, 1), rank = mp_r_rank(r, h->values[0]);
-  return rank > 0 && mp_r_rank(r, ids) == rank + 1 && mp_r_dim(r, ids, rank) == rank && mp_r_rank(r, h->values[1]) == rank;
+  int32_t ids = mp_r_in(r, h->root, 1), rank = mp_r_rank(r, h->values[0]), last = mp_r_rank(r, ids) - 1;
+  if (rank < 1 || last < 1) return false;
+  if (mp_r_maker(r, ids, "Concat") >= 0) return mp_r_dim(r, ids, last) <= rank; /* the places of x[:, 0], x[:, 1:] = ..., one index a dimension */
+  return last == rank && mp_r_dim(r, ids, rank) == rank && mp_r_rank(r, h->values[1]) == rank;
 }
 
 MP_ROW_EMIT(mp_row_slice_write) {
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_r_tensor(r, h->values[1])};
+  bool number = r->fixed[h->values[1]]; /* x[:, 0] = 0 */
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), number ? mp_arg_float(0) : mp_r_tensor(r, h->values[1])};
   int32_t out = mp_r_result(r, h, 0);
   mp_r_call(r, h, "aten::slice_scatter", args, 2, &out, 1)->in_place = true;
 }

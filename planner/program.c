@@ -274,6 +274,7 @@ static const void *recover(mp_arena *a, void *arg) {
   const char *open = mp_graph_open_dim(g);
   if (open) mp_fail(a, MP_BAD_INPUT, "%s: dimension '%s' is open; add --dim %s=512", g->path, open, open);
   const char *unsound = NULL;
+  g = mp_graph_decided(a, g);
   const mp_program *p = mp_recover_fx(a, g, &unsound);
   return p ? p : mp_recover_ts(a, g, unsound);
 }

@@ -251,6 +251,18 @@ static void make_alias(fx_rec *r, const fx_group *g, int32_t var) {
   if (out >= 0) r->var_of_value[out] = var;
 }
 
+/* atleast_2d([x, y]), of hstack and vstack: the tensors themselves where they have as many dimensions */
+static bool read_list(fx_rec *r, const fx_group *g) {
+  fx_place p = {.g = g, .rank = -1};
+  mp_arg list = g->call->arg_count ? fx_arg(r, &g->call->args[0], &p) : mp_arg_none();
+  if (list.kind != MP_ARG_VARS) return false;
+  int least = g->call->op[14] - '0';
+  for (uint32_t i = 0; i < list.n; i++)
+    if (list.as.vars[i] < 0 || mp_builder_at(r->b, list.as.vars[i])->rank < least) return false;
+  *fx_ref_of(r, g->call->name) = (fx_ref){.kind = FX_TUPLE, .members = list.as.vars, .n = list.n};
+  return true;
+}
+
 /* What makes no tensor in PyTorch: the exporter's own type promotion, picking one result of several, putting a constant on the device. */
 static bool read_alias(fx_rec *r, const fx_group *g) {
   const char *op = g->call->op;
@@ -264,6 +276,7 @@ static bool read_alias(fx_rec *r, const fx_group *g) {
       return true;
     }
   }
+  if (!strncmp(op, "aten::atleast_", 14) && read_list(r, g)) return true;
   if (strcmp(op, "prims::convert_element_type") != 0 && strcmp(op, "aten::alias") != 0 && strcmp(op, "aten::lift_fresh_copy") != 0 &&
       strcmp(op, "aten::lift_fresh") != 0 && strcmp(op, "aten::copy") != 0)
     return false;

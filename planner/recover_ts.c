@@ -255,15 +255,16 @@ static bool counts(const mp_rec *r, int32_t value) {
  * that reads it has its own. */
 static int32_t lifted(mp_rec *r, int32_t v) {
   bool constant = mp_r_maker(r, v, "Constant") >= 0 && !mp_r_is_scalar(value_at(r, v));
+  for (size_t i = 0; i < r->lifted.n && constant; i++)
+    if (r->lifted.at[i].value == v && !strcmp(r->lifted.at[i].path, r->path)) return r->lifted.at[i].var;
   if (constant && counts(r, v)) {
     int64_t n = mp_r_dim(r, v, 0);
     mp_arg args[] = {mp_arg_int(n), mp_arg_dtype(MP_INT64)};
     int32_t out = mp_r_new(r, value_at(r, v)->name, MP_INT64, 1, &n);
     mp_builder_call(r->b, "aten::arange", args, 2, &out, 1, r->module, NULL, 0);
+    *mp_push(r->a, &r->lifted) = (mp_lifted){v, out, r->path};
     return out;
   }
-  for (size_t i = 0; i < r->lifted.n && constant; i++)
-    if (r->lifted.at[i].value == v && !strcmp(r->lifted.at[i].path, r->path)) return r->lifted.at[i].var;
   int32_t var = make_var(r, mp_r_is_scalar(value_at(r, v)) ? MP_ROLE_CONSTANT : MP_ROLE_BUFFER, v);
   if (constant) {
     r->var[v] = -1;
