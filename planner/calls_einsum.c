@@ -1,4 +1,4 @@
-/* aten::einsum as one bmm: aten/src/ATen/native/Linear.cpp, einsum and sumproduct_pair. */
+/* aten::einsum as products of two, each one bmm as a rule: aten/src/ATen/native/Linear.cpp, einsum and sumproduct_pair. */
 #include <ctype.h>
 #include <string.h>
 
@@ -104,12 +104,48 @@ static mp_ten unfolded(mp_em *e, mp_ten z, const groups *g, const mp_tensor_info
   return same ? z : mp_op_permute(e, z, perm);
 }
 
-/* two operands: one bmm */
-static mp_ten pair(mp_em *e, mp_ten a, mp_ten b, const letters *la, const letters *lb, const letters *lr, const char *result, int result_rank) {
+/* nothing is summed: both in the result's order, ones where a letter is missing, multiplied (sumproduct_pair) */
+static mp_ten outer(mp_em *e, mp_ten a, mp_ten b, const letters *la, const letters *lb, const char *result, int rank) {
+  a = arranged(e, a, la, result, rank);
+  b = arranged(e, b, lb, result, rank);
+  for (int k = 0; k < rank; k++) {
+    if (la->dim[(unsigned char)result[k]] < 0) a = mp_op_unsqueeze(e, a, k);
+    if (lb->dim[(unsigned char)result[k]] < 0) b = mp_op_unsqueeze(e, b, k);
+  }
+  return mp_op_mul(e, a, b);
+}
+
+/* letters of one operand that neither the other nor the result has are summed first */
+static mp_ten without_own(mp_em *e, mp_ten x, letters *own, const letters *other, const letters *result) {
+  int64_t dims[MP_RANK];
+  uint32_t n = 0;
+  bool gone[MP_RANK] = {false};
+  for (int c = 0; c < 128; c++)
+    if (own->dim[c] >= 0 && other->dim[c] < 0 && result->dim[c] < 0) {
+      gone[own->dim[c]] = true;
+      dims[n++] = own->dim[c];
+    }
+  if (!n) return x;
+  letters left = *own;
+  for (int c = 0; c < 128; c++) {
+    if (own->dim[c] < 0) continue;
+    for (int d = 0; d < own->dim[c]; d++) left.dim[c] = (int8_t)(left.dim[c] - gone[d]);
+    if (gone[own->dim[c]]) left.dim[c] = -1;
+  }
+  *own = left;
+  return mp_op_sum_dims(e, x, dims, n, false);
+}
+
+/* two operands: one bmm, or where nothing is summed a product */
+static mp_ten pair(mp_em *e, mp_ten a, mp_ten b, const letters *given_a, const letters *given_b, const letters *lr, const char *result, int result_rank) {
+  letters kept[2] = {*given_a, *given_b}, *la = &kept[0], *lb = &kept[1];
+  a = without_own(e, a, la, given_b, lr);
+  b = without_own(e, b, lb, given_a, lr);
+  groups g = grouped(e, la, lb, lr, result, result_rank);
+  if (!g.n[SUM]) return outer(e, a, b, la, lb, result, result_rank);
   a = mp_em_autocast(e, a, MP_CAST_HALF);
   b = mp_em_autocast(e, b, MP_CAST_HALF);
   mp_tensor_info x = *mp_em_info(e, a), y = *mp_em_info(e, b);
-  groups g = grouped(e, la, lb, lr, result, result_rank);
   char left[3 * MP_RANK], right[3 * MP_RANK];
   int nl = joined(&g, BATCH, LEFT, SUM, left), nr = joined(&g, BATCH, SUM, RIGHT, right);
   int64_t batch = product(&x, la, g.at[BATCH], g.n[BATCH]), m = product(&x, la, g.at[LEFT], g.n[LEFT]);

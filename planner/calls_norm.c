@@ -129,7 +129,7 @@ static void f_weight_norm(mp_em *e) { /* ATen/native/cuda/WeightNorm.cu, weight_
   size_t s = mp_em_enter(e);
   mp_tensor_info i = *mp_em_info(e, v), rows = *mp_em_info(e, g);
   mp_ten w = mp_em_new(e, "aten::_weight_norm_interface", i.dtype, i.rank, i.dims);
-  mp_ten norms = statistics(e, "aten::_weight_norm_interface", rows.dtype == MP_FLOAT16 ? MP_FLOAT : rows.dtype, rows.rank, rows.dims);
+  mp_ten norms = statistics(e, "aten::_weight_norm_interface", mp_is_half(rows.dtype) ? MP_FLOAT : rows.dtype, rows.rank, rows.dims);
   mp_record(e, &weight_norm_grad, MP_TENS(v, g), MP_TENS(v, g, norms), MP_NO_INTS, w);
   mp_c_out(e, 0, w);
   mp_em_leave(e, s, MP_NO_TENS);

@@ -190,13 +190,14 @@ static uint32_t bce_weighted(parts *p, mp_arg *args) {
   return 5;
 }
 
-/* [sub] mul add sub mul log_sigmoid mul sub mean: (1 - y) x - (1 + (w - 1) y) log sigmoid(x) */
+/* [sub] mul add sub mul log_sigmoid mul sub mean: (1 - y) x - (1 + (w - 1) y) log sigmoid(x); w - 1 is done at export where w is a constant */
 static uint32_t bce_pos_weight(parts *p, mp_arg *args) {
-  args[0] = part_arg(p, 5, 0);
-  args[1] = part_arg(p, 3, 1);
+  int first = !strcmp(p->at[0]->call->op, "aten::sub");
+  args[0] = part_arg(p, first + 4, 0);
+  args[1] = part_arg(p, first + 2, 1);
   args[2] = mp_arg_none();
-  args[3] = p->at[0] ? part_arg(p, 0, 0) : part_arg(p, 1, 0);
-  args[4] = reduction(p, 8);
+  args[3] = part_arg(p, 0, 0);
+  args[4] = reduction(p, first + 7);
   return 5;
 }
 
@@ -243,7 +244,8 @@ static const fx_whole_row rows[] = {
     {"aten::nan_to_num", "isnan where isneginf where isposinf where", NULL, NULL, operand, NULL, false},
     {"aten::nansum", "isnan where sum", NULL, NULL, nansum, sums_numbers, false},
     {"aten::binary_cross_entropy_with_logits", "sub mul log_sigmoid sub mul mean|sum", NULL, NULL, bce_weighted, NULL, false},
-    {"aten::binary_cross_entropy_with_logits", "sub? mul add sub mul log_sigmoid mul sub mean|sum", NULL, NULL, bce_pos_weight, NULL, false},
+    {"aten::binary_cross_entropy_with_logits", "sub mul add sub mul log_sigmoid mul sub mean|sum", NULL, NULL, bce_pos_weight, NULL, false},
+    {"aten::binary_cross_entropy_with_logits", "mul add sub mul log_sigmoid mul sub mean|sum", NULL, NULL, bce_pos_weight, NULL, false},
     {"aten::nll_loss2d", "ne where unsqueeze gather squeeze neg where sum _to_copy sum div", NULL, NULL, nll_loss2d, NULL, false},
     {"aten::upsample_linear1d", "_unsafe_index _unsafe_index sub mul add", NULL, NULL, to_size, takes_points, false},
     {"aten::_upsample_nearest_exact1d", "_unsafe_index", NULL, NULL, to_size, takes_points, false},

@@ -137,14 +137,14 @@ static bool goes_to_modules(mp_rec *r, int32_t node, int32_t value) {
   return n > 0 && n <= 8;
 }
 
-/* nn.SiLU; F.silu where it is an activation, handed to a module; the gate of F.silu(w1(x)) * w3(x): multiplied at once by another product. Few write
+/* nn.SiLU; F.silu where it is an activation, handed to a module; the gate of F.silu(w1(x)) * w3(x): multiplied at once by another tensor. Few write
  * x * sigmoid(x) there. */
 MP_ROW_CHECK(mp_row_is_silu) {
   int32_t users[2], out = mp_r_node(r, h->root)->out[0];
   if (mp_row_in_module(r, h) || goes_to_modules(r, h->root, out)) return true;
   if (mp_r_users(r, out, users, 2) != 1 || strcmp(mp_r_node(r, users[0])->type, "Mul") != 0 || !mp_r_same_scope(r, h->root, users[0])) return false;
   int32_t other = mp_r_in(r, users[0], mp_r_in(r, users[0], 0) == out);
-  return mp_r_maker(r, other, "MatMul") >= 0 && mp_r_maker(r, h->values[0], "MatMul") >= 0;
+  return other != h->values[0] && !mp_r_is_python(r, other) && !mp_r_is_parameter(r, other);
 }
 
 /* torch.square(F.relu(x)), a module's, of which autocast makes a float32 power; elsewhere x * x */
@@ -295,13 +295,19 @@ static mp_arg reduction_of(const mp_node *n) {
 
 MP_ROW_EMIT(mp_row_cross_entropy) {
   const mp_node *n = mp_r_node(r, h->root);
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]),
+  int32_t users[8], of = h->values[0];
+  uint32_t count = mp_r_users(r, of, users, 8);
+  for (uint32_t i = 0; i < count && i < 8; i++) /* nll_loss(log_softmax(x)), whose log_softmax is read elsewhere, too: the exporter joined the two */
+    if (!strcmp(mp_r_node(r, users[i])->type, "LogSoftmax") && r->owner[users[i]] && r->owner[users[i]]->live && users[i] < h->root && mp_r_same_scope(r, users[i], h->root))
+      of = mp_r_node(r, users[i])->out[0];
+  mp_arg args[] = {mp_r_tensor(r, of),
                    mp_r_tensor(r, h->values[1]),
                    mp_r_tensor(r, h->values[2]),
                    reduction_of(n),
                    mp_arg_int(mp_node_int(n, "ignore_index", -100)),
                    mp_arg_float(0)};
-  mp_r_last(r, h, "aten::cross_entropy_loss", args, 6);
+  bool joined = of != h->values[0];
+  mp_r_last(r, h, joined ? "aten::nll_loss" : "aten::cross_entropy_loss", args, joined ? 5 : 6);
 }
 
 MP_ROW_EMIT(mp_row_loss) {

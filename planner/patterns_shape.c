@@ -326,6 +326,12 @@ MP_ROW_EMIT(mp_row_stack) {
   mp_r_last(r, h, "aten::stack", args, 2);
 }
 
+MP_ROW_EMIT(mp_row_one_hot) {
+  int32_t out = mp_r_node(r, h->root)->out[0];
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_int(mp_r_dim(r, out, -1))};
+  mp_r_last(r, h, "aten::one_hot", args, 2);
+}
+
 /* a list of tensors that is joined: torch.hstack, vstack */
 MP_ROW_CHECK(mp_row_is_sequence) {
   int32_t list = mp_r_maker(r, mp_r_in(r, h->root, 0), "SequenceConstruct");

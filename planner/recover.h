@@ -35,7 +35,7 @@ struct mp_hit {
   int64_t note;            /* between a row's check and its emit */
 };
 
-/* a constant tensor of the file as a buffer of one module */
+/* a constant tensor of the file as one module made it */
 typedef struct mp_lifted {
   int32_t value, var;
   const char *path;

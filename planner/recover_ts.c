@@ -251,25 +251,58 @@ static bool counts(const mp_rec *r, int32_t value) {
   return true;
 }
 
-/* A tensor that the exporter computed or copied into the file. Modules alike register buffers alike, and the exporter keeps one copy: each module
- * that reads it has its own. */
+static const mp_tensor *constant_of(const mp_rec *r, int32_t v) {
+  int32_t p = mp_r_maker(r, v, "Constant");
+  const mp_attr *a = p < 0 ? NULL : mp_node_attr(mp_r_node(r, p), "value");
+  return a && a->kind == MP_ATTR_TENSOR ? a->as.tensor : NULL;
+}
+
+/* the exporter writes a tensor that the program made once for each of its readers */
+static bool same_constant(const mp_rec *r, int32_t v, int32_t w) {
+  const mp_tensor *x = constant_of(r, v), *y = constant_of(r, w);
+  return v == w || (x && y && x->dtype == y->dtype && x->raw && y->raw && x->raw_bytes == y->raw_bytes && x->rank == y->rank &&
+                    !memcmp(x->dims, y->dims, (size_t)x->rank * sizeof *x->dims) && !memcmp(x->raw, y->raw, x->raw_bytes));
+}
+
+/* the same number everywhere: torch.ones_like(x) of an x whose size the exporter knew */
+static bool is_uniform(const mp_rec *r, int32_t v) {
+  const mp_tensor *t = constant_of(r, v);
+  uint64_t size = t ? mp_dtype_bits(t->dtype) / 8 : 0;
+  return size && t->raw && t->raw_bytes > size && !memcmp(t->raw, t->raw + size, t->raw_bytes - size);
+}
+
+/* made anew in every forward pass */
+static int32_t full(mp_rec *r, int32_t v) {
+  const mp_value *x = value_at(r, v);
+  int64_t dims[MP_RANK];
+  check_rank(r, v);
+  for (int i = 0; i < x->rank; i++) dims[i] = mp_r_dim(r, v, i);
+  mp_arg like = mp_r_latest_type(r, x->dtype), size = mp_arg_ints(r->a, dims, (uint32_t)x->rank);
+  mp_arg args[] = {size, mp_arg_int(0), like}, typed[] = {like, size, mp_arg_int(0)};
+  bool is_typed = like.kind == MP_ARG_VAR;
+  int32_t out = mp_r_new(r, x->name, x->dtype, x->rank, dims);
+  mp_builder_call(r->b, is_typed ? "aten::new_full" : "aten::full", is_typed ? typed : args, 3, &out, 1, r->module, NULL, 0);
+  return out;
+}
+
+static int32_t arange(mp_rec *r, int32_t v) {
+  int64_t n = mp_r_dim(r, v, 0);
+  mp_arg args[] = {mp_arg_int(n), mp_arg_dtype(MP_INT64)};
+  int32_t out = mp_r_new(r, value_at(r, v)->name, MP_INT64, 1, &n);
+  mp_builder_call(r->b, "aten::arange", args, 2, &out, 1, r->module, NULL, 0);
+  return out;
+}
+
+/* A tensor that the exporter computed or copied into the file: made by the forward, where its contents say so, else a buffer that is not in the
+ * state_dict. Modules alike register buffers alike, and the exporter keeps one copy: each module that reads it has its own. */
 static int32_t lifted(mp_rec *r, int32_t v) {
-  bool constant = mp_r_maker(r, v, "Constant") >= 0 && !mp_r_is_scalar(value_at(r, v));
-  for (size_t i = 0; i < r->lifted.n && constant; i++)
-    if (r->lifted.at[i].value == v && !strcmp(r->lifted.at[i].path, r->path)) return r->lifted.at[i].var;
-  if (constant && counts(r, v)) {
-    int64_t n = mp_r_dim(r, v, 0);
-    mp_arg args[] = {mp_arg_int(n), mp_arg_dtype(MP_INT64)};
-    int32_t out = mp_r_new(r, value_at(r, v)->name, MP_INT64, 1, &n);
-    mp_builder_call(r->b, "aten::arange", args, 2, &out, 1, r->module, NULL, 0);
-    *mp_push(r->a, &r->lifted) = (mp_lifted){v, out, r->path};
-    return out;
-  }
-  int32_t var = make_var(r, mp_r_is_scalar(value_at(r, v)) ? MP_ROLE_CONSTANT : MP_ROLE_BUFFER, v);
-  if (constant) {
-    r->var[v] = -1;
-    *mp_push(r->a, &r->lifted) = (mp_lifted){v, var, r->path};
-  }
+  const mp_value *x = value_at(r, v);
+  if (mp_r_maker(r, v, "Constant") < 0 || mp_r_is_scalar(x)) return make_var(r, mp_r_is_scalar(x) ? MP_ROLE_CONSTANT : MP_ROLE_BUFFER, v);
+  for (size_t i = 0; i < r->lifted.n; i++)
+    if (same_constant(r, r->lifted.at[i].value, v) && !strcmp(r->lifted.at[i].path, r->path)) return r->lifted.at[i].var;
+  int32_t var = counts(r, v) ? arange(r, v) : mp_dtype_is_float(x->dtype) && is_uniform(r, v) ? full(r, v) : make_var(r, MP_ROLE_BUFFER, v);
+  r->var[v] = -1;
+  *mp_push(r->a, &r->lifted) = (mp_lifted){v, var, r->path};
   return var;
 }
 
