@@ -234,7 +234,17 @@ static void scattered(mp_em *e, const char *op, const mp_grad *row, uint32_t ind
 static void scatter_add(mp_em *e) { scattered(e, "aten::scatter_add", &grad_scatter_add, 2, 3); }
 static void scatter(mp_em *e) { scattered(e, "aten::scatter", &grad_scatter, 2, 3); }
 static void index_put(mp_em *e) { scattered(e, "aten::index_put", &grad_index_put, 1, 2); }
-static void index_add(mp_em *e) { scattered(e, "aten::index_add", &grad_scatter_add, 2, 3); }
+static void index_add(mp_em *e) { /* index_add(self, dim, index, source) keeps the source, too, for its shape */
+  mp_ten x = mp_c_ten(e, 0), index = mp_c_ten(e, 2), source = mp_c_ten(e, 3), in[] = {x, source};
+  mp_ten r = mp_em_call(e)->in_place ? mp_em_alias(e, x) : mp_em_new_like(e, "aten::index_add", x);
+  if (mp_fn_begin(e, &grad_scatter_add, in, 2)) {
+    mp_fn_save(e, 0, index);
+    mp_fn_save(e, 1, source);
+    mp_fn_output(e, r);
+    mp_fn_end(e);
+  }
+  mp_c_out(e, 0, r);
+}
 
 static void back_scatter_reduce(mp_em *e, mp_bw *b) { /* FunctionsManual.cpp, scatter_reduce_backward, of sum and mean: self's gradient over the counts, src's gathered */
   mp_tensor_info in = *mp_bw_input(b, 0), src = *mp_bw_input(b, 1);
@@ -280,7 +290,7 @@ static const mp_call_row rows[] = {
     {"aten::scatter_add", scatter_add, MP_CAST_NONE, "the index"},
     {"aten::scatter", scatter, MP_CAST_NONE, "the index"},
     {"aten::index_put", index_put, MP_CAST_NONE, "the indices"},
-    {"aten::index_add", index_add, MP_CAST_NONE, "the index"},
+    {"aten::index_add", index_add, MP_CAST_NONE, "the index and the source"},
     {"aten::scatter_reduce", scatter_reduce, MP_CAST_NONE, "self, the index, the source and the result"},
     {"aten::slice_scatter", part_scatter, MP_CAST_NONE, "nothing: a copy"},
     {"aten::select_scatter", part_scatter, MP_CAST_NONE, "nothing: a copy"},

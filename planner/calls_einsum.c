@@ -139,12 +139,12 @@ static mp_ten without_own(mp_em *e, mp_ten x, letters *own, const letters *other
 /* two operands: one bmm, or where nothing is summed a product */
 static mp_ten pair(mp_em *e, mp_ten a, mp_ten b, const letters *given_a, const letters *given_b, const letters *lr, const char *result, int result_rank) {
   letters kept[2] = {*given_a, *given_b}, *la = &kept[0], *lb = &kept[1];
+  a = mp_em_autocast(e, a, MP_CAST_HALF);
+  b = mp_em_autocast(e, b, MP_CAST_HALF);
   a = without_own(e, a, la, given_b, lr);
   b = without_own(e, b, lb, given_a, lr);
   groups g = grouped(e, la, lb, lr, result, result_rank);
   if (!g.n[SUM]) return outer(e, a, b, la, lb, result, result_rank);
-  a = mp_em_autocast(e, a, MP_CAST_HALF);
-  b = mp_em_autocast(e, b, MP_CAST_HALF);
   mp_tensor_info x = *mp_em_info(e, a), y = *mp_em_info(e, b);
   char left[3 * MP_RANK], right[3 * MP_RANK];
   int nl = joined(&g, BATCH, LEFT, SUM, left), nr = joined(&g, BATCH, SUM, RIGHT, right);

@@ -79,6 +79,14 @@ static int64_t elements(const mp_var *v) {
 /* A view whose shape is gone. An operand of attention has the shape of its fellow; elsewhere the next view says all that matters. */
 int32_t fx_lost_view(fx_rec *r, const fx_group *g, const char *name, int32_t x, uint32_t arg) {
   mp_var v = *mp_builder_at(r->b, x);
+  if (!arg && FX_ONE_OF(g->call->op, "aten::group_norm", "aten::batch_norm")) { /* whose statistics depend on the shape, which the result has, too */
+    int64_t dims[MP_RANK] = {0};
+    int rank = fx_dims_of_value(r, fx_value_output(r, g), dims);
+    if (rank == v.rank && !memcmp(dims, v.dims, (size_t)rank * sizeof *dims)) return x;
+    int32_t as = fx_result_dims(r, name, v.dtype, rank, dims);
+    fx_emit(r, g, "aten::view", (mp_arg[]){mp_arg_var(x), mp_arg_ints(r->a, dims, (uint32_t)rank)}, 2, fx_module(r, g), &as, 1, false);
+    return as;
+  }
   if (strcmp(g->call->op, "aten::scaled_dot_product_attention") != 0 || arg > 2 || g->call->arg_count < 3) return x;
   for (uint32_t i = 0; i < 3; i++) {
     const fx_ref *f = i != arg && g->call->args[i].kind == MP_FX_REF ? fx_ref_of(r, g->call->args[i].text) : NULL;

@@ -60,6 +60,7 @@ struct mp_rec {
   mp_names *scopes;      /* every scope of node names, and what is around it */
   const mp_hit *charged; /* the hit whose nodes a call has been given */
   bool scoped;           /* node names carry module scopes */
+  bool slashed;          /* node names begin with '/', as the exporter writes scopes, if only the whole model's */
   uint32_t folded_norms; /* batch norms put back behind convolutions */
   bool training;         /* exported for training, as far as the file shows */
 };

@@ -387,6 +387,16 @@ static const char *name_of_call(const fx_group *g, mp_arg *args, uint32_t *n) {
     args[1] = args[0];
     args[0] = x;
   }
+  bool adds = !strcmp(op, "aten::index_put") && *n > 3 && args[3].kind == MP_ARG_BOOL && args[3].as.b && args[1].kind == MP_ARG_VARS && args[1].n;
+  uint32_t last = adds ? args[1].n - 1 : 0;
+  for (uint32_t i = 0; i < last; i++) adds &= args[1].as.vars[i] < 0;
+  if (adds && args[1].as.vars[last] >= 0) { /* index_add(self, dim, index, source), written out */
+    args[3] = args[2];
+    args[2] = mp_arg_var(args[1].as.vars[last]);
+    args[1] = mp_arg_int(last);
+    *n = 4;
+    return "aten::index_add";
+  }
   if (!strcmp(op, "aten::_unsafe_view"))
     return "aten::reshape"; /* reshape() that had to copy; whether it has to on the device follows from strides */
   if (!strcmp(op, "aten::clone") && *n > 1 && args[1].kind == MP_ARG_STR && !strcmp(args[1].as.s, "contiguous_format")) {

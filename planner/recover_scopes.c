@@ -21,6 +21,7 @@ void mp_r_find_scopes(mp_rec *r) {
     const mp_node *n = &r->g->nodes[i];
     size_t end = mp_r_scope_length(n);
     bool fresh = n->name[0] == '/';
+    r->slashed |= fresh;
     while (fresh && end > 0) {
       mp_names_add(r->a, r->scopes, n->name, end, &fresh);
       while (end > 0 && n->name[--end] != '/') {

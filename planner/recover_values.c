@@ -191,7 +191,7 @@ static bool random_node(const mp_node *n) { return !strncmp(n->type, "Random", 6
 /* Constants that the file holds as initializers: numbers without a state_dict name */
 bool mp_r_is_number_initializer(const mp_rec *r, int32_t v) {
   const mp_value *x = value_at(r, v);
-  bool anonymous = !strncmp(x->name, "onnx::", 6) || x->name[0] == '/' || !r->scoped;
+  bool anonymous = !strncmp(x->name, "onnx::", 6) || x->name[0] == '/' || !r->slashed;
   return x->kind == MP_VALUE_INITIALIZER && x->rank == 0 && anonymous;
 }
 
