@@ -331,6 +331,35 @@ static fx_param *turned(fx_rec *r, const char *stem, int rank, const int64_t *di
   return found;
 }
 
+/* The one trained parameter of the module that other calls name, too, and from which an operation on every element makes as many: 1 - gate, beside gate. */
+static fx_param *beside(fx_rec *r, const fx_group *g, const char *stem, const mp_value *v, int rank, const int64_t *dims) {
+  fx_param *found = NULL;
+  if (!FX_ONE_OF(stem, "add", "sub", "rsub", "mul", "div", "pow", "exp", "log", "neg", "abs", "sqrt", "tanh", "sigmoid", "relu", "softplus", "square", "clamp", "reciprocal")) return NULL;
+  for (size_t i = 0; i < r->params.n; i++) {
+    fx_param *p = &r->params.at[i];
+    const mp_var *w = mp_builder_at(r->b, p->var);
+    const char *dot = p->spec->target ? strrchr(p->spec->target, '.') : NULL;
+    size_t path = dot ? (size_t)(dot - p->spec->target) : 0;
+    bool own = p->spec->target && strlen(g->path) == path && !strncmp(p->spec->target, g->path, path);
+    if (!own || !p->known || w->role != MP_ROLE_PARAMETER || w->dtype != v->dtype || w->rank != rank || memcmp(w->dims, dims, (size_t)rank * sizeof *dims) != 0) continue;
+    if (found) return NULL;
+    found = p;
+  }
+  return found;
+}
+
+/* the only parameter of the file that no call names and whose size nothing tells */
+static fx_param *only_one(fx_rec *r) {
+  fx_param *found = NULL;
+  for (size_t i = 0; i < r->params.n; i++) {
+    fx_param *p = &r->params.at[i];
+    if (p->known || p->used || !p->spec->target || fx_uses(r, p->spec->name) || mp_builder_at(r->b, p->var)->role != MP_ROLE_PARAMETER) continue;
+    if (found) return NULL;
+    found = p;
+  }
+  return found;
+}
+
 /* what was made at export in place of a linear's weight was turned, too, for the product */
 static void turn_back(const fx_rec *r, const fx_group *g, const char *name, int32_t value, int rank, int64_t *dims) {
   const mp_fx_call *c = g->call;
@@ -366,6 +395,8 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
   fx_param *p = anew ? NULL : bias_beside(r, g, name);
   if (!p && !anew) p = forgotten(r, g, !strcmp(stem, "embedding"));
   if (!p) p = turned(r, stem, rank, dims);
+  if (!p && !anew && mp_dtype_is_float(v->dtype)) p = beside(r, g, stem, v, rank, dims);
+  if (!p && !anew && mp_dtype_is_float(v->dtype) && rank) p = only_one(r);
   if (p) p->used = true;
   if (!p)
     emit_factory(r, g, stem, v->dtype, rank, dims, out);

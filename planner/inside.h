@@ -112,6 +112,8 @@ void mp_builder_insert(mp_builder *b, uint32_t at, const char *name, const mp_ar
 /* Moves call `from` before call `to` (<= from), into instance `module`. */
 void mp_builder_move(mp_builder *b, uint32_t from, uint32_t to, int32_t module);
 void mp_builder_warn(mp_builder *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* cells.c: recurrent cells that an exporter wrote out, as one call each. Before mp_unseen_casts. */
+void mp_whole_cells(mp_builder *b, const int32_t *outputs, uint32_t output_count);
 /* habits.c: what no file says, assumed as usual: which calls write in place, which ran without gradients. Before the builder finishes. */
 /* unseen_casts.c: casts without which the program would not run in half precision. Before mp_program_habits. */
 void mp_unseen_casts(mp_builder *b);
