@@ -1,0 +1,223 @@
+/* Calls that an exporter writes out as their parts, and branches that it leaves to the run: drawn as the exporters write them. */
+#include "planner/inside.h"
+#include "support_draw.h"
+#include "support_graph.h"
+#include "support_program.h"
+#include "support_recover.h"
+
+/* ---- the TorchScript exporter ---- */
+
+static void the_branch_that_is_taken_stands_in_place_of_the_if(void **state) {
+  (void)state;
+#define CHOICE(c) "x: float[2,4]; c = bool[]{" c "}; y = If(c) name=\"/If\" then_branch={ p = Neg(x); q = Exp(p); -> q } else_branch={ r = Sin(x); -> r }; z = Cos(y) name=\"/Cos\"; -> z"
+  test_expect_calls(CHOICE("1"), "neg(x) exp(%) cos(%)");
+  test_expect_calls(CHOICE("0"), "sin(x) cos(%)");
+  /* what comes in goes out; one inside another; two results */
+  test_expect_calls("x: float[2,4]; c = bool[]{0}; y = If(c) then_branch={ p = Neg(x); -> p } else_branch={ -> x }; z = Cos(y) name=\"/Cos\"; -> z", "cos(x)");
+  test_expect_calls("x: float[2,4]; c = bool[]{1}; d = bool[]{0}\n"
+                    "y, w = If(c) then_branch={ a = Neg(x); s = If(d) then_branch={ -> x } else_branch={ t = Abs(a); -> t }; -> s, a } else_branch={ -> x, x }\n"
+                    "z = Add(y, w) name=\"/Add\"; -> z",
+                    "neg(x) abs(%) add(%,%)");
+}
+
+static void a_choice_that_the_run_makes_stays(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered(a, "x: float[2,4]; c: bool[]; y = If(c) name=\"/If\" then_branch={ p = Neg(x); -> p } else_branch={ r = Sin(x); -> r }; -> y");
+  assert_string_equal(p->calls[0].row->name, "onnx::If");
+  mp_arena_free(a);
+}
+
+static void losses_and_distances_are_one_call(void **state) {
+  (void)state;
+  test_expect_calls("x: float[2,4]; y: float[2,4]; d = Constant() value=int64[1]{-1}; e = Constant() value=float[]{0.00000001}\n"
+                    "m = Mul(x, y) name=\"/Mul\"; s = ReduceSum(m, d) keepdims=0 name=\"/ReduceSum\"; a = Mul(x, x) name=\"/Mul_1\"; b = ReduceSum(a, d) keepdims=0 name=\"/ReduceSum_1\"\n"
+                    "f = Mul(y, y) name=\"/Mul_2\"; g = ReduceSum(f, d) keepdims=0 name=\"/ReduceSum_2\"; n = Mul(b, g) name=\"/Mul_3\"; r = Sqrt(n) name=\"/Sqrt\"\n"
+                    "o = Max(r, e) name=\"/Max\"; z = Div(s, o) name=\"/Div\"; -> z",
+                    "cosine_similarity(x,y,-1,1e-08)");
+  test_expect_calls("x: float[30,4]; y: float[40,4]; d = Constant() value=int64[1]{-1}; t = Constant() value=float[]{2}; u = Constant() value=float[]{-2}; o = Constant() value=float[]{0}\n"
+                    "p = Pow(x, t) name=\"/Pow\"; s = ReduceSum(p, d) keepdims=1 name=\"/ReduceSum\"; h = Shape(s); i = ConstantOfShape(h) name=\"/ConstantOfShape\"\n"
+                    "q = Pow(y, t) name=\"/Pow_1\"; r = ReduceSum(q, d) keepdims=1 name=\"/ReduceSum_1\"; j = Shape(r); k = ConstantOfShape(j) name=\"/ConstantOfShape_1\"\n"
+                    "m = Mul(u, x) name=\"/Mul\"; a = Concat(m, s, i) axis=-1 name=\"/Concat\"; b = Concat(y, k, r) axis=-1 name=\"/Concat_1\"; c = Transpose(b) perm=[1,0] name=\"/Transpose\"\n"
+                    "e = MatMul(a, c) name=\"/MatMul\"; f = Max(e, o) name=\"/Max\"; z = Sqrt(f) name=\"/Sqrt\"; -> z",
+                    "_euclidean_dist(x,y)");
+  /* a GAN's labels are written once for each of their readers: made by the forward, and one */
+  test_expect_calls("x: float[4]; one = Constant() value=float[1]{1}; t = Constant() value=float[4]raw{1,1,1,1}; u = Constant() value=float[4]raw{1,1,1,1}\n"
+                    "s = Sigmoid(x) name=\"/Sigmoid\"; l = Log(s) name=\"/Log\"; n = Sub(one, s) name=\"/Sub\"; v = Sub(one, t) name=\"/Sub_1\"; k = Log(n) name=\"/Log_1\"\n"
+                    "a = Mul(u, l) name=\"/Mul\"; b = Mul(v, k) name=\"/Mul_1\"; c = Add(a, b) name=\"/Add\"; d = Neg(c) name=\"/Neg\"; z = ReduceMean(d) keepdims=0 name=\"/ReduceMean\"; -> z",
+                    "full'(4,0,float32) binary_cross_entropy_with_logits(x,%,none,none,1)");
+}
+
+static void elementwise_calls_of_several_nodes(void **state) {
+  (void)state;
+  test_expect_calls("x: float[4]; a = Constant() value=float[]{0.5}; b = Constant() value=float[]{-0.5}; o = Constant() value=float[]{0}\n"
+                    "g = Greater(x, a) name=\"/Greater\"; l = Less(x, b) name=\"/Less\"; c = Cast(g) to=9; d = Cast(l) to=9; e = Or(c, d) name=\"/Or\"; z = Where(e, x, o) name=\"/Where\"; -> z",
+                    "hardshrink(x,0.5)");
+  test_expect_calls("x: float[4]; y: float[4]; d = Div(x, y) name=\"/Div\"; f = Floor(d) name=\"/Floor\"; m = Mul(f, y) name=\"/Mul\"; z = Sub(x, m) name=\"/Sub\"; -> z", "remainder(x,y)");
+  test_expect_calls("x: float[4]; y: float[4]; w: float[4]; h = Constant() value=float[]{0.5}; one = Constant() value=float[]{1}\n"
+                    "s = Sub(y, x) name=\"/Sub\"; l = Less(w, h) name=\"/Less\"; m = Mul(w, s) name=\"/Mul\"; a = Add(x, m) name=\"/Add\"; r = Sub(one, w) name=\"/Sub_1\"\n"
+                    "n = Mul(s, r) name=\"/Mul_1\"; b = Sub(y, n) name=\"/Sub_2\"; z = Where(l, a, b) name=\"/Where\"; -> z",
+                    "lerp(x,y,w)");
+}
+
+static void parts_of_a_tensor_are_written_without_an_index(void **state) {
+  (void)state;
+  /* y = zeros_like(x); y[:, 1:] = x[:, :-1]: the places are constants */
+  test_expect_calls("x: float[2,3]; z = Constant() value=float[2,3]raw{0,0,0,0,0,0}; i = Constant() value=int64[2,2,1]{0,0,1,1}; j = Constant() value=int64[2,2,1]{1,2,1,2}\n"
+                    "a = Constant() value=int64[1]{0}; b = Constant() value=int64[1]{2}; c = Constant() value=int64[1]{1}; s = Slice(x, a, b, c) name=\"/Slice\"; k = Concat(i, j) axis=-1 name=\"/Concat\"\n"
+                    "y = ScatterND(z, k, s) name=\"/ScatterND\"; -> y",
+                    "slice(x,1,0,2,1) new_full(%,2x3,0) slice_scatter_(%,%)");
+  /* hstack */
+  test_expect_calls("x: float[2,3]; y: float[2,3]; s = SequenceConstruct(x, y); z = ConcatFromSequence(s) axis=1 name=\"/ConcatFromSequence\"; -> z", "cat(x+y,1)");
+}
+
+/* a number that the model trains has a name of its own, even where no module does */
+static void a_named_number_is_a_parameter(void **state) {
+  (void)state;
+  test_expect_calls("x: float[4]; gate = float[]{0.5}; two = Constant() value=float[]{2}; m = Mul(x, gate) name=\"/Mul\"; y = Mul(m, two) name=\"/Mul_1\"; -> y", "mul(x,gate) mul(%,2)");
+}
+
+/* ---- recurrent cells, from either exporter ---- */
+
+#define LSTM_CELL                                                                                                                                                         \
+  "a = Gemm(h, c.weight_hh, c.bias_hh) transB=1 name=\"/c/Gemm\"; b = Gemm(x, c.weight_ih, c.bias_ih) transB=1 name=\"/c/Gemm_1\"; s = Add(a, b) name=\"/c/Add\"\n"       \
+  "i, f, g, o = Split(s) axis=1 name=\"/c/Split\"; si = Sigmoid(i) name=\"/c/Sigmoid\"; sf = Sigmoid(f) name=\"/c/Sigmoid_1\"; tg = Tanh(g) name=\"/c/Tanh\"\n"            \
+  "so = Sigmoid(o) name=\"/c/Sigmoid_2\"; m = Mul(sf, k) name=\"/c/Mul\"; n = Mul(si, tg) name=\"/c/Mul_1\"; next = Add(m, n) name=\"/c/Add_1\"\n"                         \
+  "t = Tanh(next) name=\"/c/Tanh_1\"; y = Mul(so, t) name=\"/c/Mul_2\"\n"
+#define LSTM_HEAD "x: float[2,3]; h: float[2,4]; k: float[2,4]; c.weight_ih = float[16,3]; c.weight_hh = float[16,4]; c.bias_ih = float[16]; c.bias_hh = float[16]\n"
+
+static void a_cell_is_one_call_with_two_results(void **state) {
+  (void)state;
+  test_expect_calls(LSTM_HEAD LSTM_CELL "z = Add(y, next) name=\"/Add\"; -> z", "lstm_cell(x,h+k,c.weight_ih,c.weight_hh,c.bias_ih,c.bias_hh) add(%,%)");
+}
+
+/* a gate that others read is none of nn.LSTMCell's */
+static void a_cell_whose_gates_are_read_stays_in_parts(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered(a, LSTM_HEAD LSTM_CELL "z = Add(y, so) name=\"/Add\"; -> z");
+  assert_null(strstr(test_calls_text(a, p), "lstm_cell"));
+  mp_arena_free(a);
+}
+
+/* ---- the dynamo exporter ---- */
+
+#define CALL(name, target, args) FX("%" name " : [num_users=1] = call_function[target=torch.ops." target "](args = (" args "), kwargs = {})") IN("['', 'n', '" name "']", "['M', 'Layer', 'aten']") "\n"
+
+static void variances_and_means_are_one_call(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[2,8]; ax = int64[1]{1}; n = float[]{8}; s = int64[2]{2,1}\n"
+                                             "m = ReduceMean(x, ax)" CALL("var", "prims.var.default", "%x, [1], 0.0") "d = Sub(x, m)" CALL("var", "prims.var.default", "%x, [1], 0.0")
+                                             "q = Mul(d, d)" CALL("var", "prims.var.default", "%x, [1], 0.0") "var = ReduceMean(q, ax) keepdims=0" CALL("var", "prims.var.default", "%x, [1], 0.0")
+                                             "b = Reshape(var, s)" CALL("broadcast_in_dim", "prims.broadcast_in_dim.default", "%var, [2, 1], [0]")
+                                             "sum_1 = ReduceSum(x, ax) keepdims=0" CALL("sum_1", "prims.sum.default", "%x, [1]")
+                                             "c = Reshape(sum_1, s)" CALL("broadcast_in_dim_1", "prims.broadcast_in_dim.default", "%sum_1, [2, 1], [0]")
+                                             "div = Div(c, n)" CALL("div", "prims.div.default", "%broadcast_in_dim_1, 8.0") "add = Add(b, div)" CALL("add", "aten.add.Tensor", "%broadcast_in_dim, %div")
+                                             SIGNATURE("x: USER_INPUT") "-> add");
+  assert_int_equal(p->call_count, 2);
+  assert_string_equal(test_call_line(a, p, 0), "n  aten::var_mean(%x, [1], 0, True)");
+  assert_int_equal(p->calls[0].out_count, 2);
+  assert_string_equal(test_call_line(a, p, 1), "n  aten::add(%broadcast_in_dim, %div)");
+  mp_arena_free(a);
+}
+
+/* F.hardshrink's zero is a tensor that the exporter made; a program's own choice of a number is none */
+static void a_choice_of_a_number_is_the_exporters_or_the_programs(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define SHRINK(over, zero)                                                                                                                                              \
+  "opset 20\nx: float[2,8]; half = float[]{0.5}; scalar_tensor_default = float[]{0}\nabs_1 = Abs(x)" CALL("abs_1", "aten.abs.default", "%x")                               \
+  "le = LessOrEqual(abs_1, half)" CALL("le", "aten.le.Scalar", "%abs_1, 0.5") "where = Where(le, scalar_tensor_default, x)" CALL("where", "aten.where." over, "%le, " zero ", %x") \
+  SIGNATURE("x: USER_INPUT") "-> where"
+  const mp_program *p = test_recovered_fx(a, SHRINK("self", "%scalar_tensor_default"));
+  assert_string_equal(test_call_line(a, p, 0), "n  aten::hardshrink(%x, 0.5)");
+  p = test_recovered_fx(a, SHRINK("ScalarSelf", "0.0"));
+  assert_int_equal(p->call_count, 3);
+  mp_arena_free(a);
+}
+
+/* a linear's weight that was made at export stands turned in the file */
+static void what_was_made_of_a_weight_has_the_weights_own_shape(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[2,8]; val = float[8,5]; linear = MatMul(x, val)" CALL("linear", "aten.linear.default", "%x, %mul")
+                                             SIGNATURE("p_n_w: PARAMETER target='n.w'\nx: USER_INPUT") "-> linear");
+  assert_string_equal(test_call_line(a, p, 0), "n  aten::mul(%n.w, 1)");
+  assert_int_equal(test_var_named(p, "n.w")->dims[0], 5);
+  assert_int_equal(test_var_named(p, "n.w")->dims[1], 8);
+  mp_arena_free(a);
+}
+
+static void a_weight_under_spectral_norm_is_over_its_largest_singular_value(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[2,3,8,8]; div_2 = float[5,3,4,4]; conv2d = Conv(x, div_2)" CALL("conv2d", "aten.conv2d.default", "%x, %div_2")
+                                             SIGNATURE("p_o: PARAMETER target='n.parametrizations.weight.original'\nb_u: BUFFER target='n.parametrizations.weight.0._u' persistent=True\n"
+                                                       "b_v: BUFFER target='n.parametrizations.weight.0._v' persistent=True\nx: USER_INPUT") "-> conv2d");
+  static const char *const calls[] = {"aten::clone", "aten::clone", "aten::view", "aten::mv", "aten::dot", "aten::div", "aten::conv2d"};
+  assert_int_equal(p->call_count, 7);
+  for (uint32_t i = 0; i < 7; i++) assert_string_equal(p->calls[i].row->name, calls[i]);
+  assert_int_equal(test_var_named(p, "n.parametrizations.weight.0._v")->dims[0], 3 * 4 * 4);
+  mp_arena_free(a);
+}
+
+/* 1 - gate, done at export, where the gate itself is read, too */
+static void an_operation_on_a_parameter_that_others_read(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[2,8]; n.gate = float[8]; sub = float[8]; mul = Mul(n.gate, x)" CALL("mul", "aten.mul.Tensor", "%p_n_gate, %x")
+                                             "mul_1 = Mul(sub, mul)" CALL("mul_1", "aten.mul.Tensor", "%sub, %mul") SIGNATURE("p_n_gate: PARAMETER target='n.gate'\nx: USER_INPUT") "-> mul_1");
+  assert_string_equal(test_call_line(a, p, 1), "n  aten::sub(%n.gate, 1)");
+  mp_arena_free(a);
+}
+
+static void what_is_added_at_an_index_keeps_its_source(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[6,8]; k: int64[6]; one = int64[1]{-1}; zeros = float[3,8]\n"
+                                             "u = Unsqueeze(k, one)" CALL("index_put", "aten.index_put.default", "%zeros, [%k], %x, True")
+                                             "val = ScatterND(zeros, u, x) reduction=\"add\"" CALL("index_put", "aten.index_put.default", "%zeros, [%k], %x, True")
+                                             SIGNATURE("x: USER_INPUT\nk: USER_INPUT") "-> val");
+  assert_string_equal(p->calls[p->call_count - 1].row->name, "aten::index_add");
+  mp_arena_free(a);
+}
+
+/* ---- what the calls keep: x and y need gradients, 4 bytes an element ---- */
+
+static uint64_t kept(const char *program) {
+  mp_arena *a = mp_arena_new(0);
+  uint64_t n = test_program_run(a, program, "fp32").saved;
+  mp_arena_free(a);
+  return n;
+}
+
+static void products_of_letters_and_distances(void **state) {
+  (void)state;
+#define TWO "in x float32 3 8\nin y float32 3 6\np p float32 8\np q float32 6\ncall add a x p\ncall add b y q\n"
+  assert_int_equal(kept(TWO "call einsum z \"bi,bj->bij\" (a,b)\ncall sum s z\nout s\n"), 4 * (24 + 18));  /* mul: both, as they are */
+  assert_int_equal(kept(TWO "call einsum z \"bi,bj->b\" (a,b)\ncall sum s z\nout s\n"), 4 * (3 + 3));      /* what neither shares is summed first */
+#define ROWS "in x float32 30 8\nin y float32 40 8\np p float32 8\ncall add a x p\ncall add b y p\n"
+  assert_int_equal(kept(ROWS "call _euclidean_dist z a b\ncall sum s z\nout s\n"), 4 * (30 * 8 + 40 * 8 + 30 * 40));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_branch_that_is_taken_stands_in_place_of_the_if),
+      cmocka_unit_test(a_choice_that_the_run_makes_stays),
+      cmocka_unit_test(losses_and_distances_are_one_call),
+      cmocka_unit_test(elementwise_calls_of_several_nodes),
+      cmocka_unit_test(parts_of_a_tensor_are_written_without_an_index),
+      cmocka_unit_test(a_named_number_is_a_parameter),
+      cmocka_unit_test(a_cell_is_one_call_with_two_results),
+      cmocka_unit_test(a_cell_whose_gates_are_read_stays_in_parts),
+      cmocka_unit_test(variances_and_means_are_one_call),
+      cmocka_unit_test(a_choice_of_a_number_is_the_exporters_or_the_programs),
+      cmocka_unit_test(what_was_made_of_a_weight_has_the_weights_own_shape),
+      cmocka_unit_test(a_weight_under_spectral_norm_is_over_its_largest_singular_value),
+      cmocka_unit_test(an_operation_on_a_parameter_that_others_read),
+      cmocka_unit_test(what_is_added_at_an_index_keeps_its_source),
+      cmocka_unit_test(products_of_letters_and_distances),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
