@@ -264,11 +264,11 @@ static bool same_constant(const mp_rec *r, int32_t v, int32_t w) {
                     !memcmp(x->dims, y->dims, (size_t)x->rank * sizeof *x->dims) && !memcmp(x->raw, y->raw, x->raw_bytes));
 }
 
-/* the same number everywhere: torch.ones_like(x) of an x whose size the exporter knew */
+/* the same number everywhere: torch.ones_like(x) of an x whose size the exporter knew; a bias of zeros that does not train (BEiT's) has one dimension */
 static bool is_uniform(const mp_rec *r, int32_t v) {
   const mp_tensor *t = constant_of(r, v);
   uint64_t size = t ? mp_dtype_bits(t->dtype) / 8 : 0;
-  return size && t->raw && t->raw_bytes > size && !memcmp(t->raw, t->raw + size, t->raw_bytes - size);
+  return size && t->rank > 1 && t->raw && t->raw_bytes > size && !memcmp(t->raw, t->raw + size, t->raw_bytes - size);
 }
 
 /* made anew in every forward pass */

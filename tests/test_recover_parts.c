@@ -42,10 +42,10 @@ static void losses_and_distances_are_one_call(void **state) {
                     "e = MatMul(a, c) name=\"/MatMul\"; f = Max(e, o) name=\"/Max\"; z = Sqrt(f) name=\"/Sqrt\"; -> z",
                     "_euclidean_dist(x,y)");
   /* a GAN's labels are written once for each of their readers: made by the forward, and one */
-  test_expect_calls("x: float[4]; one = Constant() value=float[1]{1}; t = Constant() value=float[4]raw{1,1,1,1}; u = Constant() value=float[4]raw{1,1,1,1}\n"
+  test_expect_calls("x: float[2,2]; one = Constant() value=float[1]{1}; t = Constant() value=float[2,2]raw{1,1,1,1}; u = Constant() value=float[2,2]raw{1,1,1,1}\n"
                     "s = Sigmoid(x) name=\"/Sigmoid\"; l = Log(s) name=\"/Log\"; n = Sub(one, s) name=\"/Sub\"; v = Sub(one, t) name=\"/Sub_1\"; k = Log(n) name=\"/Log_1\"\n"
                     "a = Mul(u, l) name=\"/Mul\"; b = Mul(v, k) name=\"/Mul_1\"; c = Add(a, b) name=\"/Add\"; d = Neg(c) name=\"/Neg\"; z = ReduceMean(d) keepdims=0 name=\"/ReduceMean\"; -> z",
-                    "full'(4,0,float32) binary_cross_entropy_with_logits(x,%,none,none,1)");
+                    "full'(2x2,0,float32) binary_cross_entropy_with_logits(x,%,none,none,1)");
 }
 
 static void elementwise_calls_of_several_nodes(void **state) {
