@@ -211,10 +211,12 @@ static void back_scatter_add(mp_em *e, mp_bw *b) { /* self: grad; src: grad.gath
   if (mp_bw_wants(b, 1)) mp_bw_give(b, 1, mp_em_new(e, "aten::gather", mp_em_info(e, mp_bw_grad(b, 0))->dtype, src.rank, src.dims));
 }
 static void back_put(mp_em *e, mp_bw *b) { /* self: grad with the places zeroed; src: the places */
-  mp_tensor_info in = *mp_bw_input(b, 0), src = *mp_bw_input(b, 1);
+  mp_tensor_info in = *mp_bw_input(b, 0);
   mp_dtype t = mp_em_info(e, mp_bw_grad(b, 0))->dtype;
   if (mp_bw_wants(b, 0)) mp_bw_give(b, 0, mp_em_new(e, "aten::scatter", t, in.rank, in.dims));
-  if (mp_bw_wants(b, 1)) mp_bw_give(b, 1, mp_em_new(e, "aten::gather", t, src.rank, src.dims));
+  if (!mp_bw_wants(b, 1)) return; /* a number is put in: there is no source */
+  mp_tensor_info src = *mp_bw_input(b, 1);
+  mp_bw_give(b, 1, mp_em_new(e, "aten::gather", t, src.rank, src.dims));
 }
 static const mp_grad grad_scatter_add = {"ScatterAddBackward0", back_scatter_add}, grad_scatter = {"ScatterBackward0", back_put}, grad_index_put = {"IndexPutBackward0", back_put};
 
