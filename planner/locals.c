@@ -229,6 +229,20 @@ static bool is_held_for_loss(const context *x, int32_t var, int32_t owner) {
   return x->instances[c->module].parent == owner && owner_of(x, logits) == owner && leads_to_loss(x, logits);
 }
 
+/* torch.nn.TransformerEncoderLayer or DecoderLayer: by its class, else by the names of its parts */
+static bool is_torch_layer(const context *x, int32_t i) {
+  static const char *const parts[] = {"self_attn", "linear1", "linear2", "norm1", "norm2"};
+  const char *type = x->instances[i].type;
+  if (type) return !strncmp(type, "torch.nn.", 9);
+  size_t n = strlen(x->instances[i].path), found = 0;
+  for (int32_t k = i + 1, seen = 0; k < (int32_t)x->instance_count && x->instances[k].parent >= i && seen < FARTHEST; k++, seen++) {
+    if (x->instances[k].parent != i || strlen(x->instances[k].path) <= n) continue;
+    const char *name = x->instances[k].path + n + (n > 0);
+    for (size_t j = 0; j < sizeof parts / sizeof *parts; j++) found |= (size_t)!strcmp(name, parts[j]) << j;
+  }
+  return found == (1u << sizeof parts / sizeof *parts) - 1;
+}
+
 static int32_t death_of(context *x, int32_t var) {
   const mp_var *v = &x->vars[var];
   int32_t last = x->last[var];
@@ -243,8 +257,7 @@ static int32_t death_of(context *x, int32_t var) {
       !meets_another(x, &x->calls[last], var, x->calls[v->call].module != owner && named(&x->calls[last], "aten::add")))
     return back; /* inside a module it is an argument: the caller's variable is free */
   if (x->calls[v->call].module == owner && elementwise(&x->calls[v->call]) && elementwise(&x->calls[last])) return back; /* inside one formula */
-  const char *type = x->instances[owner].type; /* torch.nn's own layers sum what functions return: x + self._sa_block(x) */
-  if (type && !strncmp(type, "torch.nn.", 9) && named(&x->calls[last], "aten::add")) return back;
+  if (named(&x->calls[last], "aten::add") && is_torch_layer(x, owner)) return back; /* its sums are of what functions return: x + self._sa_block(x) */
   if (named(&x->calls[last], "aten::cat") && x->first[var] == last) return statement_end(x, owner, last);
   int32_t again = made_again(x, var, owner), end = again >= 0 ? again : (int32_t)x->instances[owner].end - 1;
   return end > back ? end : back;

@@ -364,7 +364,7 @@ static bool read_split(fx_rec *r, const fx_group *g, const mp_arg *args, uint32_
     r->var_of_value[value] = vars[i];
     fx_set(r, r->g->values[value].name, vars[i]);
   }
-  for (uint32_t i = 0; named != count && i < named; i++) { /* some parts are not read */
+  for (uint32_t i = 0; named != count && i < named && i < count; i++) { /* some parts are not read */
     fx_set(r, r->g->values[picked[i]].name, vars[i]);
     r->var_of_value[picked[i]] = vars[i];
   }
