@@ -13,6 +13,8 @@ MP_ROW_CHECK(mp_row_is_squeeze);
 MP_ROW_EMIT(mp_row_squeeze_if);
 MP_ROW_EMIT(mp_row_expand);
 MP_ROW_EMIT(mp_row_slice);
+MP_ROW_CHECK(mp_row_is_chunk);
+MP_ROW_EMIT(mp_row_chunk);
 MP_ROW_EMIT(mp_row_split);
 MP_ROW_CHECK(mp_row_is_select);
 MP_ROW_EMIT(mp_row_select);

@@ -211,6 +211,51 @@ MP_ROW_EMIT(mp_row_slice) {
   r->var[to] = last;
 }
 
+/* x.chunk(n, dim) of the tracer: n slices, part k from (size + n - 1) / n * k on, reckoned with the size. -> the node that divides, and k; -1 */
+static int32_t chunk_of(const mp_rec *r, int32_t slice, int64_t *k) {
+  const mp_node *n = mp_r_node(r, slice);
+  if (strcmp(n->type, "Slice") != 0 || n->ins != 4) return -1;
+  int32_t mul = mp_r_maker(r, n->in[2], "Mul"), div = mul < 0 ? -1 : mp_r_maker(r, mp_r_in(r, mul, 0), "Div");
+  double end, parts;
+  if (div < 0 || mp_r_maker(r, mp_r_in(r, div, 0), "Add") < 0) return -1;
+  if (!mp_r_number(r, mp_r_raw(r, mul, 1), &end) || !mp_r_number(r, mp_r_raw(r, div, 1), &parts) || end < 1 || end > parts || parts > 256) return -1;
+  *k = (int64_t)end - 1;
+  return div;
+}
+
+MP_ROW_CHECK(mp_row_is_chunk) {
+  int64_t k;
+  return chunk_of(r, h->root, &k) >= 0;
+}
+
+/* all parts at once, those that nothing reads, too */
+MP_ROW_EMIT(mp_row_chunk) {
+  int32_t users[512], x = h->values[0], out = mp_r_node(r, h->root)->out[0], div;
+  int64_t k, axes[1], size[1];
+  if (r->var[out] >= 0) return;
+  div = chunk_of(r, h->root, &k);
+  int64_t axis = mp_r_ints(r, mp_r_node(r, h->root)->in[3], axes, 1) == 1 ? mp_r_axis(r, h->root, axes[0], mp_r_rank(r, x)) : 0, whole = mp_r_dim(r, x, (int)axis);
+  if (mp_r_ints(r, mp_r_node(r, div)->out[0], size, 1) != 1 || size[0] < 1 || whole < 1 || (whole + size[0] - 1) / size[0] > 256) {
+    mp_row_slice(r, h);
+    return;
+  }
+  uint32_t n = mp_r_users(r, x, users, 512), count = (uint32_t)((whole + size[0] - 1) / size[0]);
+  int32_t *outs = mp_alloc_array(r->a, count, sizeof *outs);
+  for (uint32_t i = 0; i < count; i++) outs[i] = -1;
+  for (uint32_t i = 0; i < n && i < 512; i++) {
+    const mp_hit *of = r->owner[users[i]];
+    if (chunk_of(r, users[i], &k) != div || k >= count || outs[k] >= 0 || !of || of->root != users[i] || of->row != h->row || r->var[mp_r_node(r, users[i])->out[0]] >= 0) continue;
+    outs[k] = mp_r_result(r, of, 0);
+  }
+  mp_var part = *mp_builder_at(r->b, mp_r_var(r, x));
+  for (uint32_t i = 0; i < count; i++) {
+    part.dims[axis] = i + 1 < count ? size[0] : whole - size[0] * (count - 1);
+    if (outs[i] < 0) outs[i] = mp_r_new(r, part.name, part.dtype, part.rank, part.dims);
+  }
+  mp_arg args[] = {mp_r_tensor(r, x), mp_arg_int(size[0]), mp_arg_int(axis)};
+  mp_r_call(r, h, "aten::split", args, 3, outs, count);
+}
+
 MP_ROW_EMIT(mp_row_split) {
   const mp_node *n = mp_r_node(r, h->root);
   int64_t axis = mp_r_axis(r, h->root, mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0]));
