@@ -336,7 +336,10 @@ void fx_emit_whole(fx_rec *r, const fx_group *g) {
   p.last = g;
   p.name = last.whole->name;
   r->groups.at[g - r->groups.at].whole = NULL;
-  match(r, g->whole_first, last.whole, p.at);
+  if (!match(r, g->whole_first, last.whole, p.at)) { /* names that another call has, too */
+    r->unsound = mp_format(r->a, "%s of %s", last.whole->name, last.call->name);
+    return;
+  }
   uint32_t n = last.whole->arguments(&p, args);
   all.nodes = NULL;
   all.node_count = all.cap = 0;
