@@ -294,7 +294,7 @@ static uint32_t match(const fx_rec *r, size_t first, const fx_whole_row *row, co
   const fx_group *head = &r->groups.at[first];
   bool hinted = !row->module || (head->type && strstr(head->type, row->module)) || (head->source && strstr(head->source, row->source));
   if (!hinted || !is_op(head, row->ops, strcspn(row->ops, " "))) return 0;
-  size_t i = first;
+  size_t i = first, end = first; /* behind the last part */
   uint32_t k = 0;
   for (const char *p = row->ops; *p;) {
     size_t n = strcspn(p, " ");
@@ -310,9 +310,10 @@ static uint32_t match(const fx_rec *r, size_t first, const fx_whole_row *row, co
     if (!fits && !optional) return 0;
     members[k++] = fits ? g : NULL;
     i += fits;
+    if (fits) end = i;
     p += n + (p[n] == ' ');
   }
-  return !row->fits || row->fits(members) ? (uint32_t)(i - first) : 0;
+  return !row->fits || row->fits(members) ? (uint32_t)(end - first) : 0;
 }
 
 void fx_make_whole(fx_rec *r) {
