@@ -64,6 +64,8 @@ mp_int mp_infer_dim(const mp_infer *c, int i, int axis) {
   return axis >= 0 && axis < v->rank ? v->dims[axis] : mp_int_unknown();
 }
 
+const mp_value *mp_infer_input_of(const mp_infer *c, const mp_node *n, int i) { return i < n->ins && n->in[i] >= 0 ? &c->g->values[n->in[i]] : NULL; }
+
 void mp_infer_shape(const mp_infer *c, int i, mp_shape *s) {
   const mp_value *v = in(c, i);
   s->rank = v ? v->rank : -1;

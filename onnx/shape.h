@@ -59,6 +59,7 @@ const mp_int *mp_infer_length(const mp_infer *c, int i); /* the one integer that
 /* the sequence element / optional content / map value is described by the value's dtype and dims as well (rank -1 where elements differ) */
 
 const mp_node *mp_infer_producer(const mp_infer *c, int i); /* the node that makes input i, NULL for what no node of this graph makes */
+const mp_value *mp_infer_input_of(const mp_infer *c, const mp_node *n, int i); /* input i of such a node; NULL where it is absent */
 
 /* attributes */
 bool mp_infer_has_attr(const mp_infer *c, const char *name);

@@ -53,9 +53,38 @@ static void erase(mp_infer *c) {
   mp_infer_no_cost(c);
 }
 
+/* the node of this type that made the sequence: what it says of each element, no description of all of them does */
+static const mp_node *made_by(const mp_infer *c, const char *type) {
+  const mp_node *n = mp_infer_producer(c, 0);
+  return n && !*n->domain && !strcmp(n->type, type) ? n : NULL;
+}
+
+/* element i of a list of tensors, or of parts whose sizes are listed */
+static void element_shape(mp_infer *c, int64_t i, mp_shape *s) {
+  const mp_node *list = made_by(c, "SequenceConstruct"), *parts = made_by(c, "SplitToSequence");
+  if (list) {
+    if (i < 0) i += list->ins;
+    if (i >= 0 && i < list->ins) mp_shape_of_value(mp_infer_input_of(c, list, (int)i), s);
+  }
+  const mp_value *sizes = parts ? mp_infer_input_of(c, parts, 1) : NULL, *whole = parts ? mp_infer_input_of(c, parts, 0) : NULL;
+  int64_t axis = parts ? mp_node_int(parts, "axis", 0) : 0;
+  if (axis < 0) axis += s->rank;
+  if (!sizes || !sizes->ints || !whole || whole->rank != s->rank || axis < 0 || axis >= s->rank) return;
+  if (sizes->rank == 1) {
+    if (i < 0) i += sizes->contents;
+    if (i >= 0 && i < sizes->contents) s->dims[axis] = sizes->ints[i];
+    return;
+  }
+  mp_int size = sizes->ints[0], all = whole->dims[axis]; /* one size for all but the last */
+  if (!mp_int_is_number(size) || !mp_int_is_number(all) || size.n < 1 || i < 0 || i > all.n / size.n) return;
+  s->dims[axis] = mp_num(all.n - i * size.n < size.n ? all.n - i * size.n : size.n);
+}
+
 static void at(mp_infer *c) {
   mp_shape s;
+  int64_t i;
   mp_infer_shape(c, 0, &s);
+  if (mp_scalar_int(c, 1, &i)) element_shape(c, i, &s);
   mp_infer_set(c, 0, mp_infer_dtype(c, 0), s.rank < 0 ? NULL : &s);
   if (s.rank < 0) mp_infer_depends(c, 1, "the contents");
   mp_infer_no_cost(c);
@@ -113,7 +142,16 @@ static void concat(mp_infer *c) {
     return;
   }
   if (!mp_axis(c, &axis, s.rank + fresh)) return;
-  if (!fresh) s.dims[axis] = mp_sym_mul(c, s.dims[axis], n);
+  const mp_node *list = made_by(c, "SequenceConstruct");
+  if (!fresh && list && list->ins) {
+    mp_int sum = mp_num(0);
+    for (int i = 0; i < list->ins; i++) {
+      mp_shape one;
+      mp_shape_of_value(mp_infer_input_of(c, list, i), &one);
+      sum = one.rank == s.rank ? mp_sym_add(c, sum, one.dims[axis]) : mp_int_unknown();
+    }
+    s.dims[axis] = sum;
+  } else if (!fresh) s.dims[axis] = mp_sym_mul(c, s.dims[axis], n);
   else if (s.rank < MP_MAX_RANK) {
     memmove(&s.dims[axis + 1], &s.dims[axis], (size_t)(s.rank - axis) * sizeof *s.dims);
     s.dims[axis] = n;
