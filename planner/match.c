@@ -1,7 +1,7 @@
 /* Patterns as text: one small recursive matcher over nodes, and one writer of calls.
  *
  *   $3                    a value: the first time it is bound, then it must be the same
- *   #a   #0.5             a number that Python knew: bound, or equal to this one (to 1 in 10,000)
+ *   #a   #0.5             a number that Python knew: bound, or equal to this one (to 1 in 10,000, or as its type rounds)
  *   ~                     a value that follows from constants and shapes alone
  *   _                     anything, absent too
  *   Op(x, y)              the node of this type that makes the value; inputs that the text leaves out must be absent, `...` allows more;
@@ -47,7 +47,11 @@ bool mp_hit_node(mp_hit *h, int32_t node) {
   return true;
 }
 
-static bool near(double x, double y) { return x == y || fabs(x - y) <= 1e-4 * fmax(fabs(x), fabs(y)); }
+/* are they the same as far as the type holds them: of a file in half precision the constants are rounded, too */
+static bool near(double x, double y, mp_dtype t) {
+  double eps = t == MP_BFLOAT16 ? 1.0 / 256 : t == MP_FLOAT16 ? 1.0 / 2048 : 1e-4;
+  return x == y || fabs(x - y) <= eps * fmax(fabs(x), fabs(y));
+}
 
 static bool match_number(text *t, int32_t value) {
   double x, want;
@@ -61,7 +65,7 @@ static bool match_number(text *t, int32_t value) {
   char *end;
   want = strtod(t->p, &end);
   t->p = end;
-  return value >= 0 && mp_r_number(t->r, value, &x) && near(x, want);
+  return value >= 0 && mp_r_number(t->r, value, &x) && near(x, want, t->r->g->values[value].dtype);
 }
 
 /* "perm=1 0, keepdims=-" after '[' */

@@ -8,6 +8,7 @@ const mp_pattern mp_patterns[] = {
   {"Attention($0, $1, $2, $3)", "aten::scaled_dot_product_attention($0, $1, $2, $3, 0.0, is_causal)", mp_row_is_attention, mp_row_attention},
   {"Attention($0, $1, $2)", "aten::scaled_dot_product_attention($0, $1, $2, none, 0.0, is_causal)", mp_row_is_attention, mp_row_attention},
   {"Squeeze(Transpose[perm=3 1 2 0 4](Unsqueeze($0, ~)), ~)", "aten::unsqueeze; aten::transpose; aten::squeeze; aten::contiguous", NULL, mp_row_mha_pack},
+  {"Cast(Softmax($0))", "aten::softmax($0, dim, float32)", mp_row_is_wide_softmax, mp_row_wide_softmax},
   {"Cast(Cast(Softmax($0)))", "aten::softmax($0, dim, float32); aten::to", mp_row_is_softmax_cast, mp_row_softmax_cast},
   {"Cast(Softmax($0))", "aten::softmax($0, dim); aten::to", mp_row_is_softmax_cast, mp_row_softmax_cast},
 

@@ -72,6 +72,8 @@ MP_ROW_EMIT(mp_row_lstm);
 /* patterns_attention.c */
 MP_ROW_CHECK(mp_row_is_sdpa);
 MP_ROW_EMIT(mp_row_sdpa);
+MP_ROW_CHECK(mp_row_is_wide_softmax);
+MP_ROW_EMIT(mp_row_wide_softmax);
 MP_ROW_CHECK(mp_row_is_softmax_cast);
 MP_ROW_EMIT(mp_row_softmax_cast);
 MP_ROW_EMIT(mp_row_mha_pack);

@@ -80,6 +80,19 @@ static int32_t boolean_mask(mp_rec *r, int32_t mask, int32_t reader) {
   return mp_r_rank(r, mp_r_in(r, w, 1)) == 1 ? w : -1;
 }
 
+static bool widens(const mp_rec *r, int32_t from, int32_t to) {
+  mp_dtype t = r->g->values[from].dtype;
+  return (t == MP_FLOAT16 || t == MP_BFLOAT16) && r->g->values[to].dtype == MP_FLOAT;
+}
+
+/* In a file in half precision the exporter adds a mask, which it makes in float32, to the scores in float32, and goes on so: what was cast. */
+static int32_t before_widening(mp_rec *r, mp_hit *h, int32_t value) {
+  int32_t c = mp_r_maker(r, value, "Cast");
+  if (c < 0 || mp_r_in(r, c, 0) < 0 || !widens(r, mp_r_in(r, c, 0), value)) return value;
+  mp_hit_node(h, c);
+  return mp_r_in(r, c, 0);
+}
+
 MP_ROW_CHECK(mp_row_is_sdpa) {
   int32_t x = mp_r_in(r, h->root, 0), d = mp_r_maker(r, x, "Dropout");
   if (d >= 0) {
@@ -96,7 +109,7 @@ MP_ROW_CHECK(mp_row_is_sdpa) {
   int32_t s = mp_r_maker(r, x, "Softmax");
   if (s < 0) return false;
   mp_hit_node(h, s);
-  int32_t a = mp_r_maker(r, mp_r_in(r, s, 0), "Add"), m = mp_r_maker(r, mp_r_in(r, a >= 0 ? a : s, 0), "MatMul");
+  int32_t a = mp_r_maker(r, mp_r_in(r, s, 0), "Add"), m = mp_r_maker(r, before_widening(r, h, mp_r_in(r, a >= 0 ? a : s, 0)), "MatMul");
   if (m < 0) return false;
   int32_t q = scaled(r, mp_r_in(r, m, 0)), k = scaled(r, mp_r_in(r, m, 1));
   if (q < 0 || k < 0) return false;
@@ -104,6 +117,7 @@ MP_ROW_CHECK(mp_row_is_sdpa) {
   mp_hit_node(h, q);
   mp_hit_node(h, k);
   h->values[Q] = mp_r_in(r, q, 0);
+  h->values[V] = before_widening(r, h, h->values[V]);
   if (!find_key(r, h, mp_r_in(r, k, 0))) return false;
   if (a < 0) return true;
   mp_hit_node(h, a);
@@ -138,6 +152,14 @@ MP_ROW_EMIT(mp_row_sdpa) {
                    mp_arg_none(),
                    mp_arg_bool(false)};
   mp_r_last(r, h, "aten::scaled_dot_product_attention", args, 8);
+}
+
+/* softmax(x, dtype=float32), in a file in half precision */
+MP_ROW_CHECK(mp_row_is_wide_softmax) { return widens(r, h->values[0], mp_r_node(r, h->root)->out[0]); }
+MP_ROW_EMIT(mp_row_wide_softmax) {
+  const mp_node *n = mp_r_node(r, h->nodes[1]);
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_int(mp_node_int(n, "axis", -1)), mp_arg_dtype(MP_FLOAT)};
+  mp_r_last(r, h, "aten::softmax", args, 3);
 }
 
 /* softmax(dtype=float32).to(q.dtype), softmax().type(v.dtype): casts that do something only in half precision. The type is that of the product's

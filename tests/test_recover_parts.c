@@ -60,6 +60,15 @@ static void elementwise_calls_of_several_nodes(void **state) {
                     "lerp(x,y,w)");
 }
 
+/* a file in half precision rounds the constants (0x3fb5 is 1.4140625) */
+static void files_in_half_precision(void **state) {
+  (void)state;
+  test_expect_calls("x: bfloat16[2,4]; c = Constant() value=bfloat16[]{16309}; one = Constant() value=bfloat16[]{16256}; h = Constant() value=bfloat16[]{16128}\n"
+                    "d = Div(x, c) name=\"/act/Div\"; e = Erf(d) name=\"/act/Erf\"; s = Add(e, one) name=\"/act/Add\"; m = Mul(x, s) name=\"/act/Mul\"; y = Mul(m, h) name=\"/act/Mul_1\"; -> y",
+                    "gelu(x,'none')");
+  test_expect_calls("x: bfloat16[2,4]; s = Softmax(x) axis=-1 name=\"/Softmax\"; c = Cast(s) to=1 name=\"/Cast\"; y = Cast(c) to=16 name=\"/Cast_1\"; -> y", "softmax(x,-1,float32) to(%,bfloat16)");
+}
+
 static void parts_of_a_tensor_are_written_without_an_index(void **state) {
   (void)state;
   /* y = zeros_like(x); y[:, 1:] = x[:, :-1]: the places are constants */
@@ -207,6 +216,7 @@ int main(void) {
       cmocka_unit_test(a_choice_that_the_run_makes_stays),
       cmocka_unit_test(losses_and_distances_are_one_call),
       cmocka_unit_test(elementwise_calls_of_several_nodes),
+      cmocka_unit_test(files_in_half_precision),
       cmocka_unit_test(parts_of_a_tensor_are_written_without_an_index),
       cmocka_unit_test(a_named_number_is_a_parameter),
       cmocka_unit_test(a_cell_is_one_call_with_two_results),
