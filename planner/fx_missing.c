@@ -341,11 +341,11 @@ static fx_param *beside(fx_rec *r, const fx_group *g, const char *stem, const mp
     const char *dot = p->spec->target ? strrchr(p->spec->target, '.') : NULL;
     size_t path = dot ? (size_t)(dot - p->spec->target) : 0;
     bool own = p->spec->target && strlen(g->path) == path && !strncmp(p->spec->target, g->path, path);
-    if (!own || !p->known || w->role != MP_ROLE_PARAMETER || w->dtype != v->dtype || w->rank != rank || memcmp(w->dims, dims, (size_t)rank * sizeof *dims) != 0) continue;
-    if (found) return NULL;
+    if (!own || !p->known || w->dtype != v->dtype || w->rank != rank || memcmp(w->dims, dims, (size_t)rank * sizeof *dims) != 0) continue;
+    if (found) return NULL; /* also a buffer: it may have been that */
     found = p;
   }
-  return found;
+  return found && mp_builder_at(r->b, found->var)->role == MP_ROLE_PARAMETER ? found : NULL;
 }
 
 /* the only parameter of the file that no call names and whose size nothing tells */
