@@ -41,6 +41,7 @@ typedef struct mp_var {
   int32_t tied;       /* PARAMETER, BUFFER: the variable whose storage it shares (a view or the same), -1 for its own */
   int32_t dies;       /* RESULT: the call after which the program's Python lets go of it (locals.c); call count: at the end of the step */
   bool is_output;     /* of the model */
+  bool is_returned;   /* RESULT: what made it hands it out, though nothing reads it (mha.c) */
   bool is_held;       /* RESULT: the loop keeps it until the next forward pass returns (outputs.h) */
   bool is_boundary;   /* INPUT: made by an earlier stage, which wants its gradient back */
 } mp_var;
@@ -112,6 +113,8 @@ void mp_builder_insert(mp_builder *b, uint32_t at, const char *name, const mp_ar
 /* Moves call `from` before call `to` (<= from), into instance `module`. */
 void mp_builder_move(mp_builder *b, uint32_t from, uint32_t to, int32_t module);
 void mp_builder_warn(mp_builder *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* mha.c: averaged attention weights that nothing reads. Before mp_program_habits. */
+void mp_averaged_weights(mp_builder *b);
 /* cells.c: recurrent cells that an exporter wrote out, as one call each. Before mp_unseen_casts. */
 void mp_whole_cells(mp_builder *b, const int32_t *outputs, uint32_t output_count);
 /* habits.c: what no file says, assumed as usual: which calls write in place, which ran without gradients. Before the builder finishes. */

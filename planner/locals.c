@@ -246,6 +246,10 @@ static bool is_torch_layer(const context *x, int32_t i) {
 static int32_t death_of(context *x, int32_t var) {
   const mp_var *v = &x->vars[var];
   int32_t last = x->last[var];
+  if (last < 0 && v->is_returned) { /* `y, _ = attention(x)` */
+    int32_t caller = x->instances[x->calls[v->call].module].parent, again = caller < 0 ? -1 : made_again(x, var, caller);
+    return again >= 0 ? again : caller < 0 ? v->call : (int32_t)x->instances[caller].end - 1;
+  }
   if (last < 0) return v->call;
   int32_t layer = layer_of_probabilities(x, var, last);
   if (layer >= 0) return layer;

@@ -192,6 +192,28 @@ static void what_is_added_at_an_index_keeps_its_source(void **state) {
   mp_arena_free(a);
 }
 
+/* nn.MultiheadAttention's average of its weights, which nothing reads: (4 * 2 heads, 3, 5) -> (4, 3, 5). `y, _ = n(x)` holds it, n(x)[0] does not */
+static void weights_are_averaged_though_nothing_reads_them(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define MHA(name, target, args) FX("%" name " : [num_users=1] = call_function[target=torch.ops.aten." target "](args = (" args "), kwargs = {})") IN("['', 'n', '" name "']", "['M', 'torch.nn.modules.activation.MultiheadAttention', 'aten']")
+#define WEIGHTS(line)                                                                                                                                                   \
+  "opset 20\nx: float[8,3,5]; v: float[8,5,6]; s = int64[2]{12,12}; n.out_proj.weight = float[12,12]\n"                                                                  \
+  "softmax = Softmax(x) axis=-1" MHA("softmax", "softmax.int", "%x, -1") " meta.pkg.torch.onnx.stack_trace=\"File 'm.py', line 1\n    " line "\"\n"                      \
+  "bmm = MatMul(softmax, v)" MHA("bmm", "bmm.default", "%softmax, %v") "\nview = Reshape(bmm, s)" MHA("view", "view.default", "%bmm, [12, 12]") "\n"                       \
+  "linear = MatMul(view, n.out_proj.weight)" MHA("linear", "linear.default", "%view, %p_w") "\nsum_1 = ReduceSum(linear)"                                                \
+  FX("%sum_1 : [num_users=1] = call_function[target=torch.ops.aten.sum.default](args = (%linear,), kwargs = {})") IN("['', 'sum_1']", "['M', 'aten']") "\n"              \
+  SIGNATURE("p_w: PARAMETER target='n.out_proj.weight'\nx: USER_INPUT\nv: USER_INPUT") "-> sum_1"
+  const mp_program *p = test_recovered_fx(a, WEIGHTS("y, _ = self.n(x)"));
+  assert_int_equal(p->call_count, 7);
+  assert_string_equal(p->calls[5].row->name, "aten::mean");
+  const mp_var *mean = &p->vars[p->calls[5].outs[0]];
+  assert_int_equal(mean->rank, 3);
+  assert_int_equal(mean->dims[0], 4);
+  assert_int_equal(mean->dies, 6);
+  mp_arena_free(a);
+}
+
 /* ---- what the calls keep: x and y need gradients, 4 bytes an element ---- */
 
 static uint64_t kept(const char *program) {
@@ -227,6 +249,7 @@ int main(void) {
       cmocka_unit_test(a_weight_under_spectral_norm_is_over_its_largest_singular_value),
       cmocka_unit_test(an_operation_on_a_parameter_that_others_read),
       cmocka_unit_test(what_is_added_at_an_index_keeps_its_source),
+      cmocka_unit_test(weights_are_averaged_though_nothing_reads_them),
       cmocka_unit_test(products_of_letters_and_distances),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
