@@ -122,6 +122,10 @@ int32_t fx_value_named(fx_rec *r, const char *name);                    /* -1: n
 uint32_t fx_uses(fx_rec *r, const char *name);                          /* references to it in all arguments */
 const char *fx_stem(mp_arena *a, const char *name);                     /* "clone_3" -> "clone" */
 
+/* fx_alias.c: is the group a number or a size, or another name of something? Then it is noted as that */
+bool fx_read_scalar(fx_rec *r, const fx_group *g);
+bool fx_read_alias(fx_rec *r, const fx_group *g);
+
 /* fx_args.c: arguments of a call */
 uint32_t fx_read_args(fx_rec *r, const fx_group *g, mp_arg *args, uint32_t max);
 mp_arg fx_arg(fx_rec *r, const mp_fx_item *i, const fx_place *p);
