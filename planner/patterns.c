@@ -64,7 +64,6 @@ const mp_pattern mp_patterns[] = {
   {"Where(Or(Cast(Greater($0, #a)), Cast(Less($0, #b))), $0, #0)", "aten::hardshrink($0, #a)", NULL, NULL},
   {"Add(Where(Greater($0, #a), Sub($0, #a), #0), Where(Less($0, #b), Add($0, #a), #0))", "aten::softshrink($0, #a)", NULL, NULL},
   {"Log(Div(Where(Less(Where(Greater(#a, $0), $0, #a), #b), #b, Where(Greater(#a, $0), $0, #a)), Sub(#1, Where(Less(Where(Greater(#a, $0), $0, #a), #b), #b, Where(Greater(#a, $0), $0, #a)))))", "aten::logit($0, #b)", NULL, NULL},
-  {"Log(Div($0, Sub(#1, $0)))", "aten::logit($0)", NULL, NULL},
   {"Where(And(Cast(IsInf(Cast(Where(And(Cast(IsInf(Cast(Where(IsNaN($0), ~, $0)))), Cast(Greater(Where(IsNaN($0), ~, $0), ~))), ~, Where(IsNaN($0), ~, $0))))), Cast(Less(_, ~))), ~, _)", "aten::nan_to_num($0)", NULL, NULL},
   {"Where(Less($2, #0.5), Add($0, Mul($2, Sub($1, $0))), Sub($1, Mul(Sub($1, $0), Sub(#1, $2))))", "aten::lerp($0, $1, $2)", NULL, NULL},
   {"Sub($0, Mul(Floor(Div($0, $1)), $1))", "aten::remainder($0, $1)", NULL, NULL},
