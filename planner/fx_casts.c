@@ -128,10 +128,26 @@ static bool norm_with_casts(const fx_rec *r, const fx_group *g) {
   return false;
 }
 
+/* Does a reader name the result by a type_as that the exporter's optimizer removed, as it changed nothing in float32? softmax(x.float()).type_as(x) */
+static bool is_typed_back(fx_rec *r, const fx_group *g) {
+  int32_t value = fx_value_output(r, g);
+  size_t at = (size_t)(g - r->groups.at);
+  for (size_t i = at + 1; value >= 0 && i < r->groups.n && i < at + NEAR; i++) {
+    const fx_group *reader = &r->groups.at[i];
+    const mp_node *n = &r->g->nodes[reader->nodes[0]];
+    for (uint32_t k = 0; reader->call && k < reader->call->arg_count && k < n->ins; k++) {
+      const mp_fx_item *a = &reader->call->args[k];
+      if (n->in[k] == value && a->kind == MP_FX_REF && !strcmp(fx_stem(r->a, a->text), "type_as") && fx_ref_of(r, a->text)->kind == FX_UNKNOWN) return true;
+    }
+  }
+  return false;
+}
+
 /* What is done with the first argument of a call and with its result, where the source line says so. Without one, a layer norm in a module that is named for
  * float32 (Fp32LayerNorm), or of transformers' own that has no weights, which torch.nn's would have done otherwise, is widened and cast back. */
-static written casts_of(const fx_group *g, const char *name, const mp_arg *args, uint32_t n) {
+static written casts_of(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n) {
   const char *call = written_call(name);
+  if (call && is_typed_back(r, g)) return (written){.widened = true, .back = true};
   if (!call || g->source) return call ? as_written(g->source, call) : (written){0};
   bool own = FX_ONE_OF(name, "aten::layer_norm", "aten::native_layer_norm") && g->type && strstr(g->type, "LayerNorm") && strncmp(g->type, "torch.", 6) != 0;
   bool wide = own && (strstr(g->type, "32") || (is_of_transformers(g) && n > 2 && args[2].kind == MP_ARG_NONE));
@@ -140,7 +156,7 @@ static written casts_of(const fx_group *g, const char *name, const mp_arg *args,
 
 void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
   if (n && norm_with_casts(r, g)) in_norm(r, g, name, args, n);
-  if (n && is_float32(r, &args[0]) && casts_of(g, name, args, n).widened) {
+  if (n && is_float32(r, &args[0]) && casts_of(r, g, name, args, n).widened) {
     r->narrow = args[0].as.var;
     args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
     for (uint32_t i = 2; i < n && i < 4 && !g->source; i++) /* a layer norm takes weights of the same type */
@@ -156,7 +172,7 @@ void fx_casts_after(fx_rec *r, const fx_group *g, const char *name, const mp_arg
     again = cast(r, g, "aten::type_as", out, mp_arg_var(r->norm.x));
     r->norm.path = NULL;
   }
-  if (r->narrow >= 0 && casts_of(g, name, args, n).back) again = cast(r, g, "aten::type_as", out, mp_arg_var(r->narrow));
+  if (r->narrow >= 0 && casts_of(r, g, name, args, n).back) again = cast(r, g, "aten::type_as", out, mp_arg_var(r->narrow));
   r->narrow = -1;
   /* softmax(x, dtype=float32).to(x.dtype): the next product would refuse two types */
   if (again < 0 && FX_ONE_OF(name, "aten::softmax", "aten::log_softmax") && n > 2 && args[2].kind == MP_ARG_DTYPE && is_float32(r, &args[0]))

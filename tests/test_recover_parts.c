@@ -192,6 +192,22 @@ static void what_is_added_at_an_index_keeps_its_source(void **state) {
   mp_arena_free(a);
 }
 
+/* F.softmax(x.float(), -1).type_as(x): in float32 neither cast leaves a node, but a reader still names the second */
+static void what_is_cast_back_had_been_widened(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define SOFTMAX(read)                                                                                                                                                     \
+  "opset 20\nx: float[2,8]; softmax = Softmax(x) axis=-1" CALL("softmax", "aten.softmax.int", "%x, -1") "exp = Exp(softmax)" CALL("exp", "aten.exp.default", "%" read)     \
+  SIGNATURE("x: USER_INPUT") "-> exp"
+  const mp_program *p = test_recovered_fx(a, SOFTMAX("type_as"));
+  assert_int_equal(p->call_count, 4);
+  assert_string_equal(test_call_line(a, p, 0), "n  aten::to(%x, float32)");
+  assert_string_equal(p->calls[2].row->name, "aten::type_as");
+  p = test_recovered_fx(a, SOFTMAX("softmax"));
+  assert_int_equal(p->call_count, 2);
+  mp_arena_free(a);
+}
+
 /* nn.MultiheadAttention's average of its weights, which nothing reads: (4 * 2 heads, 3, 5) -> (4, 3, 5). `y, _ = n(x)` holds it, n(x)[0] does not */
 static void weights_are_averaged_though_nothing_reads_them(void **state) {
   (void)state;
@@ -249,6 +265,7 @@ int main(void) {
       cmocka_unit_test(a_weight_under_spectral_norm_is_over_its_largest_singular_value),
       cmocka_unit_test(an_operation_on_a_parameter_that_others_read),
       cmocka_unit_test(what_is_added_at_an_index_keeps_its_source),
+      cmocka_unit_test(what_is_cast_back_had_been_widened),
       cmocka_unit_test(weights_are_averaged_though_nothing_reads_them),
       cmocka_unit_test(products_of_letters_and_distances),
   };
