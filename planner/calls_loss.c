@@ -243,9 +243,16 @@ static void f_kl_div(mp_em *e) { /* (x, target, reduction, log_target) */
   mp_c_out(e, 0, y);
 }
 
-static void f_cosine_similarity(mp_em *e) { /* (x1, x2, dim, eps): both over their norms, which clamp_ then changes, multiplied, summed */
+static void f_cosine_similarity(mp_em *e) { /* (x1, x2, dim, eps): both, made as large as each other, over their norms, which clamp_ then changes, multiplied, summed */
   size_t s = mp_em_enter(e);
   mp_ten x = mp_c_ten(e, 0), y = mp_c_ten(e, 1);
+  mp_tensor_info to = *mp_em_info(e, x), other = *mp_em_info(e, y);
+  for (int k = 1; k <= to.rank && to.rank == other.rank; k++)
+    if (to.dims[to.rank - k] == 1) to.dims[to.rank - k] = other.dims[to.rank - k];
+  if (to.rank == other.rank) {
+    x = mp_op_expand(e, x, to.rank, to.dims);
+    y = mp_op_expand(e, y, to.rank, to.dims);
+  }
   int64_t dim = mp_em_axis(e, mp_c_int(e, 2, 1), mp_em_info(e, x)->rank);
   mp_ten nx = mp_op_clone(e, mp_norm(e, x, dim), false), ny = mp_op_clone(e, mp_norm(e, y, dim), false);
   mp_em_scalar(e, "aten::scalar_tensor", mp_em_info(e, x)->dtype);

@@ -215,6 +215,23 @@ static bool of_rank(const fx_group *g, uint32_t n) { return g->call->arg_count >
 static bool takes_points(const fx_group *const *at) { return of_rank(at[0], 3); }
 static bool takes_pixels(const fx_group *const *at) { return of_rank(at[0], 4); }
 
+/* x of x.expand(..), which the call does itself */
+static mp_arg before_expand(parts *p, mp_arg x) {
+  int32_t call = x.kind == MP_ARG_VAR ? mp_builder_at(p->r->b, x.as.var)->call : -1;
+  const mp_call *c = call < 0 ? NULL : mp_builder_call_at(p->r->b, (uint32_t)call);
+  return c && !strcmp(c->row->name, "aten::expand") && c->arg_count && c->args[0].kind == MP_ARG_VAR ? c->args[0] : x;
+}
+
+/* linalg_vector_norm linalg_vector_norm clamp_min clamp_min div div mul sum: of x1 and x2, over one dimension */
+static uint32_t cosine_similarity(parts *p, mp_arg *args) {
+  mp_arg dims = part_arg(p, 7, 1);
+  args[0] = before_expand(p, part_arg(p, 0, 0));
+  args[1] = before_expand(p, part_arg(p, 1, 0));
+  args[2] = mp_arg_int(dims.kind == MP_ARG_INTS && dims.n ? dims.as.ints[0] : 1);
+  args[3] = part_arg(p, 2, 1);
+  return 4;
+}
+
 /* does the choice take a number that the exporter made a tensor of? A program's own would be one already */
 static bool chooses_number(const fx_group *g) {
   return g->call->arg_count == 3 && g->call->args[1].kind == MP_FX_REF && !strncmp(g->call->args[1].text, "scalar_tensor", strlen("scalar_tensor"));
@@ -238,6 +255,7 @@ static const fx_whole_row rows[] = {
     {"aten::std", "var broadcast_in_dim? sqrt", NULL, NULL, variance, NULL, false},
     {"aten::var", "var broadcast_in_dim?", NULL, NULL, variance, NULL, false},
     {"aten::_euclidean_dist", "pow sum ones_like? pow sum ones_like? mul cat cat transpose matmul clamp_min sqrt", NULL, NULL, euclidean_dist, NULL, false},
+    {"aten::cosine_similarity", "linalg_vector_norm linalg_vector_norm clamp_min clamp_min div div mul sum", NULL, NULL, cosine_similarity, NULL, false},
     {"aten::hardshrink", "abs le where", NULL, NULL, shrink, shrinks, false},
     {"aten::softshrink", "abs gt sign mul sub mul where", NULL, NULL, shrink, NULL, false},
     {"aten::threshold", "le where", ".Threshold", "threshold(", operand, NULL, false},
