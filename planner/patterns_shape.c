@@ -235,13 +235,14 @@ MP_ROW_EMIT(mp_row_chunk) {
   if (r->var[out] >= 0) return;
   div = chunk_of(r, h->root, &k);
   int64_t axis = mp_r_ints(r, mp_r_node(r, h->root)->in[3], axes, 1) == 1 ? mp_r_axis(r, h->root, axes[0], mp_r_rank(r, x)) : 0, whole = mp_r_dim(r, x, (int)axis);
-  if (mp_r_ints(r, mp_r_node(r, div)->out[0], size, 1) != 1 || size[0] < 1 || whole < 1 || (whole + size[0] - 1) / size[0] > 256) {
+  if (mp_r_ints(r, mp_r_node(r, div)->out[0], size, 1) != 1 || size[0] < 1 || whole < 1 || (whole + size[0] - 1) / size[0] > 256 || k >= (whole + size[0] - 1) / size[0]) {
     mp_row_slice(r, h);
     return;
   }
   uint32_t n = mp_r_users(r, x, users, 512), count = (uint32_t)((whole + size[0] - 1) / size[0]);
   int32_t *outs = mp_alloc_array(r->a, count, sizeof *outs);
   for (uint32_t i = 0; i < count; i++) outs[i] = -1;
+  outs[k] = mp_r_result(r, h, 0);
   for (uint32_t i = 0; i < n && i < 512; i++) {
     const mp_hit *of = r->owner[users[i]];
     if (chunk_of(r, users[i], &k) != div || k >= count || outs[k] >= 0 || !of || of->root != users[i] || of->row != h->row || r->var[mp_r_node(r, users[i])->out[0]] >= 0) continue;
