@@ -117,9 +117,9 @@ void mp_builder_warn(mp_builder *b, const char *fmt, ...) __attribute__((format(
 void mp_averaged_weights(mp_builder *b);
 /* cells.c: recurrent cells that an exporter wrote out, as one call each. Before mp_unseen_casts. */
 void mp_whole_cells(mp_builder *b, const int32_t *outputs, uint32_t output_count);
-/* habits.c: what no file says, assumed as usual: which calls write in place, which ran without gradients. Before the builder finishes. */
 /* unseen_casts.c: casts without which the program would not run in half precision. Before mp_program_habits. */
 void mp_unseen_casts(mp_builder *b);
+/* habits.c: what no file says, assumed as usual: which calls write in place, which ran without gradients. Before the builder finishes. */
 void mp_program_habits(mp_builder *b, const int32_t *outputs, uint32_t output_count);
 /* fixes instance ranges, lifetimes (locals.c), blocks; the builder is done */
 const mp_program *mp_builder_finish(mp_builder *b, const int32_t *inputs, uint32_t input_count, const int32_t *outputs, uint32_t output_count, const char *exporter,
@@ -138,10 +138,10 @@ mp_arg mp_arg_vars(mp_arena *a, const int32_t *vars, uint32_t n); /* copied */
 /* The part of a program that one stage of a pipeline runs, calls [first, end): what earlier stages made are inputs whose gradients are sent back (split.c). */
 const mp_program *mp_program_slice(mp_arena *a, const mp_program *p, uint32_t first, uint32_t end);
 
-/* the stages behind mp_program_recover, tried in this order: NULL when the file is not of that kind */
-/* the dynamo exporter's metadata; NULL where the file has none, or where a call of it makes no sense, which `unsound` then names */
 /* decided.c: g without the Ifs whose condition is known, the branch that is taken in their place; g itself where there is none */
 const mp_graph *mp_graph_decided(mp_arena *a, const mp_graph *g);
+/* the stages behind mp_program_recover, tried in this order: NULL when the file is not of that kind */
+/* the dynamo exporter's metadata; NULL where the file has none, or where a call of it makes no sense, which `unsound` then names */
 const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g, const char **unsound);
 /* scopes and patterns; also every other file, node by node. `unsound` (or NULL) becomes a warning. */
 const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g, const char *unsound);

@@ -282,12 +282,12 @@ static int32_t inner(mp_rec *r, const mp_hit *h, const char *type) {
   return h->root;
 }
 
-/* Reshape to (N, groups, -1), InstanceNormalization, Reshape back, weight and bias */
-/* of (N, C), whose weights need no dimensions to broadcast */
+/* a group norm of (N, C), whose weights need no dimensions to broadcast */
 MP_ROW_CHECK(mp_row_is_flat_group_norm) {
   return mp_r_rank(r, h->values[0]) == 2 && mp_r_is_parameter(r, h->values[1]) && mp_r_is_parameter(r, h->values[2]);
 }
 
+/* Reshape to (N, groups, -1), InstanceNormalization, Reshape back, weight and bias */
 MP_ROW_EMIT(mp_row_group_norm) {
   const mp_node *n = mp_r_node(r, inner(r, h, "InstanceNormalization"));
   mp_arg args[] = {mp_r_tensor(r, h->values[0]),

@@ -38,6 +38,7 @@ struct mp_hit {
 /* a constant tensor of the file as one module made it */
 typedef struct mp_lifted {
   int32_t value, var;
+  const mp_tensor *contents; /* NULL: unknown */
   const char *path;
 } mp_lifted;
 

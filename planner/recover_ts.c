@@ -258,10 +258,9 @@ static const mp_tensor *constant_of(const mp_rec *r, int32_t v) {
 }
 
 /* the exporter writes a tensor that the program made once for each of its readers */
-static bool same_constant(const mp_rec *r, int32_t v, int32_t w) {
-  const mp_tensor *x = constant_of(r, v), *y = constant_of(r, w);
-  return v == w || (x && y && x->dtype == y->dtype && x->raw && y->raw && x->raw_bytes == y->raw_bytes && x->rank == y->rank &&
-                    !memcmp(x->dims, y->dims, (size_t)x->rank * sizeof *x->dims) && !memcmp(x->raw, y->raw, x->raw_bytes));
+static bool same_constant(const mp_tensor *x, const mp_tensor *y) {
+  return x && y && x->dtype == y->dtype && x->raw && y->raw && x->raw_bytes == y->raw_bytes && x->rank == y->rank &&
+         !memcmp(x->dims, y->dims, (size_t)x->rank * sizeof *x->dims) && !memcmp(x->raw, y->raw, x->raw_bytes);
 }
 
 /* the same number everywhere: torch.ones_like(x) of an x whose size the exporter knew; a bias of zeros that does not train (BEiT's) has one dimension */
@@ -298,11 +297,14 @@ static int32_t arange(mp_rec *r, int32_t v) {
 static int32_t lifted(mp_rec *r, int32_t v) {
   const mp_value *x = value_at(r, v);
   if (mp_r_maker(r, v, "Constant") < 0 || mp_r_is_scalar(x)) return make_var(r, mp_r_is_scalar(x) ? MP_ROLE_CONSTANT : MP_ROLE_BUFFER, v);
-  for (size_t i = 0; i < r->lifted.n; i++)
-    if (same_constant(r, r->lifted.at[i].value, v) && !strcmp(r->lifted.at[i].path, r->path)) return r->lifted.at[i].var;
+  const mp_tensor *t = constant_of(r, v);
+  for (size_t i = 0; i < r->lifted.n; i++) {
+    const mp_lifted *l = &r->lifted.at[i];
+    if ((l->value == v || same_constant(l->contents, t)) && !strcmp(l->path, r->path)) return l->var;
+  }
   int32_t var = counts(r, v) ? arange(r, v) : mp_dtype_is_float(x->dtype) && is_uniform(r, v) ? full(r, v) : make_var(r, MP_ROLE_BUFFER, v);
   r->var[v] = -1;
-  *mp_push(r->a, &r->lifted) = (mp_lifted){v, var, r->path};
+  *mp_push(r->a, &r->lifted) = (mp_lifted){v, var, t, r->path};
   return var;
 }
 
