@@ -35,13 +35,6 @@ struct mp_hit {
   int64_t note;            /* between a row's check and its emit */
 };
 
-/* a constant tensor of the file as one module made it */
-typedef struct mp_lifted {
-  int32_t value, var;
-  const mp_tensor *contents; /* NULL: unknown */
-  const char *path;
-} mp_lifted;
-
 struct mp_rec {
   mp_arena *a;
   const mp_graph *g;
@@ -57,7 +50,11 @@ struct mp_rec {
   int32_t module;    /* instance that calls go to now */
   const char *path;  /* its path */
   const char *scope; /* name of the node that opened it, NULL */
-  MP_VEC(mp_lifted) lifted;
+  int32_t *alike;            /* of each value: the first constant that was read and holds the same, -1: not looked at yet */
+  mp_names *contents;        /* what constants hold, a digest of it; `holder` has the first of each */
+  MP_VEC(int32_t) holder;
+  mp_names *lifted;          /* a constant of the file in one module; `lifted_var` has its variable */
+  MP_VEC(int32_t) lifted_var;
   mp_names *scopes;      /* every scope of node names, and what is around it */
   const mp_hit *charged; /* the hit whose nodes a call has been given */
   bool scoped;           /* node names carry module scopes */

@@ -259,8 +259,29 @@ static const mp_tensor *constant_of(const mp_rec *r, int32_t v) {
 
 /* the exporter writes a tensor that the program made once for each of its readers */
 static bool same_constant(const mp_tensor *x, const mp_tensor *y) {
-  return x && y && x->dtype == y->dtype && x->raw && y->raw && x->raw_bytes == y->raw_bytes && x->rank == y->rank &&
+  return x->dtype == y->dtype && x->raw_bytes == y->raw_bytes && x->rank == y->rank &&
          !memcmp(x->dims, y->dims, (size_t)x->rank * sizeof *x->dims) && !memcmp(x->raw, y->raw, x->raw_bytes);
+}
+
+static uint64_t digest(const mp_tensor *t) { /* FNV-1a */
+  uint64_t h = 14695981039346656037u;
+  for (uint64_t i = 0; i < t->raw_bytes; i++) h = (h ^ (uint8_t)t->raw[i]) * 1099511628211u;
+  return h;
+}
+
+static int32_t first_alike(mp_rec *r, int32_t v) {
+  if (r->alike[v] >= 0) return r->alike[v];
+  const mp_tensor *t = constant_of(r, v);
+  r->alike[v] = v;
+  if (!t || !t->raw) return v;
+  bool fresh;
+  const char *key = mp_format(r->a, "%d %d %llx", t->dtype, t->rank, (unsigned long long)digest(t));
+  uint32_t id = mp_names_add(r->a, r->contents, key, strlen(key), &fresh);
+  if (fresh)
+    *mp_push(r->a, &r->holder) = v;
+  else if (same_constant(t, constant_of(r, r->holder.at[id])))
+    r->alike[v] = r->holder.at[id];
+  return r->alike[v];
 }
 
 /* the same number everywhere: torch.ones_like(x) of an x whose size the exporter knew; a bias of zeros that does not train (BEiT's) has one dimension */
@@ -297,14 +318,13 @@ static int32_t arange(mp_rec *r, int32_t v) {
 static int32_t lifted(mp_rec *r, int32_t v) {
   const mp_value *x = value_at(r, v);
   if (mp_r_maker(r, v, "Constant") < 0 || mp_r_is_scalar(x)) return make_var(r, mp_r_is_scalar(x) ? MP_ROLE_CONSTANT : MP_ROLE_BUFFER, v);
-  const mp_tensor *t = constant_of(r, v);
-  for (size_t i = 0; i < r->lifted.n; i++) {
-    const mp_lifted *l = &r->lifted.at[i];
-    if ((l->value == v || same_constant(l->contents, t)) && !strcmp(l->path, r->path)) return l->var;
-  }
+  bool fresh;
+  const char *key = mp_format(r->a, "%d %s", first_alike(r, v), r->path);
+  uint32_t id = mp_names_add(r->a, r->lifted, key, strlen(key), &fresh);
+  if (!fresh) return r->lifted_var.at[id];
   int32_t var = counts(r, v) ? arange(r, v) : mp_dtype_is_float(x->dtype) && is_uniform(r, v) ? full(r, v) : make_var(r, MP_ROLE_BUFFER, v);
   r->var[v] = -1;
-  *mp_push(r->a, &r->lifted) = (mp_lifted){v, var, t, r->path};
+  *mp_push(r->a, &r->lifted_var) = var;
   return var;
 }
 
@@ -389,7 +409,10 @@ const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g, const char *unso
   if (unsound) mp_builder_warn(r->b, "%s: the exporter's metadata makes no sense at %s; the graph's nodes were read instead", g->path, unsound);
   r->path = "";
   r->var = mp_alloc_array(a, g->value_count, sizeof *r->var);
-  for (uint32_t v = 0; v < g->value_count; v++) r->var[v] = -1;
+  r->alike = mp_alloc_array(a, g->value_count, sizeof *r->alike);
+  for (uint32_t v = 0; v < g->value_count; v++) r->var[v] = r->alike[v] = -1;
+  r->contents = mp_names_new(a, 64);
+  r->lifted = mp_names_new(a, 64);
   r->turned = mp_alloc_array(a, g->value_count, sizeof *r->turned);
   r->owner = mp_alloc_array(a, g->node_count, sizeof(mp_hit *));
   mp_r_find_scopes(r);
