@@ -93,6 +93,9 @@ static inline bool mp_mul_u64(uint64_t a, uint64_t b, uint64_t *r) { return !__b
 static inline bool mp_add_i64(int64_t a, int64_t b, int64_t *r) { return !__builtin_add_overflow(a, b, r); }
 static inline bool mp_mul_i64(int64_t a, int64_t b, int64_t *r) { return !__builtin_mul_overflow(a, b, r); }
 
+/* what a number is worth as a whole one: the nearest that there is beyond 2^62, the least for what is none */
+static inline int64_t mp_whole(double x) { return x >= 0x1p62 ? INT64_MAX : x > -0x1p62 ? (int64_t)x : INT64_MIN; }
+
 /* glob: '*' any run of characters (dots included), '?' one. */
 bool mp_glob(const char *pattern, const char *text);
 

@@ -33,14 +33,13 @@ static int64_t near(int64_t n) {
   const int64_t far = (int64_t)MP_MOST_ELEMENTS;
   return n < -far ? -far : n > far ? far : n;
 }
-static int64_t whole(double x) { return x >= 0x1p62 ? INT64_MAX : x > -0x1p62 ? (int64_t)x : INT64_MIN; } /* NaN too */
 
 int64_t mp_c_int(mp_em *e, uint32_t i, int64_t otherwise) {
   const mp_arg *x = arg(e, i);
   switch (x->kind) {
     case MP_ARG_INT: return near(x->as.i);
     case MP_ARG_BOOL: return x->as.b;
-    case MP_ARG_FLOAT: return near(whole(x->as.f));
+    case MP_ARG_FLOAT: return near(mp_whole(x->as.f));
     case MP_ARG_INTS: return x->n ? near(x->as.ints[0]) : otherwise;
     default: return otherwise;
   }

@@ -7,7 +7,7 @@ static mp_arg first_arg(fx_rec *r, const fx_group *g) {
 }
 
 static int64_t int_of(const mp_arg *a) {
-  return a->kind == MP_ARG_INT ? a->as.i : a->kind == MP_ARG_FLOAT ? (int64_t)a->as.f : a->kind == MP_ARG_BOOL && a->as.b;
+  return a->kind == MP_ARG_INT ? a->as.i : a->kind == MP_ARG_FLOAT ? mp_whole(a->as.f) : a->kind == MP_ARG_BOOL && a->as.b;
 }
 
 /* arithmetic on numbers alone: torch.tensor(8) * 3 stays on the CPU */

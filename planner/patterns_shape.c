@@ -218,8 +218,8 @@ static int32_t chunk_of(const mp_rec *r, int32_t slice, int64_t *k) {
   int32_t mul = mp_r_maker(r, n->in[2], "Mul"), div = mul < 0 ? -1 : mp_r_maker(r, mp_r_in(r, mul, 0), "Div");
   double end, parts;
   if (div < 0 || mp_r_maker(r, mp_r_in(r, div, 0), "Add") < 0) return -1;
-  if (!mp_r_number(r, mp_r_raw(r, mul, 1), &end) || !mp_r_number(r, mp_r_raw(r, div, 1), &parts) || end < 1 || end > parts || parts > 256) return -1;
-  *k = (int64_t)end - 1;
+  if (!mp_r_number(r, mp_r_raw(r, mul, 1), &end) || !mp_r_number(r, mp_r_raw(r, div, 1), &parts) || !(end >= 1 && end <= parts) || parts > 256) return -1;
+  *k = mp_whole(end) - 1;
   return div;
 }
 
@@ -283,7 +283,7 @@ MP_ROW_EMIT(mp_row_select) {
   const mp_node *n = mp_r_node(r, h->root);
   double x = 0;
   mp_r_number(r, h->values[1], &x);
-  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_int(mp_r_axis(r, h->root, mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0]))), mp_arg_int((int64_t)x)};
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), mp_arg_int(mp_r_axis(r, h->root, mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0]))), mp_arg_int(mp_whole(x))};
   mp_r_last(r, h, "aten::select", args, 3);
 }
 
@@ -405,7 +405,7 @@ MP_ROW_EMIT(mp_row_part) {
   const mp_node *n = mp_r_node(r, split);
   int64_t axis = mp_r_axis(r, split, mp_node_int(n, "axis", 0), mp_r_rank(r, h->values[0])), sizes[256], start = 0;
   uint32_t known = n->ins > 1 ? mp_r_ints(r, n->in[1], sizes, 256) : 0;
-  int64_t size = mp_r_dim(r, out, (int)axis), which = (int64_t)h->numbers[0];
+  int64_t size = mp_r_dim(r, out, (int)axis), which = mp_whole(h->numbers[0]);
   for (int64_t i = 0; i < which && i < 256; i++) {
     int64_t more = known > 1 && i < known ? sizes[i] : known == 1 ? sizes[0] : size;
     if (more > 0 && start <= mp_r_dim(r, h->values[0], (int)axis) - size - more) start += more;
