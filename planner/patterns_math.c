@@ -144,7 +144,7 @@ MP_ROW_CHECK(mp_row_is_silu) {
   if (mp_row_in_module(r, h) || goes_to_modules(r, h->root, out)) return true;
   if (mp_r_users(r, out, users, 2) != 1 || strcmp(mp_r_node(r, users[0])->type, "Mul") != 0 || !mp_r_same_scope(r, h->root, users[0])) return false;
   int32_t other = mp_r_in(r, users[0], mp_r_in(r, users[0], 0) == out);
-  return other != h->values[0] && !mp_r_is_python(r, other) && !mp_r_is_parameter(r, other);
+  return other >= 0 && other != h->values[0] && !mp_r_is_python(r, other) && !mp_r_is_parameter(r, other);
 }
 
 /* torch.square(F.relu(x)), a module's, of which autocast makes a float32 power; elsewhere x * x */
