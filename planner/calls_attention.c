@@ -85,9 +85,12 @@ static mp_ten efficient(mp_em *e, const sdpa *s) {
   return fused(e, &grad_efficient, s, made, 4);
 }
 
-/* aten/src/ATen/native/transformers/attention.cpp, _scaled_dot_product_attention_math */
+/* aten/src/ATen/native/transformers/attention.cpp, _scaled_dot_product_attention_math: in float32 where the operands are in half precision */
 static mp_ten math(mp_em *e, const sdpa *s) {
-  mp_ten k = mp_op_mul_scalar(e, mp_op_transpose(e, s->k, -2, -1), 1), scores = mp_op_matmul(e, mp_op_mul_scalar(e, s->q, 1), k);
+  mp_dtype t = mp_em_info(e, s->q)->dtype, wide = mp_is_half(t) ? MP_FLOAT : t;
+  mp_ten q = mp_op_to(e, s->q, wide), k = mp_op_to(e, s->k, wide), v = mp_op_to(e, s->v, wide);
+  k = mp_op_mul_scalar(e, mp_op_transpose(e, k, -2, -1), 1);
+  mp_ten scores = mp_op_matmul(e, mp_op_mul_scalar(e, q, 1), k);
   if (s->causal) {
     mp_tensor_info i = *mp_em_info(e, scores);
     mp_ten triangle = mp_em_new(e, "aten::tril", i.dtype, 2, i.dims + i.rank - 2);
@@ -95,7 +98,7 @@ static mp_ten math(mp_em *e, const sdpa *s) {
   }
   if (s->mask >= 0) scores = mp_op_add(e, scores, s->mask);
   mp_ten w = mp_op_softmax(e, scores, -1, MP_UNDEFINED);
-  return mp_op_matmul(e, s->p > 0 ? mp_op_dropout(e, w, s->p) : w, s->v);
+  return mp_op_to(e, mp_op_matmul(e, s->p > 0 ? mp_op_dropout(e, w, s->p) : w, v), t);
 }
 
 /* softmax(q k^T * scale + mask) v as models write it out: one scaling, after the product */
@@ -161,8 +164,9 @@ static void scaled_dot_product_attention(mp_em *e) {
   int rank = mp_em_ranked(e, s.q, 2)->rank;
   int64_t heads = mp_em_info(e, s.q)->dims[1], kv = mp_em_ranked(e, s.k, rank)->dims[1];
   mp_em_ranked(e, s.v, rank);
-  if (rank != 4) run = math; /* the fused kernels want (batch, heads, sequence, head size) */
-  else if (heads != kv && kv && run != flash) {
+  bool grouped = heads != kv && mp_c_bool(e, 7, false);
+  if (rank != 4 || (heads != kv && !grouped)) run = math; /* the fused kernels want (batch, heads, sequence, head size), and as many heads of each: */
+  else if (grouped && kv && run != flash) {               /* torch/include/ATen/native/transformers/sdp_utils_cpp.h, check_batch_size_and_num_heads_dense */
     s.k = repeated(e, s.k, heads / kv);
     s.v = repeated(e, s.v, heads / kv);
   }

@@ -88,12 +88,15 @@ int32_t fx_lost_view(fx_rec *r, const fx_group *g, const char *name, int32_t x, 
     return as;
   }
   if (strcmp(g->call->op, "aten::scaled_dot_product_attention") != 0 || arg > 2 || g->call->arg_count < 3) return x;
-  for (uint32_t i = 0; i < 3; i++) {
+  for (uint32_t k = 0; k < 6; k++) { /* one of as many elements first: keys and values may have fewer heads than queries */
+    uint32_t i = k % 3;
     const fx_ref *f = i != arg && g->call->args[i].kind == MP_FX_REF ? fx_ref_of(r, g->call->args[i].text) : NULL;
     if (!f || f->kind != FX_TENSOR) continue;
     mp_var like = *mp_builder_at(r->b, f->var);
     if (like.rank < 3) continue;
-    if (elements(&v) != elements(&like)) { /* another sequence length */
+    bool same = elements(&v) == elements(&like);
+    if (!same && k < 3) continue;
+    if (!same) { /* another sequence length */
       like.dims[like.rank - 2] = 1;
       int64_t rest = elements(&like);
       if (!rest || elements(&v) % rest) continue;

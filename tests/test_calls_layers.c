@@ -29,6 +29,19 @@ static void attention_pads_its_mask_and_cuts_the_gradient(void **state) {
   mp_arena_free(a);
 }
 
+/* One head of keys for two of queries: no fused kernel takes that unless it is told to group them. Kept are the scaled queries, keys for each head, the
+ * probabilities and values for each head, in float32 whatever the operands are. Told so, keys and values are repeated. */
+static void attention_broadcasts_heads_without_a_kernel(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const char *text =
+      "in x float32 2 2 5 8\nin y float32 2 1 5 8\np a float32 8\ncall add q x a\ncall add k y a\ncall add v y a\ncall scaled_dot_product_attention z q k v none 0.0 false none %s\ncall sum s z\nout s\n";
+  assert_int_equal(run(a, mp_format(a, text, "false"), "fp32").saved, 640 + 640 + 4 * 5 * 5 * 4 + 640);
+  assert_int_equal(run(a, mp_format(a, text, "false"), "bf16").saved, 640 + 640 + 4 * 5 * 5 * 4 + 640);
+  assert_int_equal(run(a, mp_format(a, text, "true"), "fp32").saved, 4 * 640 + 4 * 32 * 4 + 16);
+  mp_arena_free(a);
+}
+
 static void normalisations_keep_input_and_statistics(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -161,6 +174,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(convolution_keeps_its_input),
       cmocka_unit_test(attention_pads_its_mask_and_cuts_the_gradient),
+      cmocka_unit_test(attention_broadcasts_heads_without_a_kernel),
       cmocka_unit_test(normalisations_keep_input_and_statistics),
       cmocka_unit_test(rms_norm_is_fused_unless_the_types_differ),
       cmocka_unit_test(weight_norm_keeps_its_norms),
