@@ -151,6 +151,8 @@ void fx_add_placeholder(fx_rec *r, const mp_fx_spec *s);
 void fx_give_dims(fx_rec *r, fx_param *p, mp_dtype t, int rank, const int64_t *dims);
 void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg); /* from the call that reads it as argument `arg` */
 void fx_settle_params(fx_rec *r);                                            /* when all is read */
+/* Of e.weight, which nobody reads, while the calls of module e read head.weight: that one, one tensor under two names; NULL */
+const fx_param *fx_twin_of(fx_rec *r, const fx_param *p);
 
 /* fx_twins.c: x, made in another member of a list by the operation `stem`, as the reader's own member made it: a variable `name`; -1 where it is not so */
 int32_t fx_made_again(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t x);

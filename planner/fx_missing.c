@@ -348,13 +348,14 @@ static fx_param *beside(fx_rec *r, const fx_group *g, const char *stem, const mp
   return found && mp_builder_at(r->b, found->var)->role == MP_ROLE_PARAMETER ? found : NULL;
 }
 
-/* the only parameter of the file that no call names and whose size nothing tells */
-static fx_param *only_one(fx_rec *r) {
+/* the only parameter of the module and its parts, and of the file, that no call names and whose size nothing tells */
+static fx_param *only_one(fx_rec *r, const fx_group *g) {
   fx_param *found = NULL;
   for (size_t i = 0; i < r->params.n; i++) {
     fx_param *p = &r->params.at[i];
     if (p->known || p->used || !p->spec->target || fx_uses(r, p->spec->name) || mp_builder_at(r->b, p->var)->role != MP_ROLE_PARAMETER) continue;
-    if (found) return NULL;
+    if (fx_twin_of(r, p)) continue;
+    if (found || !fx_is_inside(p->spec->target, g->path)) return NULL;
     found = p;
   }
   return found;
@@ -396,7 +397,7 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
   if (!p && !anew) p = forgotten(r, g, !strcmp(stem, "embedding"));
   if (!p) p = turned(r, stem, rank, dims);
   if (!p && !anew && mp_dtype_is_float(v->dtype)) p = beside(r, g, stem, v, rank, dims);
-  if (!p && !anew && mp_dtype_is_float(v->dtype) && rank) p = only_one(r);
+  if (!p && !anew && mp_dtype_is_float(v->dtype) && rank) p = only_one(r, g);
   if (p) p->used = true;
   if (!p)
     emit_factory(r, g, stem, v->dtype, rank, dims, out);

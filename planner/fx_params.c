@@ -183,10 +183,9 @@ void fx_size_param(fx_rec *r, const fx_group *g, fx_param *p, uint32_t arg) {
     mp_builder_warn(r->b, "the size of '%s' is not in the file; taken as one element", p->spec->target ? p->spec->target : p->spec->name);
 }
 
-/* e.weight, which nobody reads, while the calls of module e read head.weight: one tensor under two names */
-static void find_tied(fx_rec *r, fx_param *p) {
+const fx_param *fx_twin_of(fx_rec *r, const fx_param *p) {
   const char *dot = strrchr(p->spec->target, '.');
-  if (!dot) return;
+  if (!dot) return NULL;
   char *path = mp_strndup(r->a, p->spec->target, (size_t)(dot - p->spec->target));
   for (size_t i = 0; i < r->groups.n; i++) {
     const fx_group *g = &r->groups.at[i];
@@ -194,13 +193,18 @@ static void find_tied(fx_rec *r, fx_param *p) {
     for (uint32_t k = 0; k < g->call->arg_count; k++) {
       const fx_param *q = g->call->args[k].kind == MP_FX_REF ? fx_param_named(r, g->call->args[k].text) : NULL;
       const char *leaf = q && q->spec->target ? strrchr(q->spec->target, '.') : NULL;
-      if (!leaf || strcmp(leaf, dot) != 0 || !q->known) continue;
-      const mp_var *v = mp_builder_at(r->b, q->var);
-      fx_give_dims(r, p, v->dtype, v->rank, v->dims);
-      mp_builder_at(r->b, p->var)->tied = q->var;
-      return;
+      if (leaf && !strcmp(leaf, dot)) return q;
     }
   }
+  return NULL;
+}
+
+static void find_tied(fx_rec *r, fx_param *p) {
+  const fx_param *q = fx_twin_of(r, p);
+  if (!q || !q->known) return;
+  const mp_var *v = mp_builder_at(r->b, q->var);
+  fx_give_dims(r, p, v->dtype, v->rank, v->dims);
+  mp_builder_at(r->b, p->var)->tied = q->var;
 }
 
 /* A buffer that is not in the state_dict and that no call reads: position_ids beside token_type_ids. It has the size of a neighbour in its module, if

@@ -181,6 +181,20 @@ static void an_operation_on_a_parameter_that_others_read(void **state) {
   mp_arena_free(a);
 }
 
+/* a constant is not made of wte.weight, which nothing names: that is head.weight, which the calls of wte read */
+static void a_tied_parameter_is_no_constants_origin(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p =
+      test_recovered_fx(a, "opset 20\nk: int64[2,3]; head.weight = float[10,8]; squeeze = float[3,8]\n"
+                           "embedding = Gather(head.weight, k)" AT("embedding", "embedding.default", "%p_head_weight, %k", "wte")
+                           "add = Add(embedding, squeeze)" FX("%add : [num_users=1] = call_function[target=torch.ops.aten.add.Tensor](args = (%embedding, %squeeze), kwargs = {})") IN("['', 'add']", "['M', 'aten']") "\n"
+                           SIGNATURE("p_head_weight: PARAMETER target='head.weight'\np_wte_weight: PARAMETER target='wte.weight'\nk: USER_INPUT") "-> add");
+  assert_int_equal(test_var_named(p, "wte.weight")->dims[0], 10);
+  assert_ptr_equal(&p->vars[test_var_named(p, "wte.weight")->tied], test_var_named(p, "head.weight"));
+  mp_arena_free(a);
+}
+
 static void what_is_added_at_an_index_keeps_its_source(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -264,6 +278,7 @@ int main(void) {
       cmocka_unit_test(what_was_made_of_a_weight_has_the_weights_own_shape),
       cmocka_unit_test(a_weight_under_spectral_norm_is_over_its_largest_singular_value),
       cmocka_unit_test(an_operation_on_a_parameter_that_others_read),
+      cmocka_unit_test(a_tied_parameter_is_no_constants_origin),
       cmocka_unit_test(what_is_added_at_an_index_keeps_its_source),
       cmocka_unit_test(what_is_cast_back_had_been_widened),
       cmocka_unit_test(weights_are_averaged_though_nothing_reads_them),
