@@ -122,7 +122,7 @@ static bool size_recurrent(fx_rec *r, const fx_group *g, fx_param *p) {
   const char *leaf = strrchr(p->spec->target, '.');
   leaf = leaf ? leaf + 1 : p->spec->target;
   const char *layer = strstr(leaf, "_l");
-  if (!hidden || !layer) return false;
+  if (hidden < 1 || hidden > INT32_MAX || !layer) return false;
   if (atoi(layer + 2) > 0) in = hidden * directions;
   if (!strncmp(leaf, "bias", 4))
     fx_give_dims(r, p, MP_FLOAT, 1, (int64_t[]){gates * hidden});
