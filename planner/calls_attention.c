@@ -164,9 +164,11 @@ static void scaled_dot_product_attention(mp_em *e) {
   int rank = mp_em_ranked(e, s.q, 2)->rank;
   int64_t heads = mp_em_info(e, s.q)->dims[1], kv = mp_em_ranked(e, s.k, rank)->dims[1];
   mp_em_ranked(e, s.v, rank);
-  bool grouped = heads != kv && mp_c_bool(e, 7, false);
-  if (rank != 4 || (heads != kv && !grouped)) run = math; /* the fused kernels want (batch, heads, sequence, head size), and as many heads of each: */
-  else if (grouped && kv && run != flash) {               /* torch/include/ATen/native/transformers/sdp_utils_cpp.h, check_batch_size_and_num_heads_dense */
+  bool grouped = heads != kv && mp_c_bool(e, 7, false), one_kernel = run == flash || run == efficient;
+  /* the fused kernels want (batch, heads, sequence, head size), and as many heads of each unless they are told to group them
+   * (torch/include/ATen/native/transformers/sdp_utils_cpp.h, check_batch_size_and_num_heads_dense) */
+  if (rank != 4 || (one_kernel && heads != kv && !grouped)) run = math;
+  else if (grouped && kv && run != flash) {
     s.k = repeated(e, s.k, heads / kv);
     s.v = repeated(e, s.v, heads / kv);
   }

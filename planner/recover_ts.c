@@ -257,7 +257,6 @@ static const mp_tensor *constant_of(const mp_rec *r, int32_t v) {
   return a && a->kind == MP_ATTR_TENSOR ? a->as.tensor : NULL;
 }
 
-/* the exporter writes a tensor that the program made once for each of its readers */
 static bool same_constant(const mp_tensor *x, const mp_tensor *y) {
   return x->dtype == y->dtype && x->raw_bytes == y->raw_bytes && x->rank == y->rank &&
          !memcmp(x->dims, y->dims, (size_t)x->rank * sizeof *x->dims) && !memcmp(x->raw, y->raw, x->raw_bytes);
@@ -269,6 +268,7 @@ static uint64_t digest(const mp_tensor *t) { /* FNV-1a */
   return h;
 }
 
+/* the exporter writes a tensor that the program made once for each of its readers: the first of them that was read, v itself where it is that */
 static int32_t first_alike(mp_rec *r, int32_t v) {
   if (r->alike[v] >= 0) return r->alike[v];
   const mp_tensor *t = constant_of(r, v);

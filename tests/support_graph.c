@@ -64,6 +64,8 @@ static char *quoted(draw *d) {
   const char *p = d->at;
   while (*d->at && *d->at != '"') d->at++;
   char *s = mp_strndup(d->a, p, (size_t)(d->at - p));
+  for (char *c = s; *c; c++)
+    if (*c == '`') *c = '"';
   need(d, "\"");
   return s;
 }

@@ -11,7 +11,7 @@
  *                   w = float[3,4]external{weights.bin, 0, 48}   location, offset, length
  *   nodes           y, z = Op(x, _, w) axis=1 to=[1,2] mode="edge" alpha=1.5 value=int64[2]{1,2} body={ ... -> c } other=@ref
  *                   _ is a name left out; com.microsoft.Op picks a domain, Op:o an overload; @ref refers to a function's attribute
- *                   name="n" doc="text" meta.key="value" are the node's own fields
+ *                   name="n" doc="text" meta.key="value" are the node's own fields; in a "text" ` stands for a double quote
  *   value_info      info y: float[2,3]     meta.key="value" may follow, as behind a graph input
  *   outputs         -> y, z: float[2]      with or without a type
  *   imports         opset 13, opset com.microsoft 1   (17 where none is given; opset none: no import);  ir 8

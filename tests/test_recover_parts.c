@@ -229,7 +229,7 @@ static void weights_are_averaged_though_nothing_reads_them(void **state) {
 #define MHA(name, target, args) FX("%" name " : [num_users=1] = call_function[target=torch.ops.aten." target "](args = (" args "), kwargs = {})") IN("['', 'n', '" name "']", "['M', 'torch.nn.modules.activation.MultiheadAttention', 'aten']")
 #define WEIGHTS(line)                                                                                                                                                   \
   "opset 20\nx: float[8,3,5]; v: float[8,5,6]; s = int64[2]{12,12}; n.out_proj.weight = float[12,12]\n"                                                                  \
-  "softmax = Softmax(x) axis=-1" MHA("softmax", "softmax.int", "%x, -1") " meta.pkg.torch.onnx.stack_trace=\"File 'm.py', line 1\n    " line "\"\n"                      \
+  "softmax = Softmax(x) axis=-1" MHA("softmax", "softmax.int", "%x, -1") " meta.pkg.torch.onnx.stack_trace=\"File `m.py`, line 1\n    " line "\"\n"                      \
   "bmm = MatMul(softmax, v)" MHA("bmm", "bmm.default", "%softmax, %v") "\nview = Reshape(bmm, s)" MHA("view", "view.default", "%bmm, [12, 12]") "\n"                       \
   "linear = MatMul(view, n.out_proj.weight)" MHA("linear", "linear.default", "%view, %p_w") "\nsum_1 = ReduceSum(linear)"                                                \
   FX("%sum_1 : [num_users=1] = call_function[target=torch.ops.aten.sum.default](args = (%linear,), kwargs = {})") IN("['', 'sum_1']", "['M', 'aten']") "\n"              \
@@ -241,6 +241,8 @@ static void weights_are_averaged_though_nothing_reads_them(void **state) {
   assert_int_equal(mean->rank, 3);
   assert_int_equal(mean->dims[0], 4);
   assert_int_equal(mean->dies, 6);
+  p = test_recovered_fx(a, WEIGHTS("y = self.n(x)[0]"));
+  assert_int_equal(p->vars[p->calls[5].outs[0]].dies, 5);
   mp_arena_free(a);
 }
 
