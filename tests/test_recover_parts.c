@@ -181,6 +181,18 @@ static void an_operation_on_a_parameter_that_others_read(void **state) {
   mp_arena_free(a);
 }
 
+/* values whose view left no name have the keys' shape, one head of 8 rows, not the queries': 4 heads of 2 */
+static void a_lost_view_of_values_is_like_the_keys(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define SDPA CALL("sdpa", "aten.scaled_dot_product_attention.default", "%q, %k, %view_3")
+  const mp_program *p = test_recovered_fx(a, "opset 20\nq: float[2,4,8,6]; k: float[2,1,8,6]; v: float[2,8,6]; one = int64[1]{1}\n"
+                                             "t = Transpose(k) perm=[0,1,3,2]" SDPA "s = MatMul(q, t)" SDPA "m = Softmax(s) axis=-1" SDPA "u = Unsqueeze(v, one)" SDPA
+                                             "sdpa = MatMul(m, u)" SDPA SIGNATURE("q: USER_INPUT\nk: USER_INPUT\nv: USER_INPUT") "-> sdpa");
+  assert_string_equal(test_call_line(a, p, 0), "n  aten::view(%v, [2, 1, 8, 6])");
+  mp_arena_free(a);
+}
+
 /* a constant is not made of wte.weight, which nothing names: that is head.weight, which the calls of wte read */
 static void a_tied_parameter_is_no_constants_origin(void **state) {
   (void)state;
@@ -280,6 +292,7 @@ int main(void) {
       cmocka_unit_test(what_was_made_of_a_weight_has_the_weights_own_shape),
       cmocka_unit_test(a_weight_under_spectral_norm_is_over_its_largest_singular_value),
       cmocka_unit_test(an_operation_on_a_parameter_that_others_read),
+      cmocka_unit_test(a_lost_view_of_values_is_like_the_keys),
       cmocka_unit_test(a_tied_parameter_is_no_constants_origin),
       cmocka_unit_test(what_is_added_at_an_index_keeps_its_source),
       cmocka_unit_test(what_is_cast_back_had_been_widened),
