@@ -31,6 +31,7 @@ typedef struct loop {
   MP_VEC(mp_saved) saved;
   uint64_t gradient_bytes, recompute_flops;
   bool whole;            /* every micro-batch is built */
+  bool scaled;           /* a loss was, once */
 } loop;
 
 static void set_aside(loop *l, mp_ten t, held_list *list) {
@@ -160,16 +161,31 @@ static void forward(loop *l) {
   let_go(l, &l->old_loss);
 }
 
-/* The gradient that the loss starts with: ones, divided once where micro-batches accumulate. It is the engine's; what backward() itself holds belongs to the scope. */
+/* One factor of the loss, its product kept for the pass or its gradient: the one before it goes. */
+static mp_ten times(mp_em *e, mp_ten before, const char *op, mp_dtype dtype) {
+  mp_ten next = mp_em_scalar(e, op, dtype);
+  if (before >= 0) mp_em_drop(e, before);
+  return next;
+}
+
+/* The gradient that the loss starts with: ones, divided once where micro-batches accumulate and multiplied where a GradScaler scales. It is the engine's; what backward() itself
+   holds, the loss it is called on and the ones, belongs to the scope. */
 static mp_ten loss_gradient(loop *l) {
   mp_em *e = l->e;
   mp_dtype dtype = e->tens.at[l->t->loss].dtype;
-  bool divided = l->run->accumulate > 1;
-  if (divided) mp_em_scalar(e, "aten::div", dtype); /* loss / accumulate */
-  mp_ten root = mp_em_new_like(e, "aten::ones_like", l->t->loss);
-  mp_ten start = divided ? mp_em_scalar(e, "aten::div", dtype) : root; /* DivBackward0's */
+  const char *factors[2];
+  int n = 0;
+  if (l->run->accumulate > 1) factors[n++] = "aten::div";
+  if (l->run->grad_scaler) factors[n++] = "aten::mul";
+  if (l->run->grad_scaler && !l->scaled) mp_opt_scale(e);
+  l->scaled = true;
+  mp_ten called_on = -1;
+  for (int i = 0; i < n; i++) called_on = times(e, called_on, factors[i], dtype);
+  mp_ten root = mp_em_new_like(e, "aten::ones_like", l->t->loss), start = -1;
+  while (n) start = times(e, start, factors[--n], dtype); /* DivBackward0's, MulBackward0's */
+  if (start < 0) start = root;
   mp_em_hold(e, start);
-  if (divided) mp_em_drop(e, start);
+  if (start != root) mp_em_drop(e, start);
   return start;
 }
 
@@ -225,35 +241,27 @@ static void micro_batch(loop *l, uint32_t m, bool last_of_all) {
   let_go(l, &l->others);
 }
 
-/* ---- what a loop may do besides the optimizer ---- */
-
-/* Kept from the start: torch.optim.swa_utils.AveragedModel's copy of the parameters; torch.amp.GradScaler's scale and growth tracker. */
-static void make_extras(loop *l) {
+/* torch.optim.swa_utils.AveragedModel, made before the loop: a copy of the whole module, its buffers and what is frozen included */
+static void make_average(loop *l) {
   mp_em *e = l->e;
+  const mp_program *p = l->t->program;
   size_t scope = mp_em_enter(e);
   mp_category was = e->born;
   e->born = MP_CAT_MASTER;
-  for (uint32_t i = 0; l->run->ema && i < l->param_count; i++) mp_em_hold(e, mp_em_new_like(e, "ema", l->params[i]));
-  e->born = MP_CAT_OPTIMIZER;
-  for (int i = 0; l->run->grad_scaler && i < 2; i++) mp_em_hold(e, mp_em_scalar(e, "aten::full", i ? MP_INT32 : MP_FLOAT));
+  for (uint32_t v = 0; v < p->var_count; v++) {
+    mp_ten t = l->t->var_tensor[v];
+    if ((p->vars[v].role == MP_ROLE_PARAMETER || p->vars[v].role == MP_ROLE_BUFFER) && p->vars[v].tied < 0 && t >= 0) mp_em_hold(e, mp_em_new_like(e, "aten::clone", t));
+  }
   e->born = was;
   mp_em_leave(e, scope, NULL, 0);
 }
 
-/* unscale_ takes found_inf and 1 / scale; clip_grad_norm_ a norm of each gradient, their stack, the total and the coefficient (torch/nn/utils/clip_grad.py): the gradients themselves are scaled in place */
-static void before_step(loop *l) {
-  mp_em *e = l->e;
-  size_t scope = mp_em_enter(e);
-  for (int i = 0; l->run->grad_scaler && i < 2; i++) mp_em_scalar(e, "aten::full", MP_FLOAT);
-  int64_t n = 0;
-  for (uint32_t i = 0; l->run->clip_grad && i < l->param_count; i++) {
-    if (l->grads[l->params[i]] < 0) continue;
-    mp_em_scalar(e, "aten::_foreach_norm", MP_FLOAT);
-    n++;
-  }
-  if (n) mp_em_new(e, "aten::stack", MP_FLOAT, 1, &n);
-  for (int i = 0; n && i < 4; i++) mp_em_scalar(e, "aten::linalg_vector_norm", MP_FLOAT);
-  mp_em_leave(e, scope, NULL, 0);
+static void step(loop *l) {
+  size_t scope = mp_em_enter(l->e);
+  if (l->run->grad_scaler) mp_opt_unscale(l->e);
+  if (l->run->clip_grad) mp_opt_clip(l->e, l->params, l->param_count, l->grads);
+  mp_opt_step(l->e, l->opt, l->grads);
+  mp_em_leave(l->e, scope, NULL, 0); /* found_inf, with the scaler's update() */
 }
 
 static void iteration(loop *l, uint8_t n, bool last) {
@@ -271,8 +279,7 @@ static void iteration(loop *l, uint8_t n, bool last) {
     l->gradient_bytes += l->e->stor.at[l->e->tens.at[g].storage].bytes;
   }
   phase(l, MP_STEP);
-  if (l->t->train) before_step(l);
-  if (l->t->train) mp_opt_step(l->e, l->opt, l->grads);
+  if (l->t->train) step(l);
   if (l->run->zero_grad == MP_ZERO_END && l->opt) zero_grad(l);
 }
 
@@ -307,9 +314,12 @@ static void find_parameters(loop *l) {
   l->params = mp_alloc_array(l->e->a, p->var_count + 1, sizeof *l->params);
   l->grads = mp_alloc_array(l->e->a, l->t->tensor_count + 1, sizeof *l->grads);
   memset(l->grads, -1, (l->t->tensor_count + 1) * sizeof *l->grads);
+  bool *listed = mp_alloc_array(l->e->a, l->t->tensor_count + 1, sizeof *listed); /* a tied one once, where its first name stands */
   for (uint32_t v = 0; v < p->var_count; v++) {
     mp_ten t = l->t->var_tensor[v];
-    if (p->vars[v].role == MP_ROLE_PARAMETER && p->vars[v].tied < 0 && t >= 0 && l->t->tensors[t].requires_grad) l->params[l->param_count++] = t;
+    if (p->vars[v].role != MP_ROLE_PARAMETER || t < 0 || listed[t] || !l->t->tensors[t].requires_grad) continue;
+    listed[t] = true;
+    l->params[l->param_count++] = t;
   }
 }
 
@@ -326,7 +336,7 @@ static const void *make(mp_arena *a, void *arg) {
   phase(&l, MP_SETUP);
   replay(&l, 0, t->setup_events);
   if (t->train) l.opt = mp_opt_new(l.e, j->run->optimizer, j->run->precision == MP_BF16_MASTER, l.params, l.param_count);
-  if (t->train) make_extras(&l);
+  if (t->train && j->run->ema) make_average(&l);
   uint8_t rounds = j->run->infer ? 1 : j->rounds;
   for (uint8_t i = 0; i < rounds; i++) iteration(&l, i, i + 1 == rounds);
   mp_tape *tape = mp_alloc(a, sizeof *tape);

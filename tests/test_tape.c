@@ -212,6 +212,9 @@ static mp_run random_run(maker *m) {
   r.optimizer = pick(m, 8) ? mp_optimizer_find(mp_optimizer_name(pick(m, mp_optimizer_count()))) : NULL;
   r.accumulate = 1 + pick(m, 5);
   r.zero_grad = (mp_zero_grad)pick(m, 3);
+  r.grad_scaler = pick(m, 4) == 0;
+  r.clip_grad = pick(m, 4) == 0;
+  r.ema = pick(m, 4) == 0;
   if (pick(m, 4) == 0) {
     r.freeze = freeze;
     r.freezes = 1;
