@@ -60,20 +60,21 @@ static mp_ten make_var(mp_em *e, int32_t v, mp_category born, const char *op) {
   return t;
 }
 
-/* parameters and buffers, in the program's order; a tied one is the same tensor */
+/* Parameters and buffers, in the program's order. Tied ones are one tensor, which stands where the first of them does and is frozen by any of its names. */
 static void make_state(mp_em *e) {
   for (uint32_t v = 0; v < e->p->var_count; v++) {
     const mp_var *x = &e->p->vars[v];
-    if (x->role == MP_ROLE_INPUT || x->role == MP_ROLE_RESULT || x->tied >= 0) continue;
-    bool param = x->role == MP_ROLE_PARAMETER;
-    mp_ten t = make_var(e, (int32_t)v, param ? MP_CAT_PARAMETER : MP_CAT_BUFFER, param ? "parameter" : "buffer");
-    if (param && mp_dtype_is_float(x->dtype) && !e->run->infer) {
-      e->tens.at[t].is_leaf_param = true;
-      e->tens.at[t].requires_grad = !frozen(e->run, x->name);
+    if (x->role == MP_ROLE_INPUT || x->role == MP_ROLE_RESULT) continue;
+    int32_t own = x->tied >= 0 ? x->tied : (int32_t)v;
+    bool param = e->p->vars[own].role == MP_ROLE_PARAMETER, trains = param && mp_dtype_is_float(e->p->vars[own].dtype);
+    if (e->var_ten[own] < 0) {
+      mp_ten t = make_var(e, own, param ? MP_CAT_PARAMETER : MP_CAT_BUFFER, param ? "parameter" : "buffer");
+      e->tens.at[t].is_leaf_param = trains;
+      e->tens.at[t].requires_grad = trains && !frozen(e->run, e->p->vars[own].name);
     }
+    e->var_ten[v] = e->var_ten[own];
+    if (frozen(e->run, x->name)) e->tens.at[e->var_ten[v]].requires_grad = false;
   }
-  for (uint32_t v = 0; v < e->p->var_count; v++)
-    if (e->p->vars[v].tied >= 0) e->var_ten[v] = e->var_ten[e->p->vars[v].tied];
 }
 
 /* what an earlier stage made arrives like an input, and its gradient goes back */

@@ -204,6 +204,31 @@ static void a_tied_parameter_is_no_constants_origin(void **state) {
                            SIGNATURE("p_head_weight: PARAMETER target='head.weight'\np_wte_weight: PARAMETER target='wte.weight'\nk: USER_INPUT") "-> add");
   assert_int_equal(test_var_named(p, "wte.weight")->dims[0], 10);
   assert_ptr_equal(&p->vars[test_var_named(p, "wte.weight")->tied], test_var_named(p, "head.weight"));
+  static const char *const freeze[] = {"wte.*"}; /* either name freezes it */
+  mp_run run = mp_run_default();
+  mp_err err = {0};
+  run.freeze = freeze;
+  for (run.freezes = 0; run.freezes < 2; run.freezes++) {
+    const mp_trace *t = mp_trace_make(a, p, &run, &err);
+    assert_int_equal(t->tensors[t->var_tensor[test_var_named(p, "head.weight") - p->vars]].requires_grad, !run.freezes);
+  }
+  mp_arena_free(a);
+}
+
+/* model.parameters() has a tied one where its first name stands: wte, norm, and head is wte */
+static void a_tied_parameter_stands_at_its_first_name(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 20\nk: int64[2,3]; head.weight = float[10,8]; norm.weight = float[8]\n"
+                                             "embedding = Gather(head.weight, k)" AT("embedding", "embedding.default", "%p_head_weight, %k", "wte")
+                                             "mul = Mul(embedding, norm.weight)" AT("mul", "mul.Tensor", "%embedding, %p_norm_weight", "norm")
+                                             SIGNATURE("p_wte_weight: PARAMETER target='wte.weight'\np_norm_weight: PARAMETER target='norm.weight'\np_head_weight: PARAMETER target='head.weight'\nk: USER_INPUT") "-> mul");
+  mp_run run = mp_run_default();
+  mp_err err = {0};
+  const mp_trace *t = mp_trace_make(a, p, &run, &err);
+  mp_ten head = t->var_tensor[test_var_named(p, "head.weight") - p->vars], norm = t->var_tensor[test_var_named(p, "norm.weight") - p->vars];
+  assert_true(head < norm);
+  assert_int_equal(t->var_tensor[test_var_named(p, "wte.weight") - p->vars], head);
   mp_arena_free(a);
 }
 
@@ -294,6 +319,7 @@ int main(void) {
       cmocka_unit_test(an_operation_on_a_parameter_that_others_read),
       cmocka_unit_test(a_lost_view_of_values_is_like_the_keys),
       cmocka_unit_test(a_tied_parameter_is_no_constants_origin),
+      cmocka_unit_test(a_tied_parameter_stands_at_its_first_name),
       cmocka_unit_test(what_is_added_at_an_index_keeps_its_source),
       cmocka_unit_test(what_is_cast_back_had_been_widened),
       cmocka_unit_test(weights_are_averaged_though_nothing_reads_them),
