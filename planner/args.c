@@ -101,15 +101,18 @@ static bool eligible(const mp_em *e, mp_ten t) {
   return d == MP_FLOAT || d == MP_FLOAT16 || d == MP_BFLOAT16;
 }
 
-/* cached_cast: a half copy of an fp32 leaf that requires grad is kept until autocast ends */
+/* cached_cast: a half copy of an fp32 leaf that requires grad is kept until autocast ends. It is made with gradients on (since 2.10), so that a pass under no_grad and one that trains share it. */
 mp_ten mp_op_autocast_to(mp_em *e, mp_ten t, mp_dtype dtype) {
   if (t < 0 || !eligible(e, t) || mp_em_info(e, t)->dtype == dtype) return t;
   const mp_tensor_info *i = mp_em_info(e, t);
-  bool cache = dtype == e->autocast && i->dtype == MP_FLOAT && i->is_leaf_param && mp_em_needs(e, t);
+  bool cache = dtype == e->autocast && i->dtype == MP_FLOAT && i->is_leaf_param && i->requires_grad;
   if (!cache) return mp_op_to(e, t, dtype);
   for (size_t k = 0; k < e->casts.n; k++)
     if (e->casts.at[k].from == t) return e->casts.at[k].to;
+  bool grad = e->grad;
+  e->grad = true;
   mp_ten half = mp_op_to(e, t, dtype);
+  e->grad = grad;
   mp_em_hold(e, half);
   *mp_push(e->a, &e->casts) = (mp_cast_entry){t, half};
   return half;

@@ -170,9 +170,33 @@ static void wrong_calls_are_refused_with_a_line(void **state) {
   }
 }
 
+/* autocast keeps the half copy of a weight that trains, under no_grad, too: both are there when the second layer runs */
+static void autocast_caches_weights_without_gradients(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_run run = mp_run_default();
+  mp_plan plan = {0};
+  mp_err err = {0};
+  run.infer = true;
+  run.precision = MP_AMP_BF16;
+  const mp_program *p = test_program(a, "in x float32 1 64\np u float32 64 64\np w float32 64 64\ncall linear y x u none\ncall linear z y w none\nout z\n");
+  const mp_tape *t = mp_tape_make(a, mp_trace_make(a, p, &run, &err), &run, &plan, &err);
+  assert_non_null(t);
+  uint64_t now = 0, most = 0;
+  for (uint32_t i = 0; i < t->step_count; i++) {
+    const mp_step *s = &t->steps[i];
+    if (s->bytes != 64 * 64 * 2) continue;
+    if (s->kind == MP_ALLOC) now++;
+    if (s->kind == MP_FREE) now--;
+    if (now > most) most = now;
+  }
+  assert_int_equal(most, 2);
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(convolution_keeps_its_input),
+      cmocka_unit_test(autocast_caches_weights_without_gradients), cmocka_unit_test(convolution_keeps_its_input),
       cmocka_unit_test(attention_pads_its_mask_and_cuts_the_gradient),
       cmocka_unit_test(attention_broadcasts_heads_without_a_kernel),
       cmocka_unit_test(normalisations_keep_input_and_statistics),
