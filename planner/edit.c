@@ -198,12 +198,20 @@ static void add_dropout(edit *e, int32_t old, int32_t instance) {
 
 /* ---- LoRA (Hu et al. 2021; the form of peft): y = linear(x, W) + scale * linear(linear(x, A), B), W frozen ---- */
 
-/* is the matrix a table that an embedding looks up, or as large: a language model's head, which is not adapted unless it is asked for */
+/* Does the embedding look up what the model is given (tokens), and not what it counts (positions)? */
+static bool of_input(const edit *e, const mp_call *c) {
+  int32_t x = operand(c, 1);
+  while (x >= 0 && maker(e, x)) x = operand(maker(e, x), 0);
+  return x >= 0 && var_at(e, x)->role == MP_ROLE_INPUT;
+}
+
+/* is the matrix a table of tokens, or as large: a language model's head, which is not adapted unless it is asked for */
 static bool is_head(const edit *e, int32_t w) {
   const mp_var *v = var_at(e, w);
   for (uint32_t c = 0; c < e->p->call_count; c++) {
     int32_t table = is(&e->p->calls[c], "aten::embedding") ? operand(&e->p->calls[c], 0) : -1;
-    if (table >= 0 && (table == w || (v->dims[0] == var_at(e, table)->dims[0] && v->dims[1] == var_at(e, table)->dims[1]))) return true;
+    if (table < 0 || (table != w && (v->dims[0] != var_at(e, table)->dims[0] || v->dims[1] != var_at(e, table)->dims[1]))) continue;
+    if (table == w || of_input(e, &e->p->calls[c])) return true;
   }
   return false;
 }
@@ -238,7 +246,8 @@ static void add_lora(edit *e, const mp_call *c, int32_t weight, bool turned, int
   inner[y.rank - 1] = rank;
   int64_t rows = 1;
   for (int i = 0; i + 1 < y.rank; i++) rows *= y.dims[i];
-  mp_arg first[] = {renamed(e, c->args[turned ? 1 : 0]), mp_arg_var(a)};
+  mp_arg cast[] = {renamed(e, c->args[turned ? 1 : 0]), mp_arg_var(a)}; /* the adapter's type, which autocast narrows once more: peft/tuners/tuners_utils.py, _cast_input_dtype */
+  mp_arg first[] = {mp_arg_var(call(e, module, "aten::type_as", cast, 2, like(e, cast[0].as.var, "cast"))), mp_arg_var(a)};
   int32_t t = call(e, module, "aten::linear", first, 2, mp_builder_var(e->b, MP_ROLE_RESULT, "lora_A", y.dtype, y.rank, inner, -1));
   count_product(e, rows, down[1], rank);
   mp_arg second[] = {mp_arg_var(t), mp_arg_var(b)};

@@ -596,7 +596,7 @@ static void lora_adds_two_products(void **state) {
   run.loss = MP_LOSS_SUM;
   const mp_program *p = edited(a, logits, &run);
   assert_string_equal(test_calls_text(a, p),
-                      "linear(x,fc.weight) linear(x,fc.lora_A.default.weight) linear(%,fc.lora_B.default.weight) mul(%,2) add(%,%) sum(%)");
+                      "linear(x,fc.weight) type_as(x,fc.lora_A.default.weight) linear(%,fc.lora_A.default.weight) linear(%,fc.lora_B.default.weight) mul(%,2) add(%,%) sum(%)");
   assert_int_equal(test_var_named(p, "fc.lora_A.default.weight")->dims[0], 2);
   assert_int_equal(test_var_named(p, "fc.lora_B.default.weight")->dims[0], 3);
   mp_err err;
@@ -604,10 +604,29 @@ static void lora_adds_two_products(void **state) {
   const mp_timeline *t = mp_timeline_make(a, mp_tape_make(a, mp_trace_make(a, p, &run, &err), &run, &plan, &err), &err);
   assert_non_null(t);
   assert_int_equal(t->gradient_bytes, 4 * (2 * 4 + 3 * 2)); /* A and B alone */
-  assert_int_equal(p->calls[1].macs, 2 * 4 * 2);            /* rows x in x rank */
+  assert_int_equal(p->calls[2].macs, 2 * 4 * 2);            /* rows x in x rank */
   run.lora_glob = "attn*";
   assert_null(mp_program_edit(a, test_recovered(a, logits), &run, &err));
   assert_int_equal(err.code, MP_BAD_INPUT);
+  mp_arena_free(a);
+}
+
+/* The head is as large as the table of tokens and gets no adapter. fc is as large as the table of positions, which the model counts itself. */
+static void lora_leaves_the_head_alone(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_run run = mp_run_default();
+  run.lora_rank = 2;
+  run.loss = MP_LOSS_SUM;
+  const mp_program *p = edited(a, "ids: int64[2,3]; wte.weight = float[10,4]; wpe.weight = float[3,4]; fc.weight = float[3,4];"
+                                  "i = int64[3]{0,1,2}; e = Gather(wte.weight, ids) name=\"/wte/Gather\"; q = Gather(wpe.weight, i) name=\"/wpe/Gather\"; x = Add(e, q) name=\"/Add\";"
+                                  "t = Transpose(fc.weight) perm=[1,0] name=\"/fc/Transpose\"; y = MatMul(x, t) name=\"/fc/MatMul\"; -> y", &run);
+  assert_string_equal(test_var_named(p, "fc.lora_A.default.weight")->name, "fc.lora_A.default.weight");
+  p = edited(a, "ids: int64[2,3]; wte.weight = float[10,4]; head.weight = float[10,4]; fc.weight = float[4,4]; x = Gather(wte.weight, ids) name=\"/wte/Gather\";"
+                "s = Transpose(fc.weight) perm=[1,0] name=\"/fc/Transpose\"; h = MatMul(x, s) name=\"/fc/MatMul\";"
+                "t = Transpose(head.weight) perm=[1,0] name=\"/head/Transpose\"; y = MatMul(h, t) name=\"/head/MatMul\"; -> y", &run);
+  assert_non_null(strstr(test_calls_text(a, p), "fc.lora_B.default.weight"));
+  assert_null(strstr(test_calls_text(a, p), "head.lora_B.default.weight"));
   mp_arena_free(a);
 }
 
@@ -660,6 +679,7 @@ int main(void) {
       cmocka_unit_test(a_loss_is_put_behind_logits),
       cmocka_unit_test(dropout_goes_where_a_block_has_it),
       cmocka_unit_test(lora_adds_two_products),
+      cmocka_unit_test(lora_leaves_the_head_alone),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
