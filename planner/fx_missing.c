@@ -476,6 +476,21 @@ static int32_t of_equal_parameter(fx_rec *r, const fx_group *g, const char *name
   return out;
 }
 
+/* A dropout that does not act (p = 0, inference) leaves a clone, as contiguous() does, and returns its operand. contiguous() follows what turns or cuts a tensor. */
+static int32_t lost_clone(fx_rec *r, const fx_group *g, const char *name, int32_t x) {
+  if (FX_ONE_OF(g->call->op, "aten::transpose", "aten::permute")) { /* x.permute(..).contiguous().permute(..): what was copied had been turned */
+    int32_t turned = fx_first_transpose(r, g, mp_format(r->a, "%s.turned", name), x);
+    return emit_unary(r, g, "aten::contiguous", name, (mp_arg[]){mp_arg_var(turned)}, 1, turned);
+  }
+  mp_arg args[3] = {mp_arg_var(x), mp_arg_float(0), mp_arg_bool(false)};
+  int32_t call = mp_builder_at(r->b, x)->call;
+  const char *made = call < 0 ? "" : mp_builder_call_at(r->b, (uint32_t)call)->row->name;
+  bool turned = !*made || FX_ONE_OF(made, "aten::transpose", "aten::permute", "aten::view", "aten::reshape", "aten::expand", "aten::slice", "aten::select", "aten::unbind", "aten::split",
+                                    "aten::split_with_sizes", "aten::chunk", "aten::narrow", "aten::unsqueeze", "aten::squeeze", "aten::flatten", "aten::unfold");
+  if (!turned || FX_ONE_OF(g->call->op, "aten::add", "aten::layer_norm", "aten::linear", "aten::native_layer_norm")) return emit_unary(r, g, "aten::dropout", name, args, 3, x);
+  return emit_unary(r, g, "aten::contiguous", name, args, 1, x);
+}
+
 static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t x, uint32_t arg) {
   mp_var v = *mp_builder_at(r->b, x);
   mp_arg args[3] = {mp_arg_var(x), mp_arg_none(), mp_arg_bool(false)};
@@ -485,20 +500,7 @@ static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const cha
                 "expand", "dropout"))
     return x; /* they changed nothing, and PyTorch returns the operand itself or a view of all of it */
   if (!strcmp(stem, "detach")) return emit_unary(r, g, "aten::detach", name, args, 1, x);
-  if (!strcmp(
-          stem,
-          "clone")) { /* a dropout that does not act (p = 0, inference) leaves one too, and returns its operand; what is around it tells them apart */
-    if (FX_ONE_OF(g->call->op, "aten::transpose", "aten::permute")) { /* x.permute(..).contiguous().permute(..): what was copied had been turned */
-      int32_t turned = fx_first_transpose(r, g, mp_format(r->a, "%s.turned", name), x);
-      return emit_unary(r, g, "aten::contiguous", name, (mp_arg[]){mp_arg_var(turned)}, 1, turned);
-    }
-    const mp_call *made = v.call < 0 ? NULL : mp_builder_call_at(r->b, (uint32_t)v.call);
-    args[1] = mp_arg_float(0);
-    if (FX_ONE_OF(g->call->op, "aten::add", "aten::layer_norm", "aten::linear", "aten::native_layer_norm") ||
-        (made && !strcmp(made->row->name, "aten::softmax")))
-      return emit_unary(r, g, "aten::dropout", name, args, 3, x);
-    return emit_unary(r, g, "aten::contiguous", name, args, 1, x);
-  }
+  if (!strcmp(stem, "clone")) return lost_clone(r, g, name, x);
   int32_t same = twin(r, g, name, mp_format(r->a, "aten::%s", stem), x);
   if (same >= 0 && !FX_ONE_OF(stem, "transpose", "permute", "view", "unsqueeze")) return same;
   if (FX_ONE_OF(stem, "bmm", "matmul", "mm")) {

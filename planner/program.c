@@ -205,6 +205,7 @@ static void renumber(mp_builder *b, uint32_t from, uint32_t end) {
 void mp_builder_move(mp_builder *b, uint32_t from, uint32_t to, int32_t module) {
   mp_call c = b->calls.at[from];
   c.module = module;
+  if (to) c.stack = b->calls.at[to - 1].stack; /* its frames are those of what it now follows */
   memmove(&b->calls.at[to + 1], &b->calls.at[to], (from - to) * sizeof c);
   b->calls.at[to] = c;
   renumber(b, to, from + 1);

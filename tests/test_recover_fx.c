@@ -234,16 +234,32 @@ static void an_inference_export_shows_its_dropouts(void **state) {
   mp_arena_free(a);
 }
 
+/* A clone that is left of contiguous() follows what turns a tensor; behind anything else it was a dropout, whichever call reads it. It stands where its operand was made, in that statement's frame. */
+static void a_lost_clone_is_a_dropout_or_a_copy(void **state) {
+  (void)state;
+#define READ "b = Mul(a, x)" LINE("return y * x") AT("b", "mul.Tensor", "%clone, %x", "mlp") SIGNATURE("x: USER_INPUT") "-> b"
+  static const char *const cases[][2] = {
+      {"opset 20\nx: float[2,4,4]\na = Gelu(x)" LINE("x = self.act(x)") AT("a", "gelu.default", "%x", "mlp.act") READ, "mlp  aten::dropout(%a, 0, False)"},
+      {"opset 20\nx: float[2,4,4]\na = Transpose(x) perm=[0,2,1]" LINE("x = self.act(x)") AT("a", "transpose.int", "%x, 1, 2", "mlp.act") READ, "mlp  aten::contiguous(%a)"}};
+#undef READ
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    mp_arena *a = mp_arena_new(0);
+    assert_string_equal(test_call_line(a, test_recovered_fx(a, cases[i][0]), 1), cases[i][1]);
+    mp_arena_free(a);
+  }
+}
+
 /* cos * 1: only an argument of layer.0 names it */
 static void a_removed_call_ran_where_its_operand_was_made(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
   const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[4]; y: float[4]\n"
-                                     "cos = Cos(x)" AT("cos", "cos.default", "%x", "rot") "add = Add(y, y)" AT("add", "add.Tensor", "%y, %y", "layer.0")
+                                     "cos = Cos(x)" LINE("cos = emb.cos()") AT("cos", "cos.default", "%x", "rot") "add = Add(y, y)" AT("add", "add.Tensor", "%y, %y", "layer.0")
                                      "mul_1 = Mul(add, cos)" AT("mul_1", "mul.Tensor", "%add, %mul", "layer.0")
                                      "mul_3 = Mul(mul_1, x)" AT("mul_3", "mul.Tensor", "%div, %x", "head")
                                      SIGNATURE("x: USER_INPUT\ny: USER_INPUT") "-> mul_3");
   assert_string_equal(test_call_line(a, p, 1), "rot  aten::mul(%cos, 1)");
+  assert_non_null(strstr(p->calls[1].stack, "emb.cos()")); /* its frame */
   assert_string_equal(test_call_line(a, p, 3), "layer.0  aten::mul(%add, %mul)");
   assert_string_equal(test_call_line(a, p, 4), "head  aten::div(%mul_1, 1)"); /* not in layer.0, which is like the others of its list */
   mp_arena_free(a);
@@ -598,6 +614,7 @@ int main(void) {
       cmocka_unit_test(a_sinusoidal_table_is_not_learnt),
       cmocka_unit_test(equal_calls_of_two_layers_are_two),
       cmocka_unit_test(an_inference_export_shows_its_dropouts),
+      cmocka_unit_test(a_lost_clone_is_a_dropout_or_a_copy),
       cmocka_unit_test(a_removed_call_ran_where_its_operand_was_made),
       cmocka_unit_test(a_repeated_constant_has_one_axis_less),
       cmocka_unit_test(a_copy_between_two_turns_is_of_the_turned),
