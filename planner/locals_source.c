@@ -149,11 +149,44 @@ static bool assigns(span text, span name) {
   return false;
 }
 
+/* the part of `owner` that the call runs in, -1: none */
+static int32_t part_of(const mp_sources *s, int32_t owner, int32_t call) {
+  int32_t part = -1;
+  for (int32_t m = s->calls[call].module; m >= 0 && m != owner; m = s->instances[m].parent) part = m;
+  return part;
+}
+
+/* x = layer(x) in a loop over a list: the call after this one is the next member's */
+static bool next_turn(const mp_sources *s, int32_t owner, int32_t call) {
+  int32_t a = part_of(s, owner, call), b = part_of(s, owner, call + 1);
+  if (a < 0 || b < 0 || a == b || !mp_is_member(s->instances[a].path) || !mp_is_member(s->instances[b].path)) return false;
+  span list = {s->instances[a].path, (size_t)(strrchr(s->instances[a].path, '.') - s->instances[a].path)};
+  return !strncmp(s->instances[b].path, list.at, list.n + 1) && !strchr(s->instances[b].path + list.n + 1, '.');
+}
+
+/* Does the statement show that many operations? Else it calls a function, of whose frame the traces tell nothing. */
+static bool shows(span text, uint32_t operations) {
+  uint32_t n = 0;
+  for (size_t i = 0; i < text.n; i++) n += strchr("(*+-/@", text.at[i]) != NULL;
+  return operations <= n;
+}
+
+/* All that the module does stands on one line, at which no traces part: self.down(self.act(self.gate(x)) * self.up(x)). */
+static bool in_one_statement(const mp_sources *s, int32_t owner, int32_t made, int32_t read) {
+  const places *m = &s->of[made], *r = &s->of[read];
+  uint32_t k = m->n < r->n ? m->n : r->n, own = 0;
+  if (!k-- || (s->calls[made].module != owner && s->calls[read].module != owner)) return false;
+  if (s->depth[owner] != k + 1 || m->at[k].line != r->at[k].line || !same_frame(&m->at[k], &r->at[k])) return false;
+  for (uint32_t c = s->instances[owner].first; c < s->instances[owner].end; c++) own += s->calls[c].module == owner;
+  return shows(m->at[k].text, own);
+}
+
 int32_t mp_source_death(const mp_sources *s, int32_t owner, int32_t made, uint32_t slot, int32_t read) {
   if (!s || owner < 0) return -1;
   uint32_t k = s->depth[owner];
   const places *m = &s->of[made], *r = &s->of[read];
   span name;
+  if (in_one_statement(s, owner, made, read)) return read;
   if (k >= m->n || k >= r->n || !same_frame(&m->at[k], &r->at[k])) return -1;
   if (m->at[k].line == r->at[k].line) return read; /* inside one expression */
   if (!targets(m->at[k].text, slot, &name) && !collects(m->at[k].text, &name)) return -1; /* the rest of a statement of several lines */
@@ -164,7 +197,7 @@ int32_t mp_source_death(const mp_sources *s, int32_t owner, int32_t made, uint32
     if (k >= p->n || p->at[k].line == line || !same_frame(&p->at[k], &m->at[k])) continue;
     line = p->at[k].line;
     if (!assigns(p->at[k].text, name)) continue;
-    while (c + 1 < end && (!s->of[c + 1].n || (k < s->of[c + 1].n && s->of[c + 1].at[k].line == p->at[k].line))) c++;
+    while (c + 1 < end && (!s->of[c + 1].n || (k < s->of[c + 1].n && s->of[c + 1].at[k].line == p->at[k].line)) && !next_turn(s, owner, c)) c++;
     return c;
   }
   return end - 1;

@@ -48,6 +48,46 @@ static void what_an_expression_makes_goes_when_it_is_read(void **state) {
   mp_arena_free(a);
 }
 
+/* return self.down(self.act(x) * self.up(x)): no traces part in the module's frame, yet every value goes with its reader. return attend(x) is a function, whose variables are not shown. */
+static void a_module_of_one_statement_holds_nothing(void **state) {
+  (void)state;
+  static const mp_instance parts[] = {{.path = "mlp", .parent = -1, .first = 0, .end = 4}, {.path = "mlp.act", .parent = 0, .first = 0, .end = 1}, {.path = "mlp.up", .parent = 0, .first = 1, .end = 2},
+                                      {.path = "mlp.down", .parent = 0, .first = 3, .end = 4}};
+  static const int32_t module[] = {1, 2, 0, 3};
+  static const char *const texts[] = {"return self.down(self.act(x) * self.up(x))", "return attend"};
+  for (int i = 0; i < 2; i++) {
+    mp_arena *a = mp_arena_new(0);
+    mp_call four[4] = {0};
+    for (int c = 0; c < 4; c++) {
+      four[c].module = module[c];
+      four[c].stack = mp_format(a, TOP AT("mlp", "4", "%s") "%s", texts[i], module[c] ? AT("part", "9", "return f(x)") : "");
+    }
+    const mp_sources *s = mp_sources_new(a, four, 4, parts, 4);
+    assert_int_equal(mp_source_death(s, 0, 0, 0, 2), i ? -1 : 2);
+    assert_int_equal(mp_source_death(s, 0, 2, 0, 3), i ? -1 : 3);
+    mp_arena_free(a);
+  }
+}
+
+/* for layer in self.layers: h = layer(h): what was given to the first goes when that returns, though the next turn stands on the same line */
+static void a_turn_of_a_loop_ends_its_statement(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  static const char *const lines[] = {AT("m", "2", "h = self.embed(x)"), AT("m", "4", "h = layer(h)") AT("layer", "7", "return f(x)"), AT("m", "4", "h = layer(h)") AT("layer", "8", "return g(x)"),
+                                     AT("m", "4", "h = layer(h)") AT("layer", "7", "return f(x)"), AT("m", "4", "h = layer(h)") AT("layer", "8", "return g(x)")};
+  static const mp_instance list[] = {{.path = "", .parent = -1, .first = 0, .end = 5}, {.path = "layers.0", .parent = 0, .first = 1, .end = 3}, {.path = "layers.1", .parent = 0, .first = 3, .end = 5}};
+  static const int32_t module[] = {0, 1, 1, 2, 2};
+  mp_call five[5] = {0};
+  for (int i = 0; i < 5; i++) {
+    five[i].stack = lines[i];
+    five[i].module = module[i];
+  }
+  const mp_sources *s = mp_sources_new(a, five, 5, list, 3);
+  assert_int_equal(mp_source_death(s, 0, 0, 0, 1), 2);
+  assert_int_equal(mp_source_death(s, 0, 2, 0, 3), 3); /* the second turn's: it stays, as an argument, until layers.1 returns */
+  mp_arena_free(a);
+}
+
 /* two.py: 1  seen = []; 2  seen.append(f(x)); 3  seen["a"] = g(x); 4  y = cat(seen); 5  seen = h(y); 6  return k(y) */
 static void a_list_holds_what_was_appended(void **state) {
   (void)state;
@@ -180,6 +220,8 @@ int main(void) {
       cmocka_unit_test(a_variable_that_is_assigned_anew_lets_go_when_the_statement_ends),
       cmocka_unit_test(a_variable_lives_until_its_frame_returns),
       cmocka_unit_test(what_an_expression_makes_goes_when_it_is_read),
+      cmocka_unit_test(a_module_of_one_statement_holds_nothing),
+      cmocka_unit_test(a_turn_of_a_loop_ends_its_statement),
       cmocka_unit_test(a_list_holds_what_was_appended),
       cmocka_unit_test(no_source_does_not_say),
       cmocka_unit_test(a_statement_says_how_many_values_it_takes),
