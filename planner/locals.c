@@ -159,6 +159,12 @@ static int32_t statement_end(const context *x, int32_t owner, int32_t call) {
   return return_of(x, owner, next);
 }
 
+/* y = norm(y + x), as after a sublayer: nothing else reads the sum. Embeddings are added in statements of their own. */
+static bool is_normed_alone(const context *x, int32_t var) {
+  int32_t call = x->last[var], sum = named(&x->calls[call], "aten::add") && x->calls[call].out_count == 1 ? x->calls[call].outs[0] : -1;
+  return !named(&x->calls[x->vars[var].call], "aten::embedding") && sum >= 0 && x->first[sum] >= 0 && x->first[sum] == x->last[sum] && named(&x->calls[x->first[sum]], "aten::layer_norm");
+}
+
 /* Looked-up embeddings that only a dropout reads are a variable of their own in the models that are written so: `hidden =
  * self.dropout(inputs_embeds)`. */
 static bool kept_apart(const context *x, int32_t var, int32_t owner) {
@@ -263,6 +269,7 @@ static int32_t death_of(context *x, int32_t var) {
   if (x->calls[v->call].module == owner && elementwise(&x->calls[v->call]) && elementwise(&x->calls[last])) return back; /* inside one formula */
   if (named(&x->calls[last], "aten::add") && is_torch_layer(x, owner)) return back; /* its sums are of what functions return: x + self._sa_block(x) */
   if (named(&x->calls[last], "aten::cat") && x->first[var] == last) return statement_end(x, owner, last);
+  if (is_normed_alone(x, var)) return statement_end(x, owner, last);
   int32_t again = made_again(x, var, owner), end = again >= 0 ? again : (int32_t)x->instances[owner].end - 1;
   return end > back ? end : back;
 }

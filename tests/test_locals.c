@@ -203,6 +203,18 @@ static void a_loop_over_a_list_assigns_its_variables_anew(void **state) {
   mp_arena_free(a);
 }
 
+/* y = self.norm(y + x) takes y's variable when the norm returns; e = a + b, then self.norm(e): the embeddings have their own until the frame returns */
+static void a_sum_that_only_a_norm_reads_takes_its_variable(void **state) {
+  (void)state;
+  for (int embeds = 0; embeds < 2; embeds++) {
+    mp_arena *a = mp_arena_new(0);
+    const mp_program *p = test_program(a, mp_format(a, "in i int64 2\nin x0 float32 2 4\np w float32 9 4\nmodule\ncall tanh x x0\nmodule part\ncall %s\nmodule\ncall add s y x\nmodule norm\ncall layer_norm n s [4] none none 0.001 true\n"
+                                                       "module\ncall tanh t n\ncall sum loss t\nout loss\n", embeds ? "embedding y w i" : "relu y x"));
+    assert_int_equal(death_of(p, "y"), embeds ? 5 : 3);
+    mp_arena_free(a);
+  }
+}
+
 /* logits = self.head(hidden); loss(logits.float().view(-1, 4), labels): both are variables until the forward returns */
 static void logits_and_what_they_were_made_of_are_held_over_the_loss(void **state) {
   (void)state;
@@ -228,6 +240,7 @@ int main(void) {
       cmocka_unit_test(probabilities_stay_until_the_layer_s_next_attention),
       cmocka_unit_test(probabilities_of_written_attention_go_with_it),
       cmocka_unit_test(a_loop_assigns_its_variables_anew),
+      cmocka_unit_test(a_sum_that_only_a_norm_reads_takes_its_variable),
       cmocka_unit_test(logits_and_what_they_were_made_of_are_held_over_the_loss),
       cmocka_unit_test(a_loop_over_a_list_assigns_its_variables_anew),
   };
