@@ -216,6 +216,19 @@ static bool is_head(const edit *e, int32_t w) {
   return false;
 }
 
+/* nn.MultiheadAttention reads the weights of its layers itself: peft's adapters in their place would do nothing */
+static bool is_of_attention(const edit *e, int32_t w) {
+  static const char in[] = ".in_proj_weight", out[] = ".out_proj.weight";
+  const char *name = var_at(e, w)->name;
+  size_t n = strlen(name);
+  if (n > sizeof in - 1 && !strcmp(name + n - (sizeof in - 1), in)) return true;
+  if (n < sizeof out || strcmp(name + n - (sizeof out - 1), out) != 0) return false;
+  n -= sizeof out - 1;
+  for (uint32_t v = 0; v < e->p->var_count; v++)
+    if (!strncmp(e->p->vars[v].name, name, n) && !strcmp(e->p->vars[v].name + n, in)) return true;
+  return false;
+}
+
 /* The weight of a layer that gets an adapter, else -1. linear holds it as (out, in), addmm (GPT-2's Conv1D) as (in, out). */
 static int32_t adapted(const edit *e, const mp_call *c, bool *turned) {
   *turned = is(c, "aten::addmm");
@@ -225,7 +238,7 @@ static int32_t adapted(const edit *e, const mp_call *c, bool *turned) {
     return -1;
   const char *glob = e->run->lora_glob, *path = e->p->instances[c->module].path;
   if (glob) return mp_glob(glob, path) || mp_glob(glob, var_at(e, w)->name) ? w : -1;
-  return is_head(e, w) ? -1 : w;
+  return is_head(e, w) || is_of_attention(e, w) ? -1 : w;
 }
 
 /* the arithmetic of the product that was added last */

@@ -57,6 +57,8 @@ struct mp_rec {
   MP_VEC(int32_t) lifted_var;
   mp_names *scopes;      /* every scope of node names, and what is around it */
   const mp_hit *charged; /* the hit whose nodes a call has been given */
+  mp_names *tops;        /* outermost modules of node names, */
+  const char **homes;    /* and the container that each is in, which has no forward of its own and no scope: NULL not known, "" none */
   bool scoped;           /* node names carry module scopes */
   bool slashed;          /* node names begin with '/', as the exporter writes scopes, if only the whole model's */
   uint32_t folded_norms; /* batch norms put back behind convolutions */

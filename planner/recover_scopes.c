@@ -14,22 +14,6 @@ bool mp_r_same_scope(const mp_rec *r, int32_t node, int32_t other) {
   return n == mp_r_scope_length(b) && !strncmp(a->name, b->name, n);
 }
 
-/* every "/a", "/a/b" of the nodes' names */
-void mp_r_find_scopes(mp_rec *r) {
-  r->scopes = mp_names_new(r->a, 64);
-  for (uint32_t i = 0; i < r->g->node_count; i++) {
-    const mp_node *n = &r->g->nodes[i];
-    size_t end = mp_r_scope_length(n);
-    bool fresh = n->name[0] == '/';
-    r->slashed |= fresh;
-    while (fresh && end > 0) {
-      mp_names_add(r->a, r->scopes, n->name, end, &fresh);
-      while (end > 0 && n->name[--end] != '/') {
-      }
-    }
-  }
-}
-
 static bool has_parameters(const mp_rec *r, const char *path, size_t len) {
   for (uint32_t v = 0; v < r->g->value_count; v++) {
     const mp_value *x = &r->g->values[v];
@@ -47,6 +31,14 @@ static size_t without_turn(const mp_rec *r, const char *name, size_t len, const 
   return has_parameters(r, path, path_len) ? len : n - 1;
 }
 
+/* the container of the outermost module, whose name begins at `part`; NULL */
+static const char *home_of(const mp_rec *r, const char *part, const char *end) {
+  const char *stop = r->homes ? memchr(part, '/', (size_t)(end - part)) : NULL;
+  if (stop) end = stop;
+  uint32_t id = r->homes ? mp_names_find(r->tops, part, (size_t)(end - part)) : UINT32_MAX;
+  return id != UINT32_MAX && *r->homes[id] ? r->homes[id] : NULL;
+}
+
 /* The modules around a node, outermost first: "/fn/fn.0/relu_1" -> "fn", "fn.0", "fn.0.relu". A child of a Sequential repeats its parent's name, a
  * second run has a number. raw: where each one's scope ends in the node's name. */
 static uint32_t modules_of(mp_rec *r, const mp_node *n, const char **paths, size_t *raw, uint32_t max) {
@@ -54,7 +46,11 @@ static uint32_t modules_of(mp_rec *r, const mp_node *n, const char **paths, size
   const char *end = n->name + mp_r_scope_length(n), *prev = NULL;
   size_t prev_len = 0, len = 0;
   uint32_t count = 0;
-  char *path = mp_alloc(r->a, (size_t)(end - n->name) + 2);
+  const char *home = home_of(r, n->name + 1, end);
+  size_t home_len = home ? strlen(home) : 0;
+  char *path = mp_alloc(r->a, (size_t)(end - n->name) + home_len + 3);
+  memcpy(path, home ? home : "", home_len);
+  len = home_len;
   for (const char *p = n->name; p < end && count < max;) {
     const char *part = p + 1, *stop = memchr(part, '/', (size_t)(end - part));
     if (!stop) stop = end;
@@ -80,6 +76,55 @@ static uint32_t modules_of(mp_rec *r, const mp_node *n, const char **paths, size
 }
 
 enum { MAX_DEPTH = 32 };
+
+/* What a node of module `path` says of the outermost one's container by reading an initializer: NULL nothing, "" that there is none. */
+static const char *told_by(mp_rec *r, const char *initializer, const char *path, const char *top) {
+  const char *dot = strrchr(initializer, '.');
+  size_t n = dot ? (size_t)(dot - initializer) : 0, m = strlen(path), t = strlen(top);
+  if (!strncmp(initializer, top, t) && initializer[t] == '.') return "";
+  if (n <= m + 1 || strncmp(initializer + n - m, path, m) != 0 || initializer[n - m - 1] != '.') return NULL;
+  return mp_strndup(r->a, initializer, n - m - 1);
+}
+
+/* self.transformer = nn.ModuleDict(...): no scope names the container, but the weights do: /h.0/fc/MatMul reads transformer.h.0.fc.weight. */
+static void find_homes(mp_rec *r) {
+  MP_VEC(const char *) homes = {0};
+  r->tops = mp_names_new(r->a, 16);
+  for (uint32_t i = 0; i < r->g->node_count; i++) {
+    const mp_node *n = &r->g->nodes[i];
+    const char *paths[MAX_DEPTH], *told = NULL;
+    size_t raw[MAX_DEPTH];
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < n->ins; k++) {
+      const mp_value *v = n->in[k] < 0 ? NULL : &r->g->values[n->in[k]];
+      if (!v || v->kind != MP_VALUE_INITIALIZER || (!count && !(count = modules_of(r, n, paths, raw, MAX_DEPTH)))) continue;
+      told = told_by(r, v->name, paths[count - 1], paths[0]);
+      if (!told) continue;
+      bool fresh = false;
+      uint32_t id = mp_names_add(r->a, r->tops, paths[0], strlen(paths[0]), &fresh);
+      if (fresh) *mp_push(r->a, &homes) = told;
+      if (strcmp(homes.at[id], told) != 0) homes.at[id] = ""; /* they differ */
+    }
+  }
+  r->homes = homes.at;
+}
+
+/* every "/a", "/a/b" of the nodes' names */
+void mp_r_find_scopes(mp_rec *r) {
+  r->scopes = mp_names_new(r->a, 64);
+  for (uint32_t i = 0; i < r->g->node_count; i++) {
+    const mp_node *n = &r->g->nodes[i];
+    size_t end = mp_r_scope_length(n);
+    bool fresh = n->name[0] == '/';
+    r->slashed |= fresh;
+    while (fresh && end > 0) {
+      mp_names_add(r->a, r->scopes, n->name, end, &fresh);
+      while (end > 0 && n->name[--end] != '/') {
+      }
+    }
+  }
+  find_homes(r);
+}
 
 const char *mp_r_module_path(mp_rec *r, int32_t node) {
   const char *paths[MAX_DEPTH];

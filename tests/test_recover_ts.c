@@ -386,6 +386,19 @@ static void sequences_are_activated_out_of_place(void **state) {
 
 /* ---- modules ---- */
 
+/* self.transformer = nn.ModuleDict(...) has no scope; what /h.0/fc reads names it. A module that no weight is read in stays where its scope says, one whose weights disagree too. */
+static void weights_name_a_container_without_a_scope(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered(a, "x: float[2,4]; transformer.h.0.fc.weight = float[4,4]; head.weight = float[4,4]; one.n.weight = float[4,4]; two.n.weight = float[4,4];"
+                                          "a = Gemm(x, transformer.h.0.fc.weight) transB=1 name=\"/h.0/fc/Gemm\"; b = Relu(a) name=\"/h.0/act/Relu\"; c = Tanh(b) name=\"/drop/Tanh\";"
+                                          "d = Gemm(c, one.n.weight) transB=1 name=\"/n/Gemm\"; e = Gemm(d, two.n.weight) transB=1 name=\"/n/Gemm_1\"; y = Gemm(e, head.weight) transB=1 name=\"/head/Gemm\"; -> y");
+  static const char *const paths[] = {"transformer.h.0.fc", "transformer.h.0.act", "drop", "n", "n", "head"};
+  for (uint32_t i = 0; i < p->call_count; i++) assert_string_equal(p->instances[p->calls[i].module].path, paths[i]);
+  assert_int_equal(p->call_count, 6);
+  mp_arena_free(a);
+}
+
 static void scopes_become_modules(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -612,7 +625,7 @@ static void lora_adds_two_products(void **state) {
 }
 
 /* The head is as large as the table of tokens and gets no adapter. fc is as large as the table of positions, which the model counts itself. */
-static void lora_leaves_the_head_alone(void **state) {
+static void lora_leaves_heads_and_attention_alone(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
   mp_run run = mp_run_default();
@@ -627,6 +640,10 @@ static void lora_leaves_the_head_alone(void **state) {
                 "t = Transpose(head.weight) perm=[1,0] name=\"/head/Transpose\"; y = MatMul(h, t) name=\"/head/MatMul\"; -> y", &run);
   assert_non_null(strstr(test_calls_text(a, p), "fc.lora_B.default.weight"));
   assert_null(strstr(test_calls_text(a, p), "head.lora_B.default.weight"));
+  p = edited(a, "x: float[2,4]; a.in_proj_weight = float[12,4]; a.out_proj.weight = float[3,12]; out_proj.weight = float[5,3]; h = Gemm(x, a.in_proj_weight) transB=1 name=\"/a/Gemm\";"
+                "o = Gemm(h, a.out_proj.weight) transB=1 name=\"/a/Gemm_1\"; y = Gemm(o, out_proj.weight) transB=1 name=\"/out_proj/Gemm\"; -> y", &run);
+  assert_string_equal(test_calls_text(a, p), "linear(x,a.in_proj_weight) linear(%,a.out_proj.weight) linear(%,out_proj.weight) type_as(%,out_proj.lora_A.default.weight) "
+                                             "linear(%,out_proj.lora_A.default.weight) linear(%,out_proj.lora_B.default.weight) mul(%,2) add(%,%) sum(%)"); /* none in nn.MultiheadAttention */
   mp_arena_free(a);
 }
 
@@ -666,6 +683,7 @@ int main(void) {
       cmocka_unit_test(weight_norm_is_one_call),
       cmocka_unit_test(sequences_are_activated_out_of_place),
       cmocka_unit_test(scopes_become_modules),
+      cmocka_unit_test(weights_name_a_container_without_a_scope),
       cmocka_unit_test(a_module_may_be_named_with_a_number),
       cmocka_unit_test(image_networks_write_in_place),
       cmocka_unit_test(a_target_has_no_gradient),
@@ -679,7 +697,7 @@ int main(void) {
       cmocka_unit_test(a_loss_is_put_behind_logits),
       cmocka_unit_test(dropout_goes_where_a_block_has_it),
       cmocka_unit_test(lora_adds_two_products),
-      cmocka_unit_test(lora_leaves_the_head_alone),
+      cmocka_unit_test(lora_leaves_heads_and_attention_alone),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
