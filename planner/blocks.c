@@ -18,6 +18,16 @@ bool mp_is_member(const char *path) {
   return dot && dot[1] >= '0' && dot[1] <= '9';
 }
 
+bool mp_in_one_list(const char *a, const char *b) {
+  size_t n = 0;
+  while (a[n] && a[n] == b[n]) n++;
+  if (!a[n] || !b[n]) return false;
+  while (n && a[n - 1] != '.') n--;
+  size_t i = strspn(a + n, "0123456789"), k = strspn(b + n, "0123456789");
+  const char *rest = a + n + i;
+  return n && i && k && !strcmp(rest, b + n + k) && strspn(rest, ".0123456789") == strlen(rest);
+}
+
 /* more than one operation: a layer in a Sequential that is a single call is no block */
 static bool is_composite(const mp_instance *all, uint32_t count, uint32_t i) {
   if (all[i].end - all[i].first < 3) return false;

@@ -91,11 +91,10 @@ static int32_t probabilities_of(const context *x, int32_t call) {
   return named(m, "aten::softmax") ? c->args[0].as.var : -1;
 }
 
-/* Is the module another member of the list of module `of`: layers.3, layers.4; with parts of the same names? */
+/* Is the module another member of the list of module `of`, with parts of the same names? */
 static bool is_fellow(const context *x, int32_t of, int32_t i) {
   const mp_instance *a = &x->instances[of], *b = &x->instances[i];
-  size_t n = (size_t)(strrchr(a->path, '.') - a->path) + 1;
-  if (a->parent != b->parent || strncmp(a->path, b->path, n) != 0 || !strcmp(a->path, b->path)) return false;
+  if (a->parent != b->parent || !mp_in_one_list(a->path, b->path)) return false;
   int32_t k = i + 1, last = (int32_t)x->instance_count;
   for (int32_t j = of + 1; j < last && x->instances[j].parent >= of; j++) {
     if (x->instances[j].parent != of) continue;

@@ -159,9 +159,7 @@ static int32_t part_of(const mp_sources *s, int32_t owner, int32_t call) {
 /* x = layer(x) in a loop over a list: the call after this one is the next member's */
 static bool next_turn(const mp_sources *s, int32_t owner, int32_t call) {
   int32_t a = part_of(s, owner, call), b = part_of(s, owner, call + 1);
-  if (a < 0 || b < 0 || a == b || !mp_is_member(s->instances[a].path) || !mp_is_member(s->instances[b].path)) return false;
-  span list = {s->instances[a].path, (size_t)(strrchr(s->instances[a].path, '.') - s->instances[a].path)};
-  return !strncmp(s->instances[b].path, list.at, list.n + 1) && !strchr(s->instances[b].path + list.n + 1, '.');
+  return a >= 0 && b >= 0 && mp_in_one_list(s->instances[a].path, s->instances[b].path);
 }
 
 /* Does the statement show that many operations? Else it calls a function, of whose frame the traces tell nothing. */

@@ -189,18 +189,21 @@ static void a_loop_assigns_its_variables_anew(void **state) {
   }
 }
 
-/* for layer in self.layers: h = layer(x); x = x + h: the same, where the list's members take turns */
+/* for layer in self.layers: h = layer(x); x = x + h: the same, where the list's members take turns; in for f, _ in self.layers they are lists themselves */
 static void a_loop_over_a_list_assigns_its_variables_anew(void **state) {
   (void)state;
-  mp_arena *a = mp_arena_new(0);
-  mp_text t = {0};
-  mp_text_add(a, &t, "in x0 float32 2 4\nparam u float32 4 4\n");
-  for (int i = 0; i < 3; i++) mp_text_add(a, &t, "module layers.%d\ncall linear h%d x%d u\nmodule\ncall relu t%d h%d\ncall add x%d x%d t%d\n", i, i, i, i, i, i + 1, i, i);
-  mp_text_add(a, &t, "call mul y x3 x3\ncall sum loss y\nout loss\n");
-  const mp_program *p = test_program(a, t.at); /* a turn is three calls from call 0 */
-  assert_int_equal(death_of(p, "t1"), 7);      /* meets x1, and is made again in call 7 */
-  assert_int_equal(death_of(p, "t2"), 10);     /* nothing takes the last one's variable */
-  mp_arena_free(a);
+  static const char *const inner[] = {"", ".0"};
+  for (int l = 0; l < 2; l++) {
+    mp_arena *a = mp_arena_new(0);
+    mp_text t = {0};
+    mp_text_add(a, &t, "in x0 float32 2 4\nparam u float32 4 4\n");
+    for (int i = 0; i < 3; i++) mp_text_add(a, &t, "module layers.%d%s\ncall linear h%d x%d u\nmodule\ncall relu t%d h%d\ncall add x%d x%d t%d\n", i, inner[l], i, i, i, i, i + 1, i, i);
+    mp_text_add(a, &t, "call mul y x3 x3\ncall sum loss y\nout loss\n");
+    const mp_program *p = test_program(a, t.at); /* a turn is three calls from call 0 */
+    assert_int_equal(death_of(p, "t1"), 7);      /* meets x1, and is made again in call 7 */
+    assert_int_equal(death_of(p, "t2"), 10);     /* nothing takes the last one's variable */
+    mp_arena_free(a);
+  }
 }
 
 /* y = self.norm(y + x) takes y's variable when the norm returns; e = a + b, then self.norm(e): the embeddings have their own until the frame returns */
@@ -227,6 +230,16 @@ static void logits_and_what_they_were_made_of_are_held_over_the_loss(void **stat
   mp_arena_free(a);
 }
 
+static void members_of_one_list_differ_in_a_number(void **state) {
+  (void)state;
+  assert_true(mp_in_one_list("layers.3", "layers.12"));
+  assert_true(mp_in_one_list("a.layers.3.0", "a.layers.4.0"));
+  assert_true(mp_in_one_list("a.layers.3.0", "a.layers.3.1"));
+  static const char *const others[] = {"layers.3", "layer.4", "layers.3.0", "layers.x", "layers", "4", "layers.4.norm", ""};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) assert_false(mp_in_one_list("layers.3", others[i]));
+  assert_false(mp_in_one_list("block.0.layer.0", "block.1.layer.0"));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_variable_that_is_assigned_anew_lets_go_when_the_statement_ends),
@@ -239,6 +252,7 @@ int main(void) {
       cmocka_unit_test(a_statement_says_how_many_values_it_takes),
       cmocka_unit_test(probabilities_stay_until_the_layer_s_next_attention),
       cmocka_unit_test(probabilities_of_written_attention_go_with_it),
+      cmocka_unit_test(members_of_one_list_differ_in_a_number),
       cmocka_unit_test(a_loop_assigns_its_variables_anew),
       cmocka_unit_test(a_sum_that_only_a_norm_reads_takes_its_variable),
       cmocka_unit_test(logits_and_what_they_were_made_of_are_held_over_the_loss),
