@@ -1,7 +1,7 @@
 /* Repeated modules: members of one list that are alike, by class where the file has it, else by what they are made of.
  *
- * "encoder.layer.0", "encoder.layer.1", ... are a family when they are more than single operations. Only the outermost families count: a block inside
- * a block is part of it. */
+ * "encoder.layer.0", "encoder.layer.1", ... are a family when they are more than single operations; of a list of lists (for attention, mlp in self.layers)
+ * "layers.0.1", "layers.1.1", ... are one. Only the outermost families count: a block inside a block is part of it. */
 #include <string.h>
 
 #include "planner/inside.h"
@@ -94,28 +94,41 @@ static void keep_outermost(mp_arena *a, mp_instance *all, uint32_t count, int32_
   }
 }
 
-void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count, const mp_call *calls, uint32_t call_count) {
-  (void)call_count;
+/* what the members of one list share: "layers" of layers.3; among: of members that are lists, "layers..0" of layers.3.0. NULL: no member */
+static const char *list_of(mp_arena *a, const mp_instance *m, bool among) {
+  size_t n = list_length(m->path);
+  if (!among) return n ? mp_strndup(a, m->path, n) : m->turn > 0 ? m->path : NULL;
+  const char *outer = n ? mp_strndup(a, m->path, n) : "";
+  size_t k = list_length(outer);
+  return k ? mp_format(a, "%.*s.%s", (int)k, outer, m->path + n) : NULL;
+}
+
+/* Members of one list, one after the other, that are alike are a family; those that are in one already keep it. -> families so far */
+static int32_t join(mp_arena *a, mp_instance *all, uint32_t count, const mp_call *calls, bool among, int32_t families) {
   mp_names *lists = mp_names_new(a, 16);
   MP_VEC(uint32_t) last = {0}; /* latest composite member of each list */
-  int32_t families = 0;
-  for (uint32_t i = 0; i < instance_count; i++) instances[i].block = -1;
-  for (uint32_t i = 1; i < instance_count; i++) {
-    size_t n = list_length(instances[i].path);
-    bool again = instances[i].turn > 0;
-    if ((!n && !again) || !is_composite(instances, instance_count, i)) continue;
+  for (uint32_t i = 1; i < count; i++) {
+    const char *list = all[i].block < 0 ? list_of(a, &all[i], among) : NULL;
+    if (!list || !is_composite(all, count, i)) continue;
     bool fresh;
-    uint32_t id = mp_names_add(a, lists, instances[i].path, n ? n : strlen(instances[i].path), &fresh);
-    if (fresh)
+    uint32_t id = mp_names_add(a, lists, list, strlen(list), &fresh);
+    if (fresh) {
       *mp_push(a, &last) = i;
-    else {
-      uint32_t before = last.at[id];
-      if (alike(instances, instance_count, calls, before, i)) {
-        if (instances[before].block < 0) instances[before].block = families++;
-        instances[i].block = instances[before].block;
-      }
-      last.at[id] = i;
+      continue;
     }
+    uint32_t before = last.at[id];
+    if (alike(all, count, calls, before, i)) {
+      if (all[before].block < 0) all[before].block = families++;
+      all[i].block = all[before].block;
+    }
+    last.at[id] = i;
   }
-  keep_outermost(a, instances, instance_count, families);
+  return families;
+}
+
+void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count, const mp_call *calls, uint32_t call_count) {
+  (void)call_count;
+  for (uint32_t i = 0; i < instance_count; i++) instances[i].block = -1;
+  int32_t families = join(a, instances, instance_count, calls, false, 0);
+  keep_outermost(a, instances, instance_count, join(a, instances, instance_count, calls, true, families));
 }

@@ -54,6 +54,18 @@ static void without_classes_what_they_call_decides(void **state) {
   mp_arena_free(a);
 }
 
+/* for attn, mlp in self.layers: two families. Lists whose own members are alike are families by themselves. */
+static void members_of_a_list_of_lists_are_blocks(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const row rows[] = {{"", NULL, -1, 0, 32},          {"l.0.0", NULL, 0, 0, 4},   {"l.0.1", NULL, 0, 4, 8},   {"l.1.0", NULL, 0, 8, 12}, {"l.1.1", NULL, 0, 12, 16},
+                      {"s.0.0", NULL, 0, 16, 20},     {"s.0.1", NULL, 0, 20, 24}, {"s.1.0", NULL, 0, 24, 28}, {"s.1.1", NULL, 0, 28, 32}};
+  const mp_instance *m = find(a, rows, 9, "abcdefghabcdefghabcdabcdabcdabcd");
+  static const int family[] = {-1, 0, 1, 0, 1, 2, 2, 3, 3}; /* numbered as they come */
+  for (int i = 0; i < 9; i++) assert_int_equal(m[i].block, family[i]);
+  mp_arena_free(a);
+}
+
 /* without classes: {attn, norm, mlp} and {norm1, attn, norm, mlp} are layers of one kind; {attn, mlp} and {attn, gate} are not */
 static void a_first_layer_may_lack_a_part(void **state) {
   (void)state;
@@ -117,7 +129,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(layers_of_one_class_are_blocks),
       cmocka_unit_test(a_first_layer_may_lack_a_part),
-      cmocka_unit_test(without_classes_what_they_call_decides),
+      cmocka_unit_test(without_classes_what_they_call_decides), cmocka_unit_test(members_of_a_list_of_lists_are_blocks),
       cmocka_unit_test(single_operations_in_a_sequential_are_no_blocks),
       cmocka_unit_test(only_the_outermost_family_counts_and_each_list_has_its_own),
       cmocka_unit_test(a_stage_recomputes_what_it_runs),
