@@ -6,8 +6,8 @@
  *   results     what a module makes and others read is its result, and belongs to the frame that called it.
  *   locals      a frame holds a value until the variable is assigned anew or the frame returns (locals_source.c reads which). Where the file has no
  *               source lines, `x = f(x)` is assumed: a value whose last reader works on it alone dies with that reader (when it is a module: with its
- *               return). A value that meets another of its size there (`x + residual`) is a variable of its own, and so are logits on their way to a
- *               loss: they stay until the frame returns, or until the next turn of a loop makes their successor.
+ *               return). A value that meets another of its size there (`x + residual`) is a variable of its own, and so are one that two modules are
+ *               given and logits on their way to a loss: they stay until the frame returns, or until the next turn of a loop makes their successor.
  *
  * A value that nothing reads dies at once. Outputs of the model live to the end of the step. */
 #include <string.h>
@@ -212,6 +212,12 @@ static int32_t made_again(const context *x, int32_t var, int32_t owner) {
   return again >= 0 || behind < 0 ? again : in_next_turn(x, owner, behind, n);
 }
 
+/* A variable of its own: until the frame returns or the next turn of a loop takes it, but not before its last reader gives `back` what it makes. */
+static int32_t until_taken(const context *x, int32_t var, int32_t owner, int32_t back) {
+  int32_t again = made_again(x, var, owner), end = again >= 0 ? again : (int32_t)x->instances[owner].end - 1;
+  return end > back ? end : back;
+}
+
 /* Logits, seen from the loss of tokens: widened, cut and reshaped on the way there. A variable holds them, and another what the head was given. */
 static bool leads_to_loss(const context *x, int32_t var) {
   static const char *const ways[] = {"aten::to", "aten::_to_copy", "aten::view", "aten::reshape", "aten::slice", "aten::contiguous", "aten::flatten", "aten::transpose"};
@@ -232,6 +238,14 @@ static bool is_held_for_loss(const context *x, int32_t var, int32_t owner) {
   int32_t logits = c->out_count == 1 ? c->outs[0] : -1;
   if (!named(c, "aten::linear") || c->module < 0 || logits < 0 || x->last[logits] < 0) return false;
   return x->instances[c->module].parent == owner && owner_of(x, logits) == owner && leads_to_loss(x, logits);
+}
+
+/* y = self.b(x); z = self.c(y, x): two modules are given the value, so that y has another variable, and so has z as a rule */
+static bool read_by_two(const context *x, int32_t var, int32_t owner) {
+  int32_t parts[2] = {-1, -1}, calls[2] = {x->first[var], x->last[var]};
+  for (int i = 0; i < 2; i++)
+    for (int32_t m = x->calls[calls[i]].module; m >= 0 && m != owner; m = x->instances[m].parent) parts[i] = m;
+  return parts[0] >= 0 && parts[1] >= 0 && parts[0] != parts[1];
 }
 
 /* torch.nn.TransformerEncoderLayer or DecoderLayer: by its class, else by the names of its parts */
@@ -262,6 +276,7 @@ static int32_t death_of(context *x, int32_t var) {
   int32_t told = mp_source_death(x->sources, owner, v->call, (uint32_t)v->slot, last);
   if (told >= 0) return told > back ? told : back;
   if (kept_apart(x, var, owner) || is_held_for_loss(x, var, owner)) return (int32_t)x->instances[owner].end - 1;
+  if (read_by_two(x, var, owner)) return until_taken(x, var, owner, back);
   if (x->calls[last].module != owner ||
       !meets_another(x, &x->calls[last], var, x->calls[v->call].module != owner && named(&x->calls[last], "aten::add")))
     return back; /* inside a module it is an argument: the caller's variable is free */
@@ -269,8 +284,7 @@ static int32_t death_of(context *x, int32_t var) {
   if (named(&x->calls[last], "aten::add") && is_torch_layer(x, owner)) return back; /* its sums are of what functions return: x + self._sa_block(x) */
   if (named(&x->calls[last], "aten::cat") && x->first[var] == last) return statement_end(x, owner, last);
   if (is_normed_alone(x, var)) return statement_end(x, owner, last);
-  int32_t again = made_again(x, var, owner), end = again >= 0 ? again : (int32_t)x->instances[owner].end - 1;
-  return end > back ? end : back;
+  return until_taken(x, var, owner, back);
 }
 
 void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *calls, uint32_t call_count, const mp_instance *instances,

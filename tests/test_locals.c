@@ -218,6 +218,16 @@ static void a_sum_that_only_a_norm_reads_takes_its_variable(void **state) {
   }
 }
 
+/* a = self.one(x); b = self.two(a); c = self.three(b, a): a has a variable of its own until the forward returns, and b has c's */
+static void what_two_modules_are_given_has_a_variable_of_its_own(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_program(a, "in x float32 2 4\nmodule one\ncall tanh a x\nmodule two\ncall relu b a\nmodule three\ncall mul c b a\nmodule\ncall relu d c\ncall sum loss d\nout loss\n");
+  assert_int_equal(death_of(p, "a"), 4);
+  assert_int_equal(death_of(p, "b"), 2);
+  mp_arena_free(a);
+}
+
 /* logits = self.head(hidden); loss(logits.float().view(-1, 4), labels): both are variables until the forward returns */
 static void logits_and_what_they_were_made_of_are_held_over_the_loss(void **state) {
   (void)state;
@@ -253,6 +263,7 @@ int main(void) {
       cmocka_unit_test(probabilities_stay_until_the_layer_s_next_attention),
       cmocka_unit_test(probabilities_of_written_attention_go_with_it),
       cmocka_unit_test(members_of_one_list_differ_in_a_number),
+      cmocka_unit_test(what_two_modules_are_given_has_a_variable_of_its_own),
       cmocka_unit_test(a_loop_assigns_its_variables_anew),
       cmocka_unit_test(a_sum_that_only_a_norm_reads_takes_its_variable),
       cmocka_unit_test(logits_and_what_they_were_made_of_are_held_over_the_loss),
