@@ -1,10 +1,11 @@
-/* program -> program: the loss, the dropout and the LoRA adapters that the run asks for and the file lacks.
+/* program -> program: the loss, the dropout, the LoRA adapters and the attention kernel that the run asks for and the file lacks.
  *
  * An inference export ends in logits and has no dropout. A loss is put behind them, its labels become one more input. Dropout goes where a
  * transformer block has it: after the embeddings' sum, on attention probabilities, and on what a projection adds to the residual stream. Everything
  * that is assumed is a warning. */
 #include <string.h>
 
+#include "planner/fuse.h"
 #include "planner/outputs.h"
 
 typedef struct edit {
@@ -18,6 +19,7 @@ typedef struct edit {
   int32_t module;  /* old instance that calls go to now */
   uint32_t dropped;
   bool copies; /* the file shows where dropout was */
+  const mp_fusion *fusion; /* attention that is written out becomes one call; NULL: it stays */
   uint8_t *cached; /* of each old variable: keys or values that the model returns, CACHED until it did */
   MP_VEC(int32_t) inputs;
   MP_VEC(int32_t) outputs;
@@ -322,11 +324,54 @@ static void hold_logits(edit *e) {
   if (logits >= 0) mp_builder_at(e->b, logits)->is_held = true;
 }
 
+/* ---- attention that the file writes out, as the kernel's call ---- */
+
+static int32_t turned(edit *e, int32_t v, int32_t module) { /* (..., m, n) -> (..., n, m) */
+  mp_var x = *mp_builder_at(e->b, v);
+  int64_t last = x.dims[x.rank - 1];
+  x.dims[x.rank - 1] = x.dims[x.rank - 2];
+  x.dims[x.rank - 2] = last;
+  mp_arg args[] = {mp_arg_var(v), mp_arg_int(-2), mp_arg_int(-1)};
+  return call(e, module, "aten::transpose", args, 3, mp_builder_var(e->b, MP_ROLE_RESULT, "key", x.dtype, x.rank, x.dims, -1));
+}
+
+/* the sum of two masks, as large as both */
+static int32_t both_masks(edit *e, int32_t a, int32_t b, int32_t module) {
+  mp_var x = *mp_builder_at(e->b, a), y = *mp_builder_at(e->b, b), *wide = x.rank < y.rank ? &y : &x, *other = wide == &x ? &y : &x;
+  for (int i = 0; i < other->rank; i++) {
+    int64_t *d = &wide->dims[wide->rank - other->rank + i];
+    if (other->dims[i] > *d) *d = other->dims[i];
+  }
+  mp_arg args[] = {mp_arg_var(a), mp_arg_var(b)};
+  return call(e, module, "aten::add", args, 2, mp_builder_var(e->b, MP_ROLE_RESULT, "attn_mask", mp_dtype_is_float(y.dtype) ? y.dtype : x.dtype, wide->rank, wide->dims, -1));
+}
+
+static void put_attention(edit *e, const mp_call *old, const mp_fused *x, int32_t module) {
+  mp_arg keys[] = {mp_arg_var(x->k >= 0 ? x->k : x->kt), mp_arg_var(x->v)};
+  hold_cached(e, &(mp_call){.args = keys, .arg_count = 2}, module);
+  int32_t k = x->k >= 0 ? e->now[x->k] : turned(e, e->now[x->kt], module), mask = x->mask < 0 ? -1 : e->now[x->mask];
+  mp_arg hidden[] = {mp_arg_var(mask)};
+  if (x->hides) mask = call(e, module, "aten::logical_not", hidden, 1, like(e, mask, "attn_mask"));
+  if (x->and >= 0) mask = both_masks(e, mask, e->now[x->and], module);
+  double p = e->run->dropout >= 0 ? e->run->dropout : x->p;
+  mp_arg args[] = {mp_arg_var(e->now[x->q]), mp_arg_var(k), mp_arg_var(e->now[x->v]), mask < 0 ? mp_arg_none() : mp_arg_var(mask), mp_arg_float(p), mp_arg_bool(x->causal), mp_arg_none(), mp_arg_bool(x->grouped)};
+  without_gaps(e, &(mp_call){.row = mp_call_find("aten::scaled_dot_product_attention"), .arg_count = 8}, args, module);
+  mp_call *made = mp_builder_call_at(e->b, mp_builder_call(e->b, "aten::scaled_dot_product_attention", args, 8, old->outs, 1, module, old->nodes, old->node_count));
+  made->stack = old->stack;
+  made->macs = x->macs;
+  made->flops = x->flops;
+}
+
 static void copy_calls(edit *e) {
   const mp_program *p = e->p;
   uint32_t adapters = 0;
   for (uint32_t c = 0; c < p->call_count; c++) {
     const mp_call *old = &p->calls[c];
+    if (e->fusion && e->fusion->skip[c]) continue;
+    if (e->fusion && e->fusion->at[c]) {
+      put_attention(e, old, e->fusion->at[c], enter(e, old->module));
+      continue;
+    }
     if (e->copies && inert_copy(e, old)) {
       int32_t at = enter(e, common_module(e, old));
       mp_arg drop[] = {renamed(e, old->args[0]), mp_arg_float(e->run->dropout), mp_arg_bool(true)};
@@ -490,17 +535,25 @@ static void add_loss(edit *e) {
 
 /* ---- the stage ---- */
 
+static void say_fused(edit *e) {
+  const mp_fusion *f = e->fusion;
+  if (f->count) mp_builder_warn(e->b, "--attention: %u attentions that the file writes out are one call of scaled_dot_product_attention each, with is_causal for a mask that compares positions", f->count);
+  if (f->left) mp_builder_warn(e->b, "--attention: %u attentions stay written out: their scores are read elsewhere, are not of rank 4, or have masks that no kernel takes", f->left);
+}
+
 static const void *apply(mp_arena *a, void *arg) {
   const request *q = arg;
   const mp_program *p = q->p;
   bool loss = !q->run->infer && q->run->loss != MP_LOSS_NONE && !scalar_loss(p);
   bool place = q->run->dropout > 0 && !has_dropout(p) && !p->training;
   bool hold = q->run->hold_outputs && !q->run->infer;
-  if (!loss && q->run->dropout < 0 && !q->run->lora_rank && !hold) return p;
+  bool fuse = q->run->attention > MP_ATTN_WRITTEN_OUT;
+  if (!loss && q->run->dropout < 0 && !q->run->lora_rank && !hold && !fuse) return p;
   edit *e = mp_alloc(a, sizeof *e);
   *e = (edit){.a = a, .p = p, .run = q->run, .b = mp_builder_new(a, p->graph)};
   e->drop = mp_alloc_array(a, p->var_count, sizeof *e->drop);
   count_reads(e);
+  if (fuse) e->fusion = mp_fuse_attention(a, p);
   if (place) place_dropout(e);
   find_cached(e);
   copy_vars(e);
@@ -508,6 +561,7 @@ static const void *apply(mp_arena *a, void *arg) {
     if (strncmp(p->warnings[i], "no rule for", 11) != 0) mp_builder_warn(e->b, "%s", p->warnings[i]); /* the builder says that itself */
   for (uint32_t i = 0; i < p->input_count; i++) *mp_push(a, &e->inputs) = e->now[p->inputs[i]];
   copy_calls(e);
+  if (fuse) say_fused(e);
   for (uint32_t i = 0; i < p->output_count; i++) *mp_push(a, &e->outputs) = e->now[p->outputs[i]];
   if (loss) add_loss(e);
   if (hold) hold_logits(e);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "planner/calls.h"
+#include "planner/fuse.h"
 
 static bool is(const mp_call *c, const char *name) { return c && !strcmp(c->row->name, name); }
 static bool one_of(const mp_call *c, const char *const *names, size_t n) {
@@ -52,42 +53,20 @@ static int32_t behind(const mp_program *p, int32_t v, const char *const *names, 
   return v;
 }
 
-/* The heads of keys and values may be repeated before the kernel: what was repeated. */
-static int32_t states(const mp_program *p, int32_t v) {
-  static const char *const copies[] = {"aten::reshape", "aten::view", "aten::clone", "aten::contiguous"}, *const repeats[] = {"aten::expand", "aten::unsqueeze"};
-  int32_t wide = behind(p, v, copies, MP_COUNT(copies));
-  if (is(maker(p, wide), "aten::repeat_interleave")) return operand(maker(p, wide), 0);
-  return is(maker(p, wide), "aten::expand") ? behind(p, wide, repeats, MP_COUNT(repeats)) : v;
-}
-
 /* softmax(q k^T ...) v: the product of the probabilities, and back to the scores */
 static bool written_out(const mp_program *p, uint32_t at, mp_attention_call *r) {
-  static const char *const weights[] = {"aten::dropout", "aten::native_dropout", "aten::to", "aten::_to_copy", "aten::type_as"};
-  static const char *const scores[] = {"aten::add", "aten::mul", "aten::div", "aten::masked_fill", "aten::to", "aten::_to_copy", "aten::clamp", "aten::maximum"};
-  static const char *const products[] = {"aten::matmul", "aten::bmm"}, *const turns[] = {"aten::transpose", "aten::permute"};
-  const mp_call *c = &p->calls[at];
-  if (!one_of(c, products, MP_COUNT(products))) return false;
-  const mp_call *softmax = maker(p, behind(p, operand(c, 0), weights, MP_COUNT(weights)));
-  if (!is(softmax, "aten::softmax") && !is(softmax, "aten::_softmax")) return false;
-  int32_t v = operand(softmax, 0);
-  const mp_call *m = maker(p, v);
-  for (uint32_t hops = 0; m && !one_of(m, products, MP_COUNT(products)) && hops < 8; hops++) {
-    if (is(m, "aten::where")) v = operand(m, 1) >= 0 && maker(p, operand(m, 1)) ? operand(m, 1) : operand(m, 2);
-    else if (one_of(m, scores, MP_COUNT(scores))) v = operand(m, 0);
-    else return false;
-    m = maker(p, v);
-  }
-  if (!m || !one_of(m, products, MP_COUNT(products))) return false;
-  int32_t k = operand(m, 1);
-  if (one_of(maker(p, k), turns, MP_COUNT(turns))) k = operand(maker(p, k), 0);
-  *r = (mp_attention_call){.q = operand(m, 0), .k = states(p, k), .v = states(p, operand(c, 1)), .call = at};
+  static const char *const turns[] = {"aten::transpose", "aten::permute"};
+  mp_written_out w;
+  if (!mp_written_attention(p, at, &w)) return false;
+  int32_t k = one_of(maker(p, w.kt), turns, MP_COUNT(turns)) ? operand(maker(p, w.kt), 0) : w.kt;
+  *r = (mp_attention_call){.q = w.q, .k = mp_unrepeated(p, k), .v = mp_unrepeated(p, w.v), .call = at};
   return r->q >= 0 && r->k >= 0 && r->v >= 0;
 }
 
 static bool kernel(const mp_program *p, uint32_t at, mp_attention_call *r) {
   const mp_call *c = &p->calls[at];
   if (!is(c, "aten::scaled_dot_product_attention") || operand(c, 0) < 0 || operand(c, 1) < 0 || operand(c, 2) < 0) return false;
-  *r = (mp_attention_call){.q = operand(c, 0), .k = states(p, operand(c, 1)), .v = states(p, operand(c, 2)), .call = at, .is_kernel = true};
+  *r = (mp_attention_call){.q = operand(c, 0), .k = mp_unrepeated(p, operand(c, 1)), .v = mp_unrepeated(p, operand(c, 2)), .call = at, .is_kernel = true};
   return true;
 }
 
