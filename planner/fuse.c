@@ -140,12 +140,17 @@ static void count(work *k, const mp_call *c, int by) {
   }
 }
 
-/* nothing but the attention itself reads what is inside */
+/* nothing but the attention itself reads what is inside: the next call, and a cast for its type */
 static bool is_closed(const work *k, const mp_written_out *w) {
   for (uint32_t i = 0; i < w->inside_count; i++) {
     const mp_call *c = &k->p->calls[w->inside[i]];
+    uint32_t most = 1;
+    for (uint32_t j = 0; j < w->inside_count && c->out_count && c->outs[0] >= 0; j++) {
+      const mp_call *cast = &k->p->calls[w->inside[j]];
+      most += is(cast, "aten::type_as") && operand(cast, 1) == c->outs[0];
+    }
     for (uint32_t o = 0; o < c->out_count; o++)
-      if (c->outs[o] >= 0 && k->reads[c->outs[o]] > (o == 0)) return false;
+      if (c->outs[o] >= 0 && k->reads[c->outs[o]] > (o ? 0 : most)) return false;
   }
   return true;
 }

@@ -162,6 +162,17 @@ static bool next_turn(const mp_sources *s, int32_t owner, int32_t call) {
   return a >= 0 && b >= 0 && mp_in_one_list(s->instances[a].path, s->instances[b].path);
 }
 
+/* Does the statement at `at` run the next call, too? One without a trace (a norm that was folded into its convolution) belongs to it unless the trace behind it leaves a line between. */
+static bool goes_on(const mp_sources *s, int32_t owner, int32_t call, const place *at, uint32_t k) {
+  const places *next = &s->of[call + 1];
+  if (next_turn(s, owner, call)) return false;
+  if (next->n) return k < next->n && next->at[k].line == at->line;
+  int32_t c = call + 2, end = (int32_t)s->instances[owner].end;
+  if (part_of(s, owner, call) == part_of(s, owner, call + 1)) return true;
+  while (c < end && !s->of[c].n) c++;
+  return c >= end || k >= s->of[c].n || !same_frame(&s->of[c].at[k], at) || (s->of[c].at[k].line >= at->line && s->of[c].at[k].line <= at->line + 1);
+}
+
 /* Does the statement show that many operations? Else it calls a function, of whose frame the traces tell nothing. */
 static bool shows(span text, uint32_t operations) {
   uint32_t n = 0;
@@ -195,7 +206,7 @@ int32_t mp_source_death(const mp_sources *s, int32_t owner, int32_t made, uint32
     if (k >= p->n || p->at[k].line == line || !same_frame(&p->at[k], &m->at[k])) continue;
     line = p->at[k].line;
     if (!assigns(p->at[k].text, name)) continue;
-    while (c + 1 < end && (!s->of[c + 1].n || (k < s->of[c + 1].n && s->of[c + 1].at[k].line == p->at[k].line)) && !next_turn(s, owner, c)) c++;
+    while (c + 1 < end && goes_on(s, owner, c, &p->at[k], k)) c++;
     return c;
   }
   return end - 1;

@@ -26,6 +26,8 @@ static void expect(const char *text, const char *calls) {
 static void written_attention_becomes_one_call(void **state) {
   (void)state;
   expect(QKV REST("t"), BEFORE "transpose(%,-2,-1) scaled_dot_product_attention(%,%,%,none,0.1,F,none,F) sum(%)");
+  expect(QKV "call softmax w t -1\ncall type_as c w t\ncall dropout d c 0.1 false\ncall matmul y d v\ncall sum loss y\nout loss\n", /* in float32, and back to the type of the scores; no dropout acts */
+         BEFORE "transpose(%,-2,-1) scaled_dot_product_attention(%,%,%,none,0,F,none,F) sum(%)");
 }
 
 /* what is added to the scores stays a mask where an input tells it or it is learnt */

@@ -88,6 +88,21 @@ static void a_turn_of_a_loop_ends_its_statement(void **state) {
   mp_arena_free(a);
 }
 
+/* 2  x = self.conv(x)  3  x = self.bn(x)  4  x = self.act(x), whose norm has lost its trace: what the convolution was given goes before it runs; x = self.bn(self.conv(x)) leaves no line between */
+static void a_call_without_a_trace_has_a_line_of_its_own_where_one_is_left(void **state) {
+  (void)state;
+  static const mp_instance parts[] = {{.path = "", .parent = -1, .first = 0, .end = 4}, {.path = "stem", .parent = 0, .first = 0, .end = 1}, {.path = "conv", .parent = 0, .first = 1, .end = 2},
+                                      {.path = "bn", .parent = 0, .first = 2, .end = 3}, {.path = "act", .parent = 0, .first = 3, .end = 4}};
+  static const char *const act[] = {AT("m", "4", "x = self.act(x)") AT("act", "9", "return f(x)"), AT("m", "3", "x = self.act(x)") AT("act", "9", "return f(x)")};
+  for (int i = 0; i < 2; i++) {
+    mp_arena *a = mp_arena_new(0);
+    mp_call four[4] = {{.stack = AT("m", "1", "x = self.stem(x)") AT("stem", "9", "return f(x)"), .module = 1}, {.stack = AT("m", "2", "x = self.conv(x)") AT("conv", "9", "return f(x)"), .module = 2}, {.module = 3},
+                       {.stack = act[i], .module = 4}};
+    assert_int_equal(mp_source_death(mp_sources_new(a, four, 4, parts, 5), 0, 0, 0, 1), i ? 2 : 1);
+    mp_arena_free(a);
+  }
+}
+
 /* two.py: 1  seen = []; 2  seen.append(f(x)); 3  seen["a"] = g(x); 4  y = cat(seen); 5  seen = h(y); 6  return k(y) */
 static void a_list_holds_what_was_appended(void **state) {
   (void)state;
@@ -257,6 +272,7 @@ int main(void) {
       cmocka_unit_test(what_an_expression_makes_goes_when_it_is_read),
       cmocka_unit_test(a_module_of_one_statement_holds_nothing),
       cmocka_unit_test(a_turn_of_a_loop_ends_its_statement),
+      cmocka_unit_test(a_call_without_a_trace_has_a_line_of_its_own_where_one_is_left),
       cmocka_unit_test(a_list_holds_what_was_appended),
       cmocka_unit_test(no_source_does_not_say),
       cmocka_unit_test(a_statement_says_how_many_values_it_takes),

@@ -20,12 +20,12 @@ EXPORTERS = ("ts", "dynamo", "ts-eval", "dynamo-eval")  # "bare" for "dynamo": t
 AS_TRAINING = ["--loss", "cross-entropy", "--dropout", "0.1"]   # what an inference export is told
 
 
-def load(name, checkpoint="none"):
+def load(name, *how):
     """-> (build, inputs(batch, length, device), step) of a row; inputs makes one batch"""
     sys.path[:0] = [LAB, HERE]
     sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))  # its operators need CUDA; the models do not
     import unseen_models
-    return unseen_models.ROWS[name](checkpoint)
+    return unseen_models.ROWS[name](*how)
 
 
 def trace(name, out):

@@ -15,8 +15,8 @@ ROWS = {}
 
 
 def row(name, cls, config, inputs, attention="sdpa", image=False):
-    def make(checkpoint="none"):
-        build, batches, step, _ = hf(config, cls, inputs, [(8, 128)], attention)(checkpoint=checkpoint)
+    def make(checkpoint="none", kernel=None):   # kernel: attention of another kind than the row's
+        build, batches, step, _ = hf(config, cls, inputs, [(8, 128)], attention)(checkpoint=checkpoint, attention_=kernel)
         return build, lambda b, n, device: batches(b, None if image else n, device)(), step
     ROWS[name] = make
 
