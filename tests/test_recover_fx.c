@@ -95,21 +95,23 @@ static void the_signature_names_parameters(void **state) {
 
 /* ---- whole files ---- */
 
+/* a convolution under the batch norm n, whose node has the norm's call and, if any, its line */
+#define FOLDED(line) \
+        "opset 20\nx: float[2,3,8,8]; c.weight = float[4,3,3,3]; c.weight_bias = float[4]\n" \
+        "getitem = Conv(x, c.weight, c.weight_bias) pads=[1,1,1,1] strides=[2,2] name=\"conv\"" line FX( \
+            "%_native_batch_norm_legit_functional : [num_users=1] = " \
+            "call_function[target=torch.ops.aten._native_batch_norm_legit_functional.default](args = (%conv2d, %p_n_weight, " \
+            "%p_n_bias, %b_n_running_mean, %b_n_running_var, True, 0.1, 1e-05), kwargs = {})") \
+            IN("['', 'n', 'bn']", "['M', 'torch.nn.BatchNorm2d', 'aten']") "\n" SIGNATURE( \
+                "p_c_weight: PARAMETER target='c.weight'\np_n_weight: PARAMETER target='n.weight'\np_n_bias: PARAMETER " \
+                "target='n.bias'\nb_n_running_mean: BUFFER target='n.running_mean'\n" \
+                "b_n_running_var: BUFFER target='n.running_var'\nb_n_num_batches_tracked: BUFFER target='n.num_batches_tracked'\nx: " \
+                "USER_INPUT") "-> getitem"
+
 static void a_folded_batch_norm_is_two_calls(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
-  const mp_program *p =
-      test_recovered_fx(a,
-                "opset 20\nx: float[2,3,8,8]; c.weight = float[4,3,3,3]; c.weight_bias = float[4]\n"
-                "getitem = Conv(x, c.weight, c.weight_bias) pads=[1,1,1,1] strides=[2,2] name=\"conv\"" FX(
-                    "%_native_batch_norm_legit_functional : [num_users=1] = "
-                    "call_function[target=torch.ops.aten._native_batch_norm_legit_functional.default](args = (%conv2d, %p_n_weight, "
-                    "%p_n_bias, %b_n_running_mean, %b_n_running_var, True, 0.1, 1e-05), kwargs = {})")
-                    IN("['', 'n', 'bn']", "['M', 'torch.nn.BatchNorm2d', 'aten']") "\n" SIGNATURE(
-                        "p_c_weight: PARAMETER target='c.weight'\np_n_weight: PARAMETER target='n.weight'\np_n_bias: PARAMETER "
-                        "target='n.bias'\nb_n_running_mean: BUFFER target='n.running_mean'\n"
-                        "b_n_running_var: BUFFER target='n.running_var'\nb_n_num_batches_tracked: BUFFER target='n.num_batches_tracked'\nx: "
-                        "USER_INPUT") "-> getitem");
+  const mp_program *p = test_recovered_fx(a, FOLDED(""));
   assert_int_equal(p->call_count, 2);
   assert_string_equal(test_call_line(a, p, 0), "c  aten::conv2d(%x, %c.weight, None, [2, 2], [1, 1], [1, 1], 1)");
   assert_string_equal(test_call_line(a, p, 1),
@@ -330,6 +332,16 @@ static void a_folded_bias_is_the_one_beside_the_weight(void **state) {
                                      SIGNATURE("p_f_scale: PARAMETER target='f.scale'\np_f_qkv_weight: PARAMETER target='f.qkv.weight'\np_f_qkv_bias: PARAMETER target='f.qkv.bias'\nx: USER_INPUT") "-> linear");
   assert_string_equal(test_call_line(a, p, 0), "f  aten::clone(%f.qkv.bias)");
   assert_string_equal(test_call_line(a, p, 1), "f  aten::linear(%x, %f.qkv.weight, %slice_scatter)");
+  mp_arena_free(a);
+}
+
+/* the node's line is the norm's: the convolution's only where it calls that, too */
+static void a_folded_convolution_has_the_line_that_names_it(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  assert_null(test_recovered_fx(a, FOLDED(LINE("x = self.n(x)")))->calls[0].stack);
+  assert_non_null(test_recovered_fx(a, FOLDED(LINE("x = self.n(self.c(x))")))->calls[0].stack);
+  assert_non_null(test_recovered_fx(a, FOLDED(LINE("x = self.n(x)")))->calls[1].stack);
   mp_arena_free(a);
 }
 
@@ -608,6 +620,7 @@ int main(void) {
       cmocka_unit_test(other_spellings_of_a_call),
       cmocka_unit_test(the_signature_names_parameters),
       cmocka_unit_test(a_folded_batch_norm_is_two_calls),
+      cmocka_unit_test(a_folded_convolution_has_the_line_that_names_it),
       cmocka_unit_test(merged_transposes_a_copy_and_symbolic_sizes_come_back),
       cmocka_unit_test(a_removed_bias_and_a_transposed_weight_keep_their_size),
       cmocka_unit_test(a_folded_parameter_has_the_size_of_its_like),
