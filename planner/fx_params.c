@@ -207,6 +207,39 @@ static void find_tied(fx_rec *r, fx_param *p) {
   mp_builder_at(r->b, p->var)->tied = q->var;
 }
 
+/* T5 and BART make one table for the encoder, the decoder and the head, in a module of its own that never runs: the parameter that two others are tied to. -1 where there is none, or more */
+static int32_t shared_table(fx_rec *r) {
+  int32_t table = -1;
+  for (size_t i = 0; i < r->params.n; i++) {
+    int32_t to = mp_builder_at(r->b, r->params.at[i].var)->tied;
+    for (size_t k = 0; to >= 0 && k < i; k++) {
+      if (mp_builder_at(r->b, r->params.at[k].var)->tied != to || to == table) continue;
+      if (table >= 0) return -1;
+      table = to;
+    }
+  }
+  return table;
+}
+
+static bool is_alone(const fx_rec *r, const fx_param *p) {
+  const char *dot = p->spec->target ? strrchr(p->spec->target, '.') : NULL;
+  size_t n = dot ? (size_t)(dot - p->spec->target) + 1 : 0;
+  for (size_t i = 0; i < r->params.n && n; i++)
+    if (&r->params.at[i] != p && r->params.at[i].spec->target && !strncmp(r->params.at[i].spec->target, p->spec->target, n)) return false;
+  return n > 0;
+}
+
+static void tie_to_table(fx_rec *r) {
+  int32_t table = shared_table(r);
+  for (size_t i = 0; i < r->params.n && table >= 0; i++) {
+    fx_param *p = &r->params.at[i];
+    mp_var *v = mp_builder_at(r->b, p->var), *t = mp_builder_at(r->b, table);
+    if (p->known || v->tied >= 0 || v->role != MP_ROLE_PARAMETER || fx_uses(r, p->spec->name) || !is_alone(r, p)) continue;
+    fx_give_dims(r, p, t->dtype, t->rank, t->dims);
+    mp_builder_at(r->b, p->var)->tied = table;
+  }
+}
+
 /* A buffer that is not in the state_dict and that no call reads: position_ids beside token_type_ids. It has the size of a neighbour in its module, if
  * there is one. */
 static void like_sibling(fx_rec *r, const fx_param *p) {
@@ -235,6 +268,10 @@ void fx_settle_params(fx_rec *r) {
   for (size_t i = 0; i < r->params.n; i++) {
     fx_param *p = &r->params.at[i];
     if (p->spec->target && !fx_uses(r, p->spec->name) && p->known == false) find_tied(r, p);
+  }
+  tie_to_table(r);
+  for (size_t i = 0; i < r->params.n; i++) {
+    fx_param *p = &r->params.at[i];
     mp_var *v = mp_builder_at(r->b, p->var);
     if (p->known || v->tied >= 0 || v->role == MP_ROLE_CONSTANT) continue;
     if (v->role == MP_ROLE_BUFFER && !p->spec->persistent) {

@@ -232,6 +232,27 @@ static void a_tied_parameter_stands_at_its_first_name(void **state) {
   mp_arena_free(a);
 }
 
+/* T5: self.shared is read under two other names, and the module itself never runs. A weight beside others in its module is none of that. */
+static void a_table_that_nothing_reads_is_the_shared_one(void **state) {
+  (void)state;
+  static const char *const names[] = {"shared.weight", "pooler.dense.weight"};
+  for (int i = 0; i < 2; i++) {
+    mp_arena *a = mp_arena_new(0);
+#define SHARED(name, more)                                                                                                                                                        \
+  "opset 20\nk: int64[2,3]; head.weight = float[10,8]\n"                                                                                                                          \
+  "embedding = Gather(head.weight, k)" AT("embedding", "embedding.default", "%p_head_weight, %k", "one") "embedding_1 = Gather(head.weight, k)"                                    \
+      AT("embedding_1", "embedding.default", "%p_head_weight, %k", "two") "add = Add(embedding, embedding_1)" AT("add", "add.Tensor", "%embedding, %embedding_1", "two")            \
+          SIGNATURE("p_x: PARAMETER target='" name "'\n" more "p_one_weight: PARAMETER target='one.weight'\np_two_weight: PARAMETER target='two.weight'\n"                          \
+                    "p_head_weight: PARAMETER target='head.weight'\nk: USER_INPUT") "-> add"
+    const mp_program *p = test_recovered_fx(a, i ? SHARED("pooler.dense.weight", "p_y: PARAMETER target='pooler.dense.bias'\n") : SHARED("shared.weight", ""));
+#undef SHARED
+    const mp_var *x = test_var_named(p, names[i]), *head = test_var_named(p, "head.weight");
+    assert_int_equal(x->tied, i ? -1 : (int32_t)(head - p->vars));
+    assert_int_equal(x->dims[0], i ? 0 : 10);
+    mp_arena_free(a);
+  }
+}
+
 static void what_is_added_at_an_index_keeps_its_source(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -320,6 +341,7 @@ int main(void) {
       cmocka_unit_test(a_lost_view_of_values_is_like_the_keys),
       cmocka_unit_test(a_tied_parameter_is_no_constants_origin),
       cmocka_unit_test(a_tied_parameter_stands_at_its_first_name),
+      cmocka_unit_test(a_table_that_nothing_reads_is_the_shared_one),
       cmocka_unit_test(what_is_added_at_an_index_keeps_its_source),
       cmocka_unit_test(what_is_cast_back_had_been_widened),
       cmocka_unit_test(weights_are_averaged_though_nothing_reads_them),
