@@ -90,8 +90,9 @@ int32_t mp_unrepeated(const mp_program *p, int32_t v) {
 typedef struct origin {
   const mp_program *p;
   bool *seen;
-  bool told;              /* by an input, or learnt */
-  uint32_t looks;         /* comparisons of positions, triangles, square masks among the buffers */
+  bool told;      /* by an input, or learnt */
+  uint32_t looks; /* comparisons of positions, triangles, square masks among the buffers */
+  bool varies;    /* it is not the same everywhere: positions, tables */
 } origin;
 
 static void follow(origin *o, int32_t v, uint32_t depth) {
@@ -104,6 +105,7 @@ static void follow(origin *o, int32_t v, uint32_t depth) {
   bool table = x->role == MP_ROLE_BUFFER || x->role == MP_ROLE_CONSTANT;
   if (table && x->rank >= 2 && x->dims[x->rank - 1] > 1 && x->dims[x->rank - 1] == x->dims[x->rank - 2]) o->looks++;
   const mp_call *c = maker(o->p, v);
+  o->varies |= is(c, "aten::arange") || (!c && x->rank > 0 && (x->rank > 1 || x->dims[0] != 1));
   if (!c || one_of(c, of_no_value, MP_COUNT(of_no_value))) return;
   o->looks += one_of(c, looks, MP_COUNT(looks));
   uint32_t n = is(c, "aten::type_as") || is(c, "aten::to") ? 1 : c->arg_count;
@@ -120,16 +122,19 @@ typedef struct work {
   const mp_program *p;
   mp_fusion *f;
   uint32_t *reads;  /* of each variable; what the model returns is read once more */
-  int8_t *future;   /* of each variable: a mask that hides the future alone 1, another -1, not asked yet 0 */
+  uint8_t *kind;    /* of each variable that is a mask */
 } work;
 
-static bool hides_the_future(work *k, int32_t mask) {
-  if (!k->future[mask]) {
+/* NOTHING: the same everywhere, which is what is left of a mask that an exporter could look into */
+enum { NOT_ASKED, HIDES_THE_FUTURE, HIDES_NOTHING, A_MASK };
+
+static uint8_t kind_of(work *k, int32_t mask) {
+  if (k->kind[mask] == NOT_ASKED) {
     origin o = {.p = k->p, .seen = mp_alloc_array(k->a, k->p->var_count, sizeof *o.seen)};
     follow(&o, mask, 0);
-    k->future[mask] = !o.told && o.looks == 1 ? 1 : -1;
+    k->kind[mask] = o.told ? A_MASK : o.looks == 1 ? HIDES_THE_FUTURE : o.looks || o.varies ? A_MASK : HIDES_NOTHING;
   }
-  return k->future[mask] > 0;
+  return k->kind[mask];
 }
 
 static void count(work *k, const mp_call *c, int by) {
@@ -177,10 +182,9 @@ static const mp_fused *fused(work *k, const mp_written_out *w, const mp_call *la
   }
   int32_t future = -1;
   for (uint32_t i = 0; i < w->mask_count; i++) {
-    if (hides_the_future(k, w->masks[i])) {
-      future = w->masks[i];
-      continue;
-    }
+    uint8_t kind = kind_of(k, w->masks[i]);
+    if (kind == HIDES_THE_FUTURE) future = w->masks[i];
+    if (kind != A_MASK) continue;
     if (x.and >= 0 || (x.mask >= 0 && (w->hides[i] || x.hides))) return NULL;
     if (x.mask >= 0) x.and = w->masks[i];
     else {
@@ -232,7 +236,7 @@ static void skip_unread(work *k) {
 const mp_fusion *mp_fuse_attention(mp_arena *a, const mp_program *p) {
   mp_fusion *f = mp_alloc(a, sizeof *f);
   *f = (mp_fusion){.skip = mp_alloc_array(a, p->call_count + 1, sizeof *f->skip), .at = mp_alloc_array(a, p->call_count + 1, sizeof *f->at)};
-  work k = {a, p, f, mp_alloc_array(a, p->var_count + 1, sizeof *k.reads), mp_alloc_array(a, p->var_count + 1, sizeof *k.future)};
+  work k = {a, p, f, mp_alloc_array(a, p->var_count + 1, sizeof *k.reads), mp_alloc_array(a, p->var_count + 1, sizeof *k.kind)};
   for (uint32_t c = 0; c < p->call_count; c++) count(&k, &p->calls[c], 1);
   for (uint32_t i = 0; i < p->output_count; i++) k.reads[p->outputs[i]]++;
   for (uint32_t c = 0; c < p->call_count; c++) {

@@ -44,6 +44,12 @@ static void a_boolean_mask_stays_boolean(void **state) {
   expect("in m bool 2 1 4 4\n" QKV "call where f:2x1x4x4 m 0.0 -10000.0\ncall add u t f\n" REST("u"), BEFORE "transpose(%,-2,-1) scaled_dot_product_attention(%,%,%,m,0.1,F,none,F) sum(%)");
 }
 
+static void a_mask_that_is_the_same_everywhere_goes(void **state) {
+  (void)state;
+  expect(QKV "call full e [1,1,4,1] 0 bool\ncall expand f:2x1x4x4 e [2,1,4,4]\ncall where m:2x1x4x4 f 0.0 -10000.0\ncall add u t m\n" REST("u"), BEFORE "transpose(%,-2,-1) scaled_dot_product_attention(%,%,%,none,0.1,F,none,F) sum(%)");
+  expect("b slopes float32 1 2 1 4\n" QKV "call add u t slopes\n" REST("u"), BEFORE "transpose(%,-2,-1) scaled_dot_product_attention(%,%,%,slopes,0.1,F,none,F) sum(%)"); /* as ALiBi adds to the scores */
+}
+
 /* a comparison of positions, or a square table: is_causal, and what made the mask goes; with another mask the two are one */
 static void a_mask_of_positions_is_causal(void **state) {
   (void)state;
@@ -113,7 +119,7 @@ static void the_kernel_keeps_no_probabilities(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(written_attention_becomes_one_call), cmocka_unit_test(a_mask_that_is_told_is_handed_on), cmocka_unit_test(a_boolean_mask_stays_boolean),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(written_attention_becomes_one_call), cmocka_unit_test(a_mask_that_is_told_is_handed_on), cmocka_unit_test(a_boolean_mask_stays_boolean), cmocka_unit_test(a_mask_that_is_the_same_everywhere_goes),
                                      cmocka_unit_test(a_mask_of_positions_is_causal), cmocka_unit_test(repeated_heads_are_left_to_the_kernel), cmocka_unit_test(what_cannot_be_one_call_stays),
                                      cmocka_unit_test(the_kernel_keeps_no_probabilities)};
   return cmocka_run_group_tests(tests, NULL, NULL);
