@@ -110,6 +110,7 @@ void fx_note(fx_rec *r, mp_text *t, const char *name); /* adds to a list of name
 void fx_set(fx_rec *r, const char *name, int32_t var);
 void fx_add_node(fx_rec *r, fx_group *g, int32_t node);
 int32_t fx_module(fx_rec *r, const fx_group *g);
+int32_t fx_module_around(fx_rec *r, const fx_group *g); /* the module that its module is in */
 uint32_t fx_emit(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t module, const int32_t *outs, uint32_t outs_n,
                  bool with_nodes);
 int32_t fx_result(fx_rec *r, const char *name, int32_t like_value, int32_t value); /* a variable with the dtype and dims of a value */

@@ -110,7 +110,7 @@ bool fx_folded_product(fx_rec *r, const fx_group *g, const char *name) {
       count = 9;
     }
   }
-  fx_module(r, g);
+  fx_module_around(r, g);
   uint32_t call = fx_emit(r, g, op, args, count, mp_builder_module(r->b, path, NULL), &out, 1, true);
   dot = strrchr(path, '.');
   if (g->stack && !strstr(g->stack, mp_format(r->a, ".%s(", dot ? dot + 1 : path))) mp_builder_call_at(r->b, call)->stack = NULL; /* the norm's statement is another: self.bn(self.conv(x)) it is not */

@@ -91,6 +91,7 @@ static const void *make(mp_arena *a, void *arg) {
   r->tape = mp_tape_make(a, s->t, s->run, &r->plan, &err);
   r->timeline = mp_timeline_make(a, r->tape, &err);
   if (!r->timeline) mp_fail(a, err.code, "%s", err.text);
+  r->feasible = r->timeline->peak.allocated <= s->ask->budget; /* as replayed, whatever the search took it for */
   r->overhead = (double)r->timeline->flops_recompute / s->run->accumulate / s->base;
   if (r->feasible && r->bound > r->overhead * (1 + 1e-6) + 1e-9)
     mp_fail(a, MP_INTERNAL, "the lower limit of the overhead, %.6f %%, is above a plan's, %.6f %%: please report it", 100 * r->bound, 100 * r->overhead);

@@ -83,11 +83,12 @@ static void add_runs(mp_place *s, int32_t parent) {
   const mp_instance *m = &p->instances[parent];
   MP_VEC(int32_t) child = {0};
   uint32_t covered = m->first;
-  long number;
+  long number, before = -1;
   for (uint32_t i = (uint32_t)parent + 1; i < p->instance_count; i++) {
-    if (p->instances[i].parent != parent) continue;
-    if (!is_child_of(&p->instances[i], m, &number) || p->instances[i].first != covered) return;
+    if (p->instances[i].parent != parent || p->instances[i].first >= p->instances[i].end) continue; /* one that calls nothing is named nowhere */
+    if (!is_child_of(&p->instances[i], m, &number) || p->instances[i].first != covered || number <= before) return; /* PATH.FIRST..PATH.LAST are those between */
     covered = p->instances[i].end;
+    before = number;
     *mp_push(s->a, &child) = (int32_t)i;
   }
   if (child.n < 2 || covered != m->end) return;

@@ -163,7 +163,8 @@ static void follow_layers(fx_rec *r, const char *const *paths, uint32_t n) {
   }
 }
 
-int32_t fx_module(fx_rec *r, const fx_group *g) {
+/* opens the modules around the group's call, but the innermost `without` of them */
+static int32_t open_modules(fx_rec *r, const fx_group *g, uint32_t without) {
   const char *paths[MAX_SCOPES] = {0}, *types[MAX_SCOPES] = {0};
   const mp_node *n = &r->g->nodes[g->scope];
   const char *scopes = mp_node_meta(n, KEY("name_scopes")), *classes = mp_node_meta(n, KEY("class_hierarchy"));
@@ -172,8 +173,11 @@ int32_t fx_module(fx_rec *r, const fx_group *g) {
   if (count < 2 || count > MAX_SCOPES || *paths[0]) return mp_builder_module(r->b, "", NULL);
   if (count == 2) return mp_builder_module(r->b, "", types[0]);
   follow_layers(r, paths + 1, count - 2);
-  return mp_builder_modules(r->b, paths + 1, types + 1, count - 2);
+  return count - 2 > without ? mp_builder_modules(r->b, paths + 1, types + 1, count - 2 - without) : mp_builder_module(r->b, "", NULL);
 }
+
+int32_t fx_module(fx_rec *r, const fx_group *g) { return open_modules(r, g, 0); }
+int32_t fx_module_around(fx_rec *r, const fx_group *g) { return open_modules(r, g, 1); }
 
 /* ---- calls ---- */
 

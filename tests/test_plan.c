@@ -437,9 +437,39 @@ static void pytorch_rebuilds_inputs(void **state) {
   run_with_torch(&f, script);
 }
 
+/* A run of a Sequential's layers that is tried is the run that its name says, also where a layer was opened and ran nothing: what fits a budget fits every larger one. */
+static void a_run_is_what_its_name_says(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_err err = {0};
+  mp_run run = mp_run_default();
+  run.optimizer = NULL;
+  mp_text t = {0};
+  mp_text_add(a, &t, "in v0 float32 512 64\np w float32 64 64\nmodule net\n");
+  for (int i = 0; i < 16; i++) mp_text_add(a, &t, "module net.%d\nmodule net.%d\ncall %s v%d v%d%s\n", i % 3 || i == 15 ? i : i + 1, i, i % 2 ? "gelu" : "linear", i + 1, i, i % 2 ? " \"none\"" : " w none");
+  mp_text_add(a, &t, "module\ncall sum loss v16\nout loss\n");
+  const mp_trace *trace = mp_trace_make(a, test_program(a, t.at), &run, &err);
+  if (!trace) fail_msg("%s", err.text);
+  mp_plan none = {0};
+  uint64_t plain = mp_timeline_make(a, mp_tape_make(a, trace, &run, &none, &err), &err)->peak.allocated;
+  bool before = false;
+  uint32_t feasible = 0;
+  for (uint64_t budget = plain / 3; budget <= plain; budget += plain / 64) {
+    mp_search ask = {.granularity = MP_BY_MODULES, .budget = budget, .time_limit = 0.5};
+    const mp_placement *p = mp_placement_make(a, trace, &run, &ask, &err);
+    if (!p) fail_msg("%s", err.text);
+    if (before && !p->feasible) fail_msg("%llu bytes have no plan, fewer have", (unsigned long long)budget);
+    if (p->feasible) assert_true(replayed(a, p->tape) <= budget);
+    before = p->feasible;
+    feasible += p->feasible;
+  }
+  assert_true(feasible > 4);
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(plans_stay_inside_their_budget), cmocka_unit_test(no_set_of_blocks_is_cheaper),          cmocka_unit_test(a_plan_survives_its_file), cmocka_unit_test(regions_nest_once),
+      cmocka_unit_test(a_run_is_what_its_name_says), cmocka_unit_test(plans_stay_inside_their_budget), cmocka_unit_test(no_set_of_blocks_is_cheaper),          cmocka_unit_test(a_plan_survives_its_file), cmocka_unit_test(regions_nest_once),
       cmocka_unit_test(the_checker_names_the_rule),     cmocka_unit_test(the_command_plans_checks_and_exports), cmocka_unit_test(pytorch_runs_an_exported_plan),
       cmocka_unit_test(pytorch_rebuilds_inputs),        cmocka_unit_test(what_is_computed_again_goes_with_its_function),
   };

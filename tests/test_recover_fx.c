@@ -113,6 +113,7 @@ static void a_folded_batch_norm_is_two_calls(void **state) {
   mp_arena *a = mp_arena_new(0);
   const mp_program *p = test_recovered_fx(a, FOLDED(""));
   assert_int_equal(p->call_count, 2);
+  assert_int_equal(p->instance_count, 3); /* the model, c, n, each once */
   assert_string_equal(test_call_line(a, p, 0), "c  aten::conv2d(%x, %c.weight, None, [2, 2], [1, 1], [1, 1], 1)");
   assert_string_equal(test_call_line(a, p, 1),
                       "n  aten::_native_batch_norm_legit_functional(%conv2d, %n.weight, %n.bias, %n.running_mean, %n.running_var, True, 0.1, 1e-05)");
