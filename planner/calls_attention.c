@@ -10,7 +10,7 @@
 typedef struct sdpa {
   mp_ten q, k, v, mask;
   double p;
-  bool causal;
+  bool causal, grouped;
 } sdpa;
 
 /* ---- backward ---- */
@@ -101,12 +101,16 @@ static mp_ten math(mp_em *e, const sdpa *s) {
   return mp_op_to(e, mp_op_matmul(e, s->p > 0 ? mp_op_dropout(e, w, s->p) : w, v), t);
 }
 
-/* softmax(q k^T * scale + mask) v as models write it out: one scaling, after the product */
+/* softmax(q k^T * scale + mask) v as models write it out: one scaling, after the product. Autocast has the softmax in float32, and the dropout with it. In pure half precision
+ * decoders without dropout ask for float32 and go back (transformers: Llama's eager_attention_forward and its kin), others do not (BERT's, BART's, GPT-2's). */
 static mp_ten written_out(mp_em *e, const sdpa *s) {
   mp_ten scores = mp_op_mul_scalar(e, mp_op_matmul(e, s->q, mp_op_transpose(e, s->k, -2, -1)), 1);
   if (s->mask >= 0) scores = mp_op_add(e, scores, s->mask);
-  mp_ten w = mp_op_softmax(e, scores, -1, MP_UNDEFINED);
-  return mp_op_matmul(e, s->p > 0 ? mp_op_dropout(e, w, s->p) : w, s->v);
+  mp_dtype t = mp_em_info(e, scores)->dtype;
+  bool wide = mp_em_is_autocast(e) || (s->p <= 0 && (s->causal || s->grouped));
+  mp_ten w = mp_op_softmax(e, scores, -1, wide && mp_is_half(t) ? MP_FLOAT : MP_UNDEFINED);
+  if (s->p > 0) w = mp_op_dropout(e, w, s->p);
+  return mp_op_matmul(e, mp_op_to(e, w, t), s->v);
 }
 
 /* ---- the call ---- */
@@ -158,7 +162,7 @@ static kernel *pick(mp_em *e, const sdpa *s, mp_dtype dtype) {
 /* scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa) */
 static void scaled_dot_product_attention(mp_em *e) {
   size_t scope = mp_em_enter(e);
-  sdpa s = {mp_c_ten(e, 0), mp_c_ten(e, 1), mp_c_ten(e, 2), mp_c_ten(e, 3), mp_c_float(e, 4, 0), mp_c_bool(e, 5, false)};
+  sdpa s = {mp_c_ten(e, 0), mp_c_ten(e, 1), mp_c_ten(e, 2), mp_c_ten(e, 3), mp_c_float(e, 4, 0), mp_c_bool(e, 5, false), mp_c_bool(e, 7, false)};
   mp_dtype dtype = mp_em_is_autocast(e) ? mp_em_autocast_dtype(e) : mp_em_info(e, s.q)->dtype;
   kernel *run = pick(e, &s, dtype);
   int rank = mp_em_ranked(e, s.q, 2)->rank;

@@ -118,9 +118,41 @@ static void the_kernel_keeps_no_probabilities(void **state) {
   }
 }
 
+/* The other way, --attention written-out: scores of 8 x 8. Autocast keeps the softmax's float32 result and the half copy that the product reads; a dropout has its mask and result in float32
+ * between them. In pure half precision a decoder without dropout has the first two as well, others a half result. */
+static void the_kernels_call_is_written_out(void **state) {
+  (void)state;
+  static const struct {
+    const char *precision, *p, *causal;
+    uint64_t bytes;
+  } cases[] = {{"fp32", "0.0", "true", 256}, {"amp-bf16", "0.0", "false", 256 + 128}, {"amp-bf16", "0.1", "false", 256 + 64 + 128}, {"bf16", "0.0", "true", 256 + 128}, {"bf16", "0.0", "false", 128},
+               {"bf16", "0.1", "true", 128 + 64 + 128}};
+  for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+    mp_arena *a = mp_arena_new(0);
+    mp_err err = {0};
+    mp_run run = mp_run_default();
+    mp_plan plan = {0};
+    run.attention = MP_ATTN_WRITTEN_OUT;
+    for (int p = 0; p <= MP_BF16_MASTER; p++)
+      if (!strcmp(mp_precision_name((mp_precision)p), cases[c].precision)) run.precision = (mp_precision)p;
+    const char *text = mp_format(a, "in x float32 1 1 8 4\np a float32 4 4\ncall linear q x a none\ncall linear k x a none\ncall linear v x a none\n"
+                                    "call scaled_dot_product_attention y q k v none %s %s none false\ncall sum loss y\nout loss\n", cases[c].p, cases[c].causal);
+    const mp_tape *t = mp_tape_make(a, mp_trace_make(a, test_program(a, text), &run, &err), &run, &plan, &err);
+    if (!t) fail_msg("%s", err.text);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < t->saved_count; i++) {
+      int64_t n = 1;
+      for (int d = 0; d < t->saved[i].rank; d++) n *= t->saved[i].dims[d];
+      if (n == 64) bytes += t->saved[i].bytes;
+    }
+    if (bytes != cases[c].bytes) fail_msg("%s, dropout %s, causal %s: %llu", cases[c].precision, cases[c].p, cases[c].causal, (unsigned long long)bytes);
+    mp_arena_free(a);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(written_attention_becomes_one_call), cmocka_unit_test(a_mask_that_is_told_is_handed_on), cmocka_unit_test(a_boolean_mask_stays_boolean), cmocka_unit_test(a_mask_that_is_the_same_everywhere_goes),
                                      cmocka_unit_test(a_mask_of_positions_is_causal), cmocka_unit_test(repeated_heads_are_left_to_the_kernel), cmocka_unit_test(what_cannot_be_one_call_stays),
-                                     cmocka_unit_test(the_kernel_keeps_no_probabilities)};
+                                     cmocka_unit_test(the_kernel_keeps_no_probabilities), cmocka_unit_test(the_kernels_call_is_written_out)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
