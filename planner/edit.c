@@ -207,15 +207,15 @@ static bool of_input(const edit *e, const mp_call *c) {
   return x >= 0 && var_at(e, x)->role == MP_ROLE_INPUT;
 }
 
-/* is the matrix a table of tokens, or as large: a language model's head, which is not adapted unless it is asked for */
+/* is the matrix the table of tokens (the longest that is looked up by an input), or as large: a language model's head, which is not adapted unless it is asked for */
 static bool is_head(const edit *e, int32_t w) {
-  const mp_var *v = var_at(e, w);
+  const mp_var *v = var_at(e, w), *tokens = NULL;
   for (uint32_t c = 0; c < e->p->call_count; c++) {
     int32_t table = is(&e->p->calls[c], "aten::embedding") ? operand(&e->p->calls[c], 0) : -1;
-    if (table < 0 || (table != w && (v->dims[0] != var_at(e, table)->dims[0] || v->dims[1] != var_at(e, table)->dims[1]))) continue;
-    if (table == w || of_input(e, &e->p->calls[c])) return true;
+    if (table == w && table >= 0) return true;
+    if (table >= 0 && of_input(e, &e->p->calls[c]) && (!tokens || tokens->dims[0] < var_at(e, table)->dims[0])) tokens = var_at(e, table);
   }
-  return false;
+  return tokens && v->dims[0] == tokens->dims[0] && v->dims[1] == tokens->dims[1];
 }
 
 /* nn.MultiheadAttention reads the weights of its layers itself: peft's adapters in their place would do nothing */
@@ -262,7 +262,8 @@ static void add_lora(edit *e, const mp_call *c, int32_t weight, bool turned, int
   int64_t rows = 1;
   for (int i = 0; i + 1 < y.rank; i++) rows *= y.dims[i];
   mp_arg cast[] = {renamed(e, c->args[turned ? 1 : 0]), mp_arg_var(a)}; /* the adapter's type, which autocast narrows once more: peft/tuners/tuners_utils.py, _cast_input_dtype */
-  mp_arg first[] = {mp_arg_var(call(e, module, "aten::type_as", cast, 2, like(e, cast[0].as.var, "cast"))), mp_arg_var(a)};
+  int32_t x = call(e, module, "aten::type_as", cast, 2, like(e, cast[0].as.var, "cast"));
+  mp_arg first[] = {mp_arg_var(x), mp_arg_var(a)};
   int32_t t = call(e, module, "aten::linear", first, 2, mp_builder_var(e->b, MP_ROLE_RESULT, "lora_A", y.dtype, y.rank, inner, -1));
   count_product(e, rows, down[1], rank);
   mp_arg second[] = {mp_arg_var(t), mp_arg_var(b)};
@@ -272,6 +273,7 @@ static void add_lora(edit *e, const mp_call *c, int32_t weight, bool turned, int
   t = call(e, module, "aten::mul", scale, 2, like(e, t, "scaled"));
   mp_arg sum[] = {mp_arg_var(e->now[c->outs[0]]), mp_arg_var(t)};
   e->now[c->outs[0]] = call(e, module, "aten::add", sum, 2, like(e, t, "adapted"));
+  mp_builder_at(e->b, x)->until = (int32_t)mp_builder_call_count(e->b) - 1; /* a variable of peft's forward */
 }
 
 /* the innermost module around both the dropout and what it reads */

@@ -40,6 +40,7 @@ typedef struct mp_var {
   int32_t value;      /* the graph's value, -1 */
   int32_t tied;       /* PARAMETER, BUFFER: the variable whose storage it shares (a view or the same), -1 for its own */
   int32_t dies;       /* RESULT: the call after which the program's Python lets go of it (locals.c); call count: at the end of the step */
+  int32_t until;      /* RESULT: it dies no sooner than after this call, 0: any (edit.c) */
   bool is_output;     /* of the model */
   bool is_returned;   /* RESULT: what made it hands it out, though nothing reads it (mha.c) */
   bool is_held;       /* RESULT: the loop keeps it until the next forward pass returns (outputs.h) */

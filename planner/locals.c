@@ -301,5 +301,6 @@ void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *
   for (uint32_t i = 0; i < var_count; i++) {
     bool stays = vars[i].is_output || vars[i].role != MP_ROLE_RESULT || vars[i].call < 0;
     vars[i].dies = stays ? (int32_t)call_count : death_of(&x, (int32_t)i);
+    if (vars[i].dies < vars[i].until) vars[i].dies = vars[i].until;
   }
 }

@@ -49,6 +49,10 @@ static mp_run run_of(uint8_t how, uint8_t more) {
   run.hold_outputs = (mp_hold)(more / 4 % 4);
   run.lora_rank = more % 7 == 3 ? 2 : 0;
   run.infer = (more & 48) == 48;
+  run.grad_scaler = more % 9 == 2;
+  run.clip_grad = more % 11 == 4;
+  run.ema = more % 13 == 5;
+  run.optimizer = mp_optimizer_find(mp_optimizer_name(more % mp_optimizer_count()));
   run.dropout = more & 64 ? 0.1 : -1;
   return run;
 }

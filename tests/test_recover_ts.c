@@ -617,6 +617,7 @@ static void lora_adds_two_products(void **state) {
   const mp_timeline *t = mp_timeline_make(a, mp_tape_make(a, mp_trace_make(a, p, &run, &err), &run, &plan, &err), &err);
   assert_non_null(t);
   assert_int_equal(t->gradient_bytes, 4 * (2 * 4 + 3 * 2)); /* A and B alone */
+  assert_int_equal(p->vars[p->calls[1].outs[0]].dies, 5); /* x, cast: peft's variable until the sum */
   assert_int_equal(p->calls[2].macs, 2 * 4 * 2);            /* rows x in x rank */
   run.lora_glob = "attn*";
   assert_null(mp_program_edit(a, test_recovered(a, logits), &run, &err));
@@ -640,6 +641,9 @@ static void lora_leaves_heads_and_attention_alone(void **state) {
                 "t = Transpose(head.weight) perm=[1,0] name=\"/head/Transpose\"; y = MatMul(h, t) name=\"/head/MatMul\"; -> y", &run);
   assert_non_null(strstr(test_calls_text(a, p), "fc.lora_B.default.weight"));
   assert_null(strstr(test_calls_text(a, p), "head.lora_B.default.weight"));
+  p = edited(a, "ids: int64[2,3]; kind: int64[2,3]; wte.weight = float[10,4]; type.weight = float[2,4]; qa.weight = float[2,4]; e = Gather(wte.weight, ids) name=\"/wte/Gather\";"
+                "k = Gather(type.weight, kind) name=\"/type/Gather\"; x = Add(e, k) name=\"/Add\"; t = Transpose(qa.weight) perm=[1,0] name=\"/qa/Transpose\"; y = MatMul(x, t) name=\"/qa/MatMul\"; -> y", &run);
+  assert_non_null(strstr(test_calls_text(a, p), "qa.lora_B.default.weight")); /* as large as a table, not as that of the tokens */
   p = edited(a, "x: float[2,4]; a.in_proj_weight = float[12,4]; a.out_proj.weight = float[3,12]; out_proj.weight = float[5,3]; h = Gemm(x, a.in_proj_weight) transB=1 name=\"/a/Gemm\";"
                 "o = Gemm(h, a.out_proj.weight) transB=1 name=\"/a/Gemm_1\"; y = Gemm(o, out_proj.weight) transB=1 name=\"/out_proj/Gemm\"; -> y", &run);
   assert_string_equal(test_calls_text(a, p), "linear(x,a.in_proj_weight) linear(%,a.out_proj.weight) linear(%,out_proj.weight) type_as(%,out_proj.lora_A.default.weight) "
