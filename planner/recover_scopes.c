@@ -33,9 +33,10 @@ static size_t without_turn(const mp_rec *r, const char *name, size_t len, const 
 
 /* the container of the outermost module, whose name begins at `part`; NULL */
 static const char *home_of(const mp_rec *r, const char *part, const char *end) {
-  const char *stop = r->homes ? memchr(part, '/', (size_t)(end - part)) : NULL;
+  if (!r->homes || end <= part) return NULL; /* "/Relu" is in no module */
+  const char *stop = memchr(part, '/', (size_t)(end - part));
   if (stop) end = stop;
-  uint32_t id = r->homes ? mp_names_find(r->tops, part, (size_t)(end - part)) : UINT32_MAX;
+  uint32_t id = mp_names_find(r->tops, part, (size_t)(end - part));
   return id != UINT32_MAX && *r->homes[id] ? r->homes[id] : NULL;
 }
 
