@@ -7,6 +7,7 @@
 
 #include "planner/fuse.h"
 #include "planner/outputs.h"
+#include "planner/reading.h"
 
 typedef struct edit {
   mp_arena *a;
@@ -30,14 +31,12 @@ typedef struct request {
   const mp_run *run;
 } request;
 
-static bool is(const mp_call *c, const char *name) { return c && !strcmp(c->row->name, name); }
 static const mp_var *var_at(const edit *e, int32_t v) { return &e->p->vars[v]; }
-static int32_t operand(const mp_call *c, uint32_t i) { return c && i < c->arg_count && c->args[i].kind == MP_ARG_VAR ? c->args[i].as.var : -1; }
 static const mp_call *maker(const edit *e, int32_t v) { return v < 0 || var_at(e, v)->call < 0 ? NULL : &e->p->calls[var_at(e, v)->call]; }
 
 static bool view(const mp_call *c) {
-  return is(c, "aten::reshape") || is(c, "aten::view") || is(c, "aten::_unsafe_view") || is(c, "aten::transpose") || is(c, "aten::contiguous") ||
-         is(c, "aten::clone");
+  return mp_call_is(c, "aten::reshape") || mp_call_is(c, "aten::view") || mp_call_is(c, "aten::_unsafe_view") || mp_call_is(c, "aten::transpose") || mp_call_is(c, "aten::contiguous") ||
+         mp_call_is(c, "aten::clone");
 }
 
 static void count_reads(edit *e) {
@@ -65,10 +64,10 @@ static bool same_dims(const edit *e, int32_t a, int32_t b) {
 /* does v follow from embeddings (and positions) alone, by sums, scales and norms */
 static bool embedded(const edit *e, int32_t v) {
   const mp_call *m = maker(e, v);
-  if (is(m, "aten::embedding")) return true;
-  if (is(m, "aten::layer_norm")) return embedded(e, operand(m, 0)) && e->reads[operand(m, 0)] == 1;
-  if (!is(m, "aten::add") && !is(m, "aten::mul")) return false;
-  int32_t a = operand(m, 0), b = operand(m, 1);
+  if (mp_call_is(m, "aten::embedding")) return true;
+  if (mp_call_is(m, "aten::layer_norm")) return embedded(e, mp_call_operand(m, 0)) && e->reads[mp_call_operand(m, 0)] == 1;
+  if (!mp_call_is(m, "aten::add") && !mp_call_is(m, "aten::mul")) return false;
+  int32_t a = mp_call_operand(m, 0), b = mp_call_operand(m, 1);
   if (a < 0 || e->reads[a] != 1 || !embedded(e, a)) return false;
   return b < 0 || var_at(e, b)->role != MP_ROLE_RESULT || (e->reads[b] == 1 && embedded(e, b)) || var_at(e, b)->rank < 3;
 }
@@ -90,12 +89,12 @@ static bool inert_copy(const edit *e, const mp_call *c) {
                                         "aten::unbind",
                                         "aten::scaled_dot_product_attention",
                                         "aten::unfold"};
-  if (is(c, "aten::dropout")) return !acts(c);
-  if (strcmp(e->p->exporter, "dynamo") != 0 || (!is(c, "aten::contiguous") && !is(c, "aten::clone"))) return false;
-  const mp_call *m = maker(e, operand(c, 0));
-  while (is(m, "aten::view") || is(m, "aten::unsqueeze") || is(m, "aten::squeeze")) m = maker(e, operand(m, 0));
+  if (mp_call_is(c, "aten::dropout")) return !acts(c);
+  if (strcmp(e->p->exporter, "dynamo") != 0 || (!mp_call_is(c, "aten::contiguous") && !mp_call_is(c, "aten::clone"))) return false;
+  const mp_call *m = maker(e, mp_call_operand(c, 0));
+  while (mp_call_is(m, "aten::view") || mp_call_is(m, "aten::unsqueeze") || mp_call_is(m, "aten::squeeze")) m = maker(e, mp_call_operand(m, 0));
   for (size_t i = 0; i < sizeof strided / sizeof *strided; i++)
-    if (is(m, strided[i])) return false;
+    if (mp_call_is(m, strided[i])) return false;
   return m && c->out_count == 1 && c->outs[0] >= 0 && mp_dtype_is_float(var_at(e, c->outs[0])->dtype);
 }
 
@@ -104,9 +103,9 @@ static bool projected(const edit *e, int32_t v) {
   for (int step = 0; step < 6; step++) {
     const mp_call *m = maker(e, v);
     if (!m || e->reads[v] != 1 || inert_copy(e, m)) return false;
-    if (is(m, "aten::linear") || is(m, "aten::addmm")) return true;
+    if (mp_call_is(m, "aten::linear") || mp_call_is(m, "aten::addmm")) return true;
     if (!view(m)) return false;
-    v = operand(m, 0);
+    v = mp_call_operand(m, 0);
   }
   return false;
 }
@@ -124,14 +123,14 @@ static void place_dropout(edit *e) {
   e->copies = e->dropped > 0;
   for (uint32_t c = 0; c < p->call_count && !e->copies; c++) { /* a file that shows one shows all */
     const mp_call *call = &p->calls[c];
-    int32_t a = operand(call, 0), b = operand(call, 1), out = call->out_count ? call->outs[0] : -1;
-    if (is(call, "aten::add") && a >= 0 && b >= 0 && var_at(e, a)->rank == 3 && same_dims(e, a, b)) {
+    int32_t a = mp_call_operand(call, 0), b = mp_call_operand(call, 1), out = call->out_count ? call->outs[0] : -1;
+    if (mp_call_is(call, "aten::add") && a >= 0 && b >= 0 && var_at(e, a)->rank == 3 && same_dims(e, a, b)) {
       if (projected(e, a)) e->drop[a] = true;
       if (projected(e, b)) e->drop[b] = true;
-    } else if (is(call, "aten::matmul") || is(call, "aten::bmm")) {
+    } else if (mp_call_is(call, "aten::matmul") || mp_call_is(call, "aten::bmm")) {
       const mp_call *m = maker(e, a);
-      if (is(m, "aten::to") || is(m, "aten::type_as") || is(m, "aten::_to_copy")) m = maker(e, operand(m, 0));
-      if (is(m, "aten::softmax") && b >= 0 && var_at(e, b)->role == MP_ROLE_RESULT) e->drop[a] = true;
+      if (mp_call_is(m, "aten::to") || mp_call_is(m, "aten::type_as") || mp_call_is(m, "aten::_to_copy")) m = maker(e, mp_call_operand(m, 0));
+      if (mp_call_is(m, "aten::softmax") && b >= 0 && var_at(e, b)->role == MP_ROLE_RESULT) e->drop[a] = true;
     } else if (out >= 0 && e->reads[out] > 1 && var_at(e, out)->rank == 3 && embedded(e, out)) {
       e->drop[out] = true;
     }
@@ -141,8 +140,8 @@ static void place_dropout(edit *e) {
 static bool has_dropout(const mp_program *p) {
   for (uint32_t c = 0; c < p->call_count; c++) {
     const mp_call *call = &p->calls[c];
-    if ((is(call, "aten::dropout") || is(call, "aten::native_dropout")) && acts(call)) return true;
-    if (is(call, "aten::scaled_dot_product_attention") && call->arg_count > 4 && call->args[4].kind == MP_ARG_FLOAT && call->args[4].as.f > 0)
+    if ((mp_call_is(call, "aten::dropout") || mp_call_is(call, "aten::native_dropout")) && acts(call)) return true;
+    if (mp_call_is(call, "aten::scaled_dot_product_attention") && call->arg_count > 4 && call->args[4].kind == MP_ARG_FLOAT && call->args[4].as.f > 0)
       return true;
   }
   return false;
@@ -192,7 +191,7 @@ static int32_t call(edit *e, int32_t module, const char *name, const mp_arg *arg
 
 static void add_dropout(edit *e, int32_t old, int32_t instance) {
   int32_t parent = e->p->instances[instance].parent;
-  int32_t module = enter(e, parent > 0 && !is(maker(e, old), "aten::softmax") ? parent : instance);
+  int32_t module = enter(e, parent > 0 && !mp_call_is(maker(e, old), "aten::softmax") ? parent : instance);
   mp_arg args[] = {mp_arg_var(e->now[old]), mp_arg_float(e->run->dropout), mp_arg_bool(true)};
   e->now[old] = call(e, module, "aten::dropout", args, 3, like(e, e->now[old], "dropout"));
   e->dropped++;
@@ -202,8 +201,8 @@ static void add_dropout(edit *e, int32_t old, int32_t instance) {
 
 /* Does the embedding look up what the model is given (tokens), and not what it counts (positions)? */
 static bool of_input(const edit *e, const mp_call *c) {
-  int32_t x = operand(c, 1);
-  while (x >= 0 && maker(e, x)) x = operand(maker(e, x), 0);
+  int32_t x = mp_call_operand(c, 1);
+  while (x >= 0 && maker(e, x)) x = mp_call_operand(maker(e, x), 0);
   return x >= 0 && var_at(e, x)->role == MP_ROLE_INPUT;
 }
 
@@ -211,7 +210,7 @@ static bool of_input(const edit *e, const mp_call *c) {
 static bool is_head(const edit *e, int32_t w) {
   const mp_var *v = var_at(e, w), *tokens = NULL;
   for (uint32_t c = 0; c < e->p->call_count; c++) {
-    int32_t table = is(&e->p->calls[c], "aten::embedding") ? operand(&e->p->calls[c], 0) : -1;
+    int32_t table = mp_call_is(&e->p->calls[c], "aten::embedding") ? mp_call_operand(&e->p->calls[c], 0) : -1;
     if (table == w && table >= 0) return true;
     if (table >= 0 && of_input(e, &e->p->calls[c]) && (!tokens || tokens->dims[0] < var_at(e, table)->dims[0])) tokens = var_at(e, table);
   }
@@ -233,10 +232,10 @@ static bool is_of_attention(const edit *e, int32_t w) {
 
 /* The weight of a layer that gets an adapter, else -1. linear holds it as (out, in), addmm (GPT-2's Conv1D) as (in, out). */
 static int32_t adapted(const edit *e, const mp_call *c, bool *turned) {
-  *turned = is(c, "aten::addmm");
-  int32_t w = operand(c, *turned ? 2 : 1);
+  *turned = mp_call_is(c, "aten::addmm");
+  int32_t w = mp_call_operand(c, *turned ? 2 : 1);
   if (!c->out_count || c->outs[0] < 0 || !var_at(e, c->outs[0])->rank) return -1;
-  if (!e->run->lora_rank || (!*turned && !is(c, "aten::linear")) || w < 0 || var_at(e, w)->role != MP_ROLE_PARAMETER || var_at(e, w)->rank != 2)
+  if (!e->run->lora_rank || (!*turned && !mp_call_is(c, "aten::linear")) || w < 0 || var_at(e, w)->role != MP_ROLE_PARAMETER || var_at(e, w)->rank != 2)
     return -1;
   const char *glob = e->run->lora_glob, *path = e->p->instances[c->module].path;
   if (glob) return mp_glob(glob, path) || mp_glob(glob, var_at(e, w)->name) ? w : -1;
@@ -278,7 +277,7 @@ static void add_lora(edit *e, const mp_call *c, int32_t weight, bool turned, int
 
 /* the innermost module around both the dropout and what it reads */
 static int32_t common_module(const edit *e, const mp_call *c) {
-  const mp_call *m = maker(e, operand(c, 0));
+  const mp_call *m = maker(e, mp_call_operand(c, 0));
   for (int32_t i = c->module; i > 0; i = e->p->instances[i].parent)
     for (int32_t k = m ? m->module : 0; k > 0; k = e->p->instances[k].parent)
       if (i == k) return i;
@@ -300,7 +299,7 @@ static void find_cached(edit *e) {
 /* Before the first call that reads them: the cache gets them, or a copy that is read from then on. */
 static void hold_cached(edit *e, const mp_call *old, int32_t module) {
   for (uint32_t i = 0; i < old->arg_count; i++) {
-    int32_t v = operand(old, i);
+    int32_t v = mp_call_operand(old, i);
     if (v < 0 || e->cached[v] != CACHED || var_at(e, v)->role != MP_ROLE_RESULT) continue;
     e->cached[v] = RETURNED;
     if (e->run->hold_outputs == MP_HOLD_CACHE) {
@@ -313,7 +312,7 @@ static void hold_cached(edit *e, const mp_call *old, int32_t module) {
 
 /* sdpa_attention_forward of transformers 4.48 to 4.55 copies what the kernel reads, where it has gaps. (A model that called the kernel itself, as OPT did, copied nothing; its file is the same.) */
 static void without_gaps(edit *e, const mp_call *old, mp_arg *args, int32_t module) {
-  if (e->run->hold_outputs != MP_HOLD_OLD_CACHE || !is(old, "aten::scaled_dot_product_attention")) return;
+  if (e->run->hold_outputs != MP_HOLD_OLD_CACHE || !mp_call_is(old, "aten::scaled_dot_product_attention")) return;
   for (uint32_t i = 0; i < 3 && i < old->arg_count; i++)
     if (args[i].kind == MP_ARG_VAR) args[i] = mp_arg_var(call(e, module, "aten::contiguous", &args[i], 1, like(e, args[i].as.var, "contiguous")));
 }
@@ -385,8 +384,8 @@ static void copy_calls(edit *e) {
     mp_arg *args = mp_alloc_array(e->a, old->arg_count, sizeof *args);
     for (uint32_t i = 0; i < old->arg_count; i++) args[i] = renamed(e, old->args[i]);
     without_gaps(e, old, args, module);
-    if (e->run->dropout >= 0 && old->arg_count > 4 && is(old, "aten::scaled_dot_product_attention")) args[4] = mp_arg_float(e->run->dropout);
-    if (e->run->dropout >= 0 && old->arg_count > 1 && (is(old, "aten::dropout") || is(old, "aten::native_dropout")))
+    if (e->run->dropout >= 0 && old->arg_count > 4 && mp_call_is(old, "aten::scaled_dot_product_attention")) args[4] = mp_arg_float(e->run->dropout);
+    if (e->run->dropout >= 0 && old->arg_count > 1 && (mp_call_is(old, "aten::dropout") || mp_call_is(old, "aten::native_dropout")))
       args[1] = mp_arg_float(e->run->dropout);
     int32_t *outs = mp_alloc_array(e->a, old->out_count, sizeof *outs);
     for (uint32_t i = 0; i < old->out_count; i++) outs[i] = old->outs[i];
@@ -433,9 +432,9 @@ static bool causal(const mp_program *p) {
   int32_t sequence = -1;
   for (uint32_t c = 0; c < p->call_count; c++) {
     const mp_call *x = &p->calls[c];
-    if (!is(x, "aten::embedding")) continue;
-    int32_t ids = operand(x, 1);
-    while (ids >= 0 && p->vars[ids].call >= 0 && view(&p->calls[p->vars[ids].call])) ids = operand(&p->calls[p->vars[ids].call], 0);
+    if (!mp_call_is(x, "aten::embedding")) continue;
+    int32_t ids = mp_call_operand(x, 1);
+    while (ids >= 0 && p->vars[ids].call >= 0 && view(&p->calls[p->vars[ids].call])) ids = mp_call_operand(&p->calls[p->vars[ids].call], 0);
     if (ids < 0 || p->vars[ids].role != MP_ROLE_INPUT) continue;
     if (sequence >= 0 && sequence != ids) return false;
     sequence = ids;

@@ -1,22 +1,13 @@
 #include "planner/fuse.h"
 
-#include <string.h>
-
 #include "planner/calls.h"
+#include "planner/reading.h"
 
-static bool is(const mp_call *c, const char *name) { return c && !strcmp(c->row->name, name); }
-static bool one_of(const mp_call *c, const char *const *names, size_t n) {
-  for (size_t i = 0; i < n; i++)
-    if (is(c, names[i])) return true;
-  return false;
-}
-static const mp_call *maker(const mp_program *p, int32_t v) { return v < 0 || p->vars[v].call < 0 ? NULL : &p->calls[p->vars[v].call]; }
-static int32_t operand(const mp_call *c, uint32_t i) { return c && i < c->arg_count && c->args[i].kind == MP_ARG_VAR ? c->args[i].as.var : -1; }
 static uint32_t number(const mp_program *p, const mp_call *c) { return (uint32_t)(c - p->calls); }
 
 /* ---- the pattern ---- */
 
-static bool is_product(const mp_call *c) { return is(c, "aten::matmul") || is(c, "aten::bmm"); }
+static bool is_product(const mp_call *c) { return mp_call_is(c, "aten::matmul") || mp_call_is(c, "aten::bmm"); }
 
 static bool take(const mp_program *p, mp_written_out *w, const mp_call *c) {
   if (!c || w->inside_count == MP_WRITTEN_CALLS) return false;
@@ -34,10 +25,10 @@ static bool take_mask(mp_written_out *w, int32_t mask, bool hides) {
 /* softmax(scores), dropout, casts -> the call that makes the softmax */
 static const mp_call *behind_probabilities(const mp_program *p, mp_written_out *w, int32_t v) {
   static const char *const casts[] = {"aten::to", "aten::_to_copy", "aten::type_as"};
-  const mp_call *c = maker(p, v);
-  for (; c && !is(c, "aten::softmax") && !is(c, "aten::_softmax"); c = maker(p, operand(c, 0))) {
-    bool drop = is(c, "aten::dropout") || is(c, "aten::native_dropout");
-    if ((!drop && !one_of(c, casts, MP_COUNT(casts))) || !take(p, w, c)) return NULL;
+  const mp_call *c = mp_maker_of(p, v);
+  for (; c && !mp_call_is(c, "aten::softmax") && !mp_call_is(c, "aten::_softmax"); c = mp_maker_of(p, mp_call_operand(c, 0))) {
+    bool drop = mp_call_is(c, "aten::dropout") || mp_call_is(c, "aten::native_dropout");
+    if ((!drop && !mp_call_is_one(c, casts, MP_COUNT(casts))) || !take(p, w, c)) return NULL;
     bool acts = c->arg_count < 3 || c->args[2].kind != MP_ARG_BOOL || c->args[2].as.b;
     if (drop && acts && c->arg_count > 1 && c->args[1].kind == MP_ARG_FLOAT) w->p = c->args[1].as.f;
   }
@@ -47,41 +38,41 @@ static const mp_call *behind_probabilities(const mp_program *p, mp_written_out *
 /* one call on the way from the softmax to the product: *v, the scores that it reads */
 static bool step(const mp_program *p, mp_written_out *w, const mp_call *c, int32_t *v) {
   static const char *const plain[] = {"aten::mul", "aten::div", "aten::to", "aten::_to_copy", "aten::clamp", "aten::maximum"};
-  if (is(c, "aten::where")) { /* where(visible, scores, least) or where(hidden, least, scores) */
-    bool second = maker(p, operand(c, 1)) != NULL;
-    *v = operand(c, second ? 1 : 2);
-    return take_mask(w, operand(c, 0), !second);
+  if (mp_call_is(c, "aten::where")) { /* where(visible, scores, least) or where(hidden, least, scores) */
+    bool second = mp_maker_of(p, mp_call_operand(c, 1)) != NULL;
+    *v = mp_call_operand(c, second ? 1 : 2);
+    return take_mask(w, mp_call_operand(c, 0), !second);
   }
-  *v = operand(c, 0);
-  if (is(c, "aten::add")) return operand(c, 1) < 0 || take_mask(w, operand(c, 1), false);
-  if (is(c, "aten::masked_fill")) return take_mask(w, operand(c, 1), true);
-  return one_of(c, plain, MP_COUNT(plain));
+  *v = mp_call_operand(c, 0);
+  if (mp_call_is(c, "aten::add")) return mp_call_operand(c, 1) < 0 || take_mask(w, mp_call_operand(c, 1), false);
+  if (mp_call_is(c, "aten::masked_fill")) return take_mask(w, mp_call_operand(c, 1), true);
+  return mp_call_is_one(c, plain, MP_COUNT(plain));
 }
 
 bool mp_written_attention(const mp_program *p, uint32_t at, mp_written_out *w) {
   const mp_call *c = &p->calls[at];
   *w = (mp_written_out){.q = -1};
   if (!is_product(c)) return false;
-  const mp_call *softmax = behind_probabilities(p, w, operand(c, 0));
+  const mp_call *softmax = behind_probabilities(p, w, mp_call_operand(c, 0));
   if (!softmax || !take(p, w, softmax)) return false;
-  int32_t v = operand(softmax, 0);
-  const mp_call *m = maker(p, v);
-  for (; m && !is_product(m); m = maker(p, v))
+  int32_t v = mp_call_operand(softmax, 0);
+  const mp_call *m = mp_maker_of(p, v);
+  for (; m && !is_product(m); m = mp_maker_of(p, v))
     if (!take(p, w, m) || !step(p, w, m, &v)) return false;
   if (!m || !take(p, w, m)) return false;
-  w->q = operand(m, 0);
-  w->kt = operand(m, 1);
-  w->v = operand(c, 1);
+  w->q = mp_call_operand(m, 0);
+  w->kt = mp_call_operand(m, 1);
+  w->v = mp_call_operand(c, 1);
   return w->q >= 0 && w->kt >= 0 && w->v >= 0;
 }
 
 int32_t mp_unrepeated(const mp_program *p, int32_t v) {
   static const char *const copies[] = {"aten::reshape", "aten::view", "aten::clone", "aten::contiguous"}, *const repeats[] = {"aten::expand", "aten::unsqueeze"};
   int32_t wide = v;
-  for (uint32_t hops = 0; hops < 12 && one_of(maker(p, wide), copies, MP_COUNT(copies)) && operand(maker(p, wide), 0) >= 0; hops++) wide = operand(maker(p, wide), 0);
-  if (is(maker(p, wide), "aten::repeat_interleave")) return operand(maker(p, wide), 0);
-  if (!is(maker(p, wide), "aten::expand")) return v;
-  for (uint32_t hops = 0; hops < 12 && one_of(maker(p, wide), repeats, MP_COUNT(repeats)) && operand(maker(p, wide), 0) >= 0; hops++) wide = operand(maker(p, wide), 0);
+  for (uint32_t hops = 0; hops < 12 && mp_call_is_one(mp_maker_of(p, wide), copies, MP_COUNT(copies)) && mp_call_operand(mp_maker_of(p, wide), 0) >= 0; hops++) wide = mp_call_operand(mp_maker_of(p, wide), 0);
+  if (mp_call_is(mp_maker_of(p, wide), "aten::repeat_interleave")) return mp_call_operand(mp_maker_of(p, wide), 0);
+  if (!mp_call_is(mp_maker_of(p, wide), "aten::expand")) return v;
+  for (uint32_t hops = 0; hops < 12 && mp_call_is_one(mp_maker_of(p, wide), repeats, MP_COUNT(repeats)) && mp_call_operand(mp_maker_of(p, wide), 0) >= 0; hops++) wide = mp_call_operand(mp_maker_of(p, wide), 0);
   return wide;
 }
 
@@ -104,13 +95,13 @@ static void follow(origin *o, int32_t v, uint32_t depth) {
   if (x->role == MP_ROLE_INPUT || (x->role == MP_ROLE_PARAMETER && mp_dtype_is_float(x->dtype))) o->told = true;
   bool table = x->role == MP_ROLE_BUFFER || x->role == MP_ROLE_CONSTANT;
   if (table && x->rank >= 2 && x->dims[x->rank - 1] > 1 && x->dims[x->rank - 1] == x->dims[x->rank - 2]) o->looks++;
-  const mp_call *c = maker(o->p, v);
-  o->varies |= is(c, "aten::arange") || (!c && x->rank > 0 && (x->rank > 1 || x->dims[0] != 1));
-  if (!c || one_of(c, of_no_value, MP_COUNT(of_no_value))) return;
-  o->looks += one_of(c, looks, MP_COUNT(looks));
-  uint32_t n = is(c, "aten::type_as") || is(c, "aten::to") ? 1 : c->arg_count;
+  const mp_call *c = mp_maker_of(o->p, v);
+  o->varies |= mp_call_is(c, "aten::arange") || (!c && x->rank > 0 && (x->rank > 1 || x->dims[0] != 1));
+  if (!c || mp_call_is_one(c, of_no_value, MP_COUNT(of_no_value))) return;
+  o->looks += mp_call_is_one(c, looks, MP_COUNT(looks));
+  uint32_t n = mp_call_is(c, "aten::type_as") || mp_call_is(c, "aten::to") ? 1 : c->arg_count;
   for (uint32_t i = 0; i < n; i++) {
-    follow(o, operand(c, i), depth + 1);
+    follow(o, mp_call_operand(c, i), depth + 1);
     for (uint32_t k = 0; c->args[i].kind == MP_ARG_VARS && k < c->args[i].n; k++) follow(o, c->args[i].as.vars[k], depth + 1);
   }
 }
@@ -139,7 +130,7 @@ static uint8_t kind_of(work *k, int32_t mask) {
 
 static void count(work *k, const mp_call *c, int by) {
   for (uint32_t i = 0; i < c->arg_count; i++) {
-    if (operand(c, i) >= 0) k->reads[operand(c, i)] += (uint32_t)by;
+    if (mp_call_operand(c, i) >= 0) k->reads[mp_call_operand(c, i)] += (uint32_t)by;
     for (uint32_t j = 0; c->args[i].kind == MP_ARG_VARS && j < c->args[i].n; j++)
       if (c->args[i].as.vars[j] >= 0) k->reads[c->args[i].as.vars[j]] += (uint32_t)by;
   }
@@ -152,7 +143,7 @@ static bool is_closed(const work *k, const mp_written_out *w) {
     uint32_t most = 1;
     for (uint32_t j = 0; j < w->inside_count && c->out_count && c->outs[0] >= 0; j++) {
       const mp_call *cast = &k->p->calls[w->inside[j]];
-      most += is(cast, "aten::type_as") && operand(cast, 1) == c->outs[0];
+      most += mp_call_is(cast, "aten::type_as") && mp_call_operand(cast, 1) == c->outs[0];
     }
     for (uint32_t o = 0; o < c->out_count; o++)
       if (c->outs[o] >= 0 && k->reads[c->outs[o]] > (o ? 0 : most)) return false;
@@ -161,14 +152,14 @@ static bool is_closed(const work *k, const mp_written_out *w) {
 }
 
 static bool is_single(const mp_program *p, const mp_call *c, uint32_t i) {
-  int32_t v = operand(c, i);
+  int32_t v = mp_call_operand(c, i);
   return v < 0 || !p->vars[v].rank || (p->vars[v].rank == 1 && p->vars[v].dims[0] == 1);
 }
 
 /* where(visible, 0, least), which models make to add it to the scores: a kernel is given what is visible */
 static int32_t as_boolean(const work *k, int32_t mask) {
-  const mp_call *c = maker(k->p, mask);
-  int32_t visible = is(c, "aten::where") && is_single(k->p, c, 1) && is_single(k->p, c, 2) ? operand(c, 0) : -1;
+  const mp_call *c = mp_maker_of(k->p, mask);
+  int32_t visible = mp_call_is(c, "aten::where") && is_single(k->p, c, 1) && is_single(k->p, c, 2) ? mp_call_operand(c, 0) : -1;
   return visible >= 0 && k->p->vars[visible].dtype == MP_BOOL ? visible : mask;
 }
 
@@ -198,8 +189,8 @@ static const mp_fused *fused(work *k, const mp_written_out *w, const mp_call *la
   }
   if (x.mask >= 0 && x.and < 0 && !x.hides) x.mask = as_boolean(k, x.mask);
   x.causal = future >= 0 && x.mask < 0;
-  const mp_call *turn = maker(k->p, w->kt);
-  int32_t keys = is(turn, "aten::transpose") || is(turn, "aten::permute") ? operand(turn, 0) : -1, few = keys < 0 ? -1 : mp_unrepeated(k->p, keys), values = mp_unrepeated(k->p, w->v);
+  const mp_call *turn = mp_maker_of(k->p, w->kt);
+  int32_t keys = mp_call_is(turn, "aten::transpose") || mp_call_is(turn, "aten::permute") ? mp_call_operand(turn, 0) : -1, few = keys < 0 ? -1 : mp_unrepeated(k->p, keys), values = mp_unrepeated(k->p, w->v);
   if (x.mask < 0 && keys >= 0 && few != keys && values != w->v && vars[few].rank == 4 && vars[values].rank == 4) {
     x.k = few;
     x.v = values;
@@ -226,7 +217,7 @@ static void skip_unread(work *k) {
     if (!gone) count(k, x, -1);
     k->f->skip[c] = !k->f->at[c];
     for (uint32_t i = 0; i < x->arg_count; i++) {
-      if (operand(x, i) >= 0) fed[operand(x, i)] = true;
+      if (mp_call_operand(x, i) >= 0) fed[mp_call_operand(x, i)] = true;
       for (uint32_t j = 0; x->args[i].kind == MP_ARG_VARS && j < x->args[i].n; j++)
         if (x->args[i].as.vars[j] >= 0) fed[x->args[i].as.vars[j]] = true;
     }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "planner/inside.h"
+#include "planner/reading.h"
 
 typedef struct habits {
   mp_arena *a;
@@ -19,17 +20,12 @@ typedef struct habits {
   uint32_t output_count;
 } habits;
 
-static const char *name_of(const mp_call *c) { return c->row->name; }
-static bool is(const mp_call *c, const char *name) { return c && !strcmp(name_of(c), name); }
-
-static bool starts(const mp_call *c, const char *stem) { return c && !strncmp(name_of(c), stem, strlen(stem)); }
+static bool starts(const mp_call *c, const char *stem) { return c && !strncmp(c->row->name, stem, strlen(stem)); }
 
 static const mp_call *maker(habits *r, int32_t var) {
   int32_t c = var < 0 ? -1 : mp_builder_at(r->b, var)->call;
   return c < 0 ? NULL : mp_builder_call_at(r->b, (uint32_t)c);
 }
-
-static int32_t operand(const mp_call *c, uint32_t i) { return c && i < c->arg_count && c->args[i].kind == MP_ARG_VAR ? c->args[i].as.var : -1; }
 
 /* how many times each variable is read */
 static uint32_t *readers(habits *r) {
@@ -50,8 +46,8 @@ static uint32_t *readers(habits *r) {
 static bool fresh(habits *r, const uint32_t *reads, int32_t var) {
   const mp_call *m = maker(r, var);
   if (!m || reads[var] != 1) return false;
-  return starts(m, "aten::conv") || is(m, "aten::batch_norm") || starts(m, "aten::_native_batch_norm") || is(m, "aten::instance_norm") || is(m, "aten::add") || is(m, "aten::mul") ||
-         is(m, "aten::linear") || starts(m, "aten::max_pool") || starts(m, "aten::avg_pool");
+  return starts(m, "aten::conv") || mp_call_is(m, "aten::batch_norm") || starts(m, "aten::_native_batch_norm") || mp_call_is(m, "aten::instance_norm") || mp_call_is(m, "aten::add") || mp_call_is(m, "aten::mul") ||
+         mp_call_is(m, "aten::linear") || starts(m, "aten::max_pool") || starts(m, "aten::avg_pool");
 }
 
 /* -> convolutions; *linears: products with a weight */
@@ -59,15 +55,15 @@ static uint32_t layers(habits *r, uint32_t *linears) {
   uint32_t convolutions = 0;
   for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
     const mp_call *call = mp_builder_call_at(r->b, c);
-    convolutions += starts(call, "aten::conv") && !is(call, "aten::contiguous");
-    *linears += is(call, "aten::linear") || is(call, "aten::addmm");
+    convolutions += starts(call, "aten::conv") && !mp_call_is(call, "aten::contiguous");
+    *linears += mp_call_is(call, "aten::linear") || mp_call_is(call, "aten::addmm");
   }
   return convolutions;
 }
 
 /* Add(a, b): the shortcut is the operand that others read too. 1: the second, 0: the first, -1: neither */
 static int shortcut(const mp_call *c, const uint32_t *reads) {
-  int32_t a = operand(c, 0), b = operand(c, 1);
+  int32_t a = mp_call_operand(c, 0), b = mp_call_operand(c, 1);
   if (a < 0 || b < 0) return -1;
   return reads[b] > 1 ? 1 : reads[a] > 1 ? 0 : -1;
 }
@@ -98,23 +94,23 @@ static void find_in_place(habits *r, const uint32_t *reads) {
   mp_names *outward = mp_names_new(r->a, 64); /* kinds of modules that add out of place */
   for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
     const mp_call *call = mp_builder_call_at(r->b, c);
-    if (!is(call, "aten::add") || !call->out_count || call->outs[0] < 0 || mp_builder_at(r->b, call->outs[0])->rank != 4 || shortcut(call, reads) != 0) continue;
+    if (!mp_call_is(call, "aten::add") || !call->out_count || call->outs[0] < 0 || mp_builder_at(r->b, call->outs[0])->rank != 4 || shortcut(call, reads) != 0) continue;
     const char *kind = kind_of(r, call);
     mp_names_add(r->a, outward, kind, strlen(kind), NULL);
   }
   for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
     mp_call *call = mp_builder_call_at(r->b, c);
     bool activation = false;
-    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) activation |= activations_too && is(call, activations[i]);
+    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) activation |= activations_too && mp_call_is(call, activations[i]);
     const char *type = call->module < 0 ? NULL : mp_builder_instance(r->b, call->module)->type; /* known: F.relu of a linear layer is out of place */
-    int32_t x = operand(call, 0), y = operand(call, 1);
-    bool normed = starts(maker(r, x), "aten::conv") || is(maker(r, x), "aten::batch_norm") || starts(maker(r, x), "aten::_native_batch_norm");
-    if (activation && is(maker(r, x), "aten::add") && !is(call, "aten::relu")) activation = false; /* behind a shortcut ReLU(inplace=True) is the one that is written so */
+    int32_t x = mp_call_operand(call, 0), y = mp_call_operand(call, 1);
+    bool normed = starts(maker(r, x), "aten::conv") || mp_call_is(maker(r, x), "aten::batch_norm") || starts(maker(r, x), "aten::_native_batch_norm");
+    if (activation && mp_call_is(maker(r, x), "aten::add") && !mp_call_is(call, "aten::relu")) activation = false; /* behind a shortcut ReLU(inplace=True) is the one that is written so */
     if (type && activation && !strstr(type, ".activation.") && (!normed || call->source))
       activation = false; /* with the source line, it says inplace=True */
     if (x < 0 || call->no_grad || !fresh(r, reads, x)) continue;
     if (mp_builder_at(r->b, x)->rank == 3) activation = false; /* sound and text: such networks are written out of place */
-    bool residual = adds && !call->source && is(call, "aten::add") && !known(outward, kind_of(r, call)) && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
+    bool residual = adds && !call->source && mp_call_is(call, "aten::add") && !known(outward, kind_of(r, call)) && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
                     mp_builder_at(r->b, y)->role == MP_ROLE_RESULT;
     if (!activation && !residual) continue;
     call->in_place = true;
@@ -129,9 +125,9 @@ static void find_tables(habits *r) {
   for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
     mp_call *call = mp_builder_call_at(r->b, c);
     const char *type = call->module < 0 ? NULL : mp_builder_instance(r->b, call->module)->type;
-    if (!type || !strstr(type, "Sinusoidal") || !is(call, "aten::embedding") || operand(call, 0) < 0) continue;
+    if (!type || !strstr(type, "Sinusoidal") || !mp_call_is(call, "aten::embedding") || mp_call_operand(call, 0) < 0) continue;
     call->no_grad = true;
-    const mp_var *table = mp_builder_at(r->b, operand(call, 0));
+    const mp_var *table = mp_builder_at(r->b, mp_call_operand(call, 0));
     mp_builder_warn(r->b, "'%s' is a sinusoidal table: taken to be computed, not learnt", table->name);
   }
 }
@@ -145,7 +141,7 @@ static void find_no_grad(habits *r) {
   for (uint32_t i = 0; i < r->output_count; i++) wanted[r->outputs[i]] = true;
   for (uint32_t c = calls; c-- > 0;) {
     mp_call *call = mp_builder_call_at(r->b, c);
-    bool reached = false, loss = is(call, "aten::mse_loss") || is(call, "aten::binary_cross_entropy_with_logits") || is(call, "aten::kl_div");
+    bool reached = false, loss = mp_call_is(call, "aten::mse_loss") || mp_call_is(call, "aten::binary_cross_entropy_with_logits") || mp_call_is(call, "aten::kl_div");
     for (uint32_t o = 0; o < call->out_count; o++) reached |= call->outs[o] >= 0 && wanted[call->outs[o]];
     if (!reached) {
       call->no_grad = true;
@@ -162,7 +158,7 @@ static void find_no_grad(habits *r) {
   for (uint32_t c = 0; c < calls && any; c++) {
     const mp_call *call = mp_builder_call_at(r->b, c);
     for (uint32_t i = 0; i < call->arg_count && call->no_grad; i++) {
-      int32_t v = operand(call, i);
+      int32_t v = mp_call_operand(call, i);
       if (v >= 0 && mp_builder_at(r->b, v)->role == MP_ROLE_PARAMETER) count++, i = call->arg_count;
     }
   }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "planner/calls.h"
+#include "planner/reading.h"
 
 /* ---- the table: what an operand follows from ---- */
 
@@ -51,7 +52,6 @@ static void learn(search *s, int32_t v) {
 }
 
 static bool is_inside(const search *s, int32_t call) { return call >= (int32_t)s->first && call < (int32_t)s->end; }
-static int32_t operand(const mp_call *c, uint32_t i) { return i < c->arg_count && c->args[i].kind == MP_ARG_VAR ? c->args[i].as.var : -1; }
 
 static bool same_dims(const mp_var *x, const mp_var *y) {
   if (x->rank != y->rank) return false;
@@ -86,17 +86,17 @@ static bool outputs_known(const search *s, const mp_call *c) {
 static void learn_it(void *arg, int32_t v) { learn(arg, v); }
 
 static bool square_kernel(const search *s, const mp_call *c) {
-  int32_t w = operand(c, 1);
+  int32_t w = mp_call_operand(c, 1);
   if (w < 0 || s->p->vars[w].rank < 3) return false;
   const mp_var *v = &s->p->vars[w];
   for (int i = 2; i < v->rank; i++)
     if (v->dims[i] != 1) return false;
-  return v->dims[0] == v->dims[1] && c->outs[0] >= 0 && operand(c, 0) >= 0 && same_dims(&s->p->vars[c->outs[0]], &s->p->vars[operand(c, 0)]);
+  return v->dims[0] == v->dims[1] && c->outs[0] >= 0 && mp_call_operand(c, 0) >= 0 && same_dims(&s->p->vars[c->outs[0]], &s->p->vars[mp_call_operand(c, 0)]);
 }
 
 /* an operand that was spread over the result is not one that the result alone tells */
 static void learn_either(search *s, const mp_call *c) {
-  int32_t x = operand(c, 0), y = operand(c, 1), out = c->outs[0];
+  int32_t x = mp_call_operand(c, 0), y = mp_call_operand(c, 1), out = c->outs[0];
   const mp_var *vars = s->p->vars;
   if (x >= 0 && (y < 0 || s->known[y]) && same_dims(&vars[x], &vars[out])) learn(s, x);
   if (y >= 0 && (x < 0 || s->known[x]) && same_dims(&vars[y], &vars[out])) learn(s, y);
@@ -107,10 +107,10 @@ static void step_back(search *s, const mp_call *c) {
   for (uint32_t i = 0; i < MP_COUNT(rows); i++) {
     if (strcmp(rows[i].call, c->row->name) != 0) continue;
     switch (rows[i].kind) {
-      case ONE_TO_ONE: case PARTED: learn(s, operand(c, 0)); break;
+      case ONE_TO_ONE: case PARTED: learn(s, mp_call_operand(c, 0)); break;
       case EITHER: learn_either(s, c); break;
       case JOINED: visit_args(c, learn_it, s); break;
-      case PRODUCT: if (square_kernel(s, c) && s->known[operand(c, 1)]) learn(s, operand(c, 0)); break;
+      case PRODUCT: if (square_kernel(s, c) && s->known[mp_call_operand(c, 1)]) learn(s, mp_call_operand(c, 0)); break;
     }
     return;
   }
@@ -124,7 +124,7 @@ static void learn_from_slices(search *s, int32_t x) {
       before = at;
       for (uint32_t c = s->first; c < s->end; c++) {
         const mp_call *call = &s->p->calls[c];
-        if (strcmp(call->row->name, "aten::slice") != 0 || operand(call, 0) != x || !outputs_known(s, call) || call->arg_count < 4) continue;
+        if (strcmp(call->row->name, "aten::slice") != 0 || mp_call_operand(call, 0) != x || !outputs_known(s, call) || call->arg_count < 4) continue;
         if (call->args[1].kind != MP_ARG_INT || call->args[2].kind != MP_ARG_INT || (call->arg_count > 4 && call->args[4].kind == MP_ARG_INT && call->args[4].as.i != 1)) continue;
         int64_t dim = call->args[1].as.i < 0 ? call->args[1].as.i + v->rank : call->args[1].as.i, start = call->args[2].as.i < 0 ? call->args[2].as.i + v->dims[axis] : call->args[2].as.i;
         if (dim == axis && start == at && call->outs[0] >= 0) at += s->p->vars[call->outs[0]].dims[axis];
@@ -145,7 +145,7 @@ static void settle(search *s) {
       visit_args(call, check_known, &k);
       for (uint32_t i = 0; k.all && i < call->out_count; i++) learn(s, call->outs[i]);
       if (!k.all) step_back(s, call);
-      if (!strcmp(call->row->name, "aten::slice") && operand(call, 0) >= 0 && !s->known[operand(call, 0)]) learn_from_slices(s, operand(call, 0));
+      if (!strcmp(call->row->name, "aten::slice") && mp_call_operand(call, 0) >= 0 && !s->known[mp_call_operand(call, 0)]) learn_from_slices(s, mp_call_operand(call, 0));
     }
   }
 }

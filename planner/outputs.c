@@ -13,15 +13,7 @@
 
 #include "planner/calls.h"
 #include "planner/fuse.h"
-
-static bool is(const mp_call *c, const char *name) { return c && !strcmp(c->row->name, name); }
-static bool one_of(const mp_call *c, const char *const *names, size_t n) {
-  for (size_t i = 0; i < n; i++)
-    if (is(c, names[i])) return true;
-  return false;
-}
-static const mp_call *maker(const mp_program *p, int32_t v) { return v < 0 || p->vars[v].call < 0 ? NULL : &p->calls[p->vars[v].call]; }
-static int32_t operand(const mp_call *c, uint32_t i) { return c && i < c->arg_count && c->args[i].kind == MP_ARG_VAR ? c->args[i].as.var : -1; }
+#include "planner/reading.h"
 
 /* ---- logits ---- */
 
@@ -32,10 +24,10 @@ int32_t mp_find_logits(const mp_program *p) {
   for (uint32_t i = 0; i < p->output_count; i++) {
     int32_t v = p->outputs[i];
     if (p->vars[v].rank || !mp_dtype_is_float(p->vars[v].dtype)) continue;
-    for (uint32_t hops = 0; hops < 16 && v >= 0 && maker(p, v); hops++) {
-      const mp_call *c = maker(p, v);
-      if (!one_of(c, passing, MP_COUNT(passing)) || operand(c, 0) < 0) return hops ? v : -1;
-      v = operand(c, 0);
+    for (uint32_t hops = 0; hops < 16 && v >= 0 && mp_maker_of(p, v); hops++) {
+      const mp_call *c = mp_maker_of(p, v);
+      if (!mp_call_is_one(c, passing, MP_COUNT(passing)) || mp_call_operand(c, 0) < 0) return hops ? v : -1;
+      v = mp_call_operand(c, 0);
     }
   }
   return -1;
@@ -46,9 +38,9 @@ int32_t mp_find_logits(const mp_program *p) {
 /* back through calls of these names, by the first operand */
 static int32_t behind(const mp_program *p, int32_t v, const char *const *names, size_t n) {
   for (uint32_t hops = 0; hops < 12; hops++) {
-    const mp_call *c = maker(p, v);
-    if (!one_of(c, names, n) || operand(c, 0) < 0) break;
-    v = operand(c, 0);
+    const mp_call *c = mp_maker_of(p, v);
+    if (!mp_call_is_one(c, names, n) || mp_call_operand(c, 0) < 0) break;
+    v = mp_call_operand(c, 0);
   }
   return v;
 }
@@ -58,15 +50,15 @@ static bool written_out(const mp_program *p, uint32_t at, mp_attention_call *r) 
   static const char *const turns[] = {"aten::transpose", "aten::permute"};
   mp_written_out w;
   if (!mp_written_attention(p, at, &w)) return false;
-  int32_t k = one_of(maker(p, w.kt), turns, MP_COUNT(turns)) ? operand(maker(p, w.kt), 0) : w.kt;
+  int32_t k = mp_call_is_one(mp_maker_of(p, w.kt), turns, MP_COUNT(turns)) ? mp_call_operand(mp_maker_of(p, w.kt), 0) : w.kt;
   *r = (mp_attention_call){.q = w.q, .k = mp_unrepeated(p, k), .v = mp_unrepeated(p, w.v), .call = at};
   return r->q >= 0 && r->k >= 0 && r->v >= 0;
 }
 
 static bool kernel(const mp_program *p, uint32_t at, mp_attention_call *r) {
   const mp_call *c = &p->calls[at];
-  if (!is(c, "aten::scaled_dot_product_attention") || operand(c, 0) < 0 || operand(c, 1) < 0 || operand(c, 2) < 0) return false;
-  *r = (mp_attention_call){.q = operand(c, 0), .k = mp_unrepeated(p, operand(c, 1)), .v = mp_unrepeated(p, operand(c, 2)), .call = at, .is_kernel = true};
+  if (!mp_call_is(c, "aten::scaled_dot_product_attention") || mp_call_operand(c, 0) < 0 || mp_call_operand(c, 1) < 0 || mp_call_operand(c, 2) < 0) return false;
+  *r = (mp_attention_call){.q = mp_call_operand(c, 0), .k = mp_unrepeated(p, mp_call_operand(c, 1)), .v = mp_unrepeated(p, mp_call_operand(c, 2)), .call = at, .is_kernel = true};
   return true;
 }
 
@@ -75,17 +67,17 @@ static int32_t hidden(const mp_program *p, int32_t v) {
   static const char *const ways[] = {"aten::transpose", "aten::permute", "aten::view", "aten::reshape", "aten::contiguous", "aten::clone", "aten::add", "aten::mul", "aten::slice", "aten::select",
                                      "aten::split", "aten::split_with_sizes", "aten::chunk", "aten::unbind", "aten::to", "aten::_to_copy", "aten::squeeze", "aten::unsqueeze"};
   v = behind(p, v, ways, MP_COUNT(ways));
-  const mp_call *c = maker(p, v);
-  if (is(c, "aten::linear") || is(c, "aten::matmul") || is(c, "aten::mm")) v = operand(c, 0);
-  else if (is(c, "aten::addmm")) v = operand(c, 1);
+  const mp_call *c = mp_maker_of(p, v);
+  if (mp_call_is(c, "aten::linear") || mp_call_is(c, "aten::matmul") || mp_call_is(c, "aten::mm")) v = mp_call_operand(c, 0);
+  else if (mp_call_is(c, "aten::addmm")) v = mp_call_operand(c, 1);
   return behind(p, v, ways, MP_COUNT(ways));
 }
 
 /* Does the model look at the past alone: a flag, or a mask made by comparing positions, or a square one among its buffers? */
 static bool compares_positions(const mp_program *p, const mp_call *c) {
   static const char *const comparisons[] = {"aten::le", "aten::lt", "aten::ge", "aten::gt"};
-  int32_t x = operand(c, 0), y = operand(c, 1);
-  return one_of(c, comparisons, MP_COUNT(comparisons)) && x >= 0 && y >= 0 && c->out_count && c->outs[0] >= 0 && p->vars[c->outs[0]].rank >= 2 && !mp_dtype_is_float(p->vars[x].dtype) &&
+  int32_t x = mp_call_operand(c, 0), y = mp_call_operand(c, 1);
+  return mp_call_is_one(c, comparisons, MP_COUNT(comparisons)) && x >= 0 && y >= 0 && c->out_count && c->outs[0] >= 0 && p->vars[c->outs[0]].rank >= 2 && !mp_dtype_is_float(p->vars[x].dtype) &&
          !mp_dtype_is_float(p->vars[y].dtype);
 }
 
@@ -93,9 +85,9 @@ bool mp_looks_back(const mp_program *p) {
   static const char *const triangles[] = {"aten::tril", "aten::triu"}, *const views[] = {"aten::slice", "aten::view", "aten::unsqueeze", "aten::to"};
   for (uint32_t c = 0; c < p->call_count; c++) {
     const mp_call *x = &p->calls[c];
-    if (is(x, "aten::scaled_dot_product_attention") && x->arg_count > 5 && x->args[5].kind == MP_ARG_BOOL && x->args[5].as.b) return true;
-    if (one_of(x, triangles, MP_COUNT(triangles)) || compares_positions(p, x)) return true;
-    int32_t mask = is(x, "aten::where") ? behind(p, operand(x, 0), views, MP_COUNT(views)) : -1;
+    if (mp_call_is(x, "aten::scaled_dot_product_attention") && x->arg_count > 5 && x->args[5].kind == MP_ARG_BOOL && x->args[5].as.b) return true;
+    if (mp_call_is_one(x, triangles, MP_COUNT(triangles)) || compares_positions(p, x)) return true;
+    int32_t mask = mp_call_is(x, "aten::where") ? behind(p, mp_call_operand(x, 0), views, MP_COUNT(views)) : -1;
     const mp_var *v = mask < 0 ? NULL : &p->vars[mask];
     if (v && (v->role == MP_ROLE_BUFFER || v->role == MP_ROLE_CONSTANT) && v->rank >= 2 && v->dims[v->rank - 1] > 1 && v->dims[v->rank - 1] == v->dims[v->rank - 2]) return true;
   }
