@@ -21,6 +21,8 @@ typedef struct edit {
   uint32_t dropped;
   bool copies; /* the file shows where dropout was */
   const mp_fusion *fusion; /* attention that is written out becomes one call; NULL: it stays */
+  bool *table;          /* of each old variable: embeddings look it up */
+  const mp_var *tokens; /* the table of tokens, NULL */
   uint8_t *cached; /* of each old variable: keys or values that the model returns, CACHED until it did */
   MP_VEC(int32_t) inputs;
   MP_VEC(int32_t) outputs;
@@ -206,15 +208,21 @@ static bool of_input(const edit *e, const mp_call *c) {
   return x >= 0 && var_at(e, x)->role == MP_ROLE_INPUT;
 }
 
-/* is the matrix the table of tokens (the longest that is looked up by an input), or as large: a language model's head, which is not adapted unless it is asked for */
-static bool is_head(const edit *e, int32_t w) {
-  const mp_var *v = var_at(e, w), *tokens = NULL;
+/* notes the tables that embeddings look up, and the longest that an input looks up: that of the tokens */
+static void find_tables(edit *e) {
+  e->table = mp_alloc_array(e->a, e->p->var_count + 1, sizeof *e->table);
   for (uint32_t c = 0; c < e->p->call_count; c++) {
-    int32_t table = mp_call_is(&e->p->calls[c], "aten::embedding") ? mp_call_operand(&e->p->calls[c], 0) : -1;
-    if (table == w && table >= 0) return true;
-    if (table >= 0 && of_input(e, &e->p->calls[c]) && (!tokens || tokens->dims[0] < var_at(e, table)->dims[0])) tokens = var_at(e, table);
+    int32_t t = mp_call_is(&e->p->calls[c], "aten::embedding") ? mp_call_operand(&e->p->calls[c], 0) : -1;
+    if (t < 0) continue;
+    e->table[t] = true;
+    if (of_input(e, &e->p->calls[c]) && (!e->tokens || e->tokens->dims[0] < var_at(e, t)->dims[0])) e->tokens = var_at(e, t);
   }
-  return tokens && v->dims[0] == tokens->dims[0] && v->dims[1] == tokens->dims[1];
+}
+
+/* is the matrix a table, or as large as that of the tokens: a language model's head, which is not adapted unless it is asked for */
+static bool is_head(const edit *e, int32_t w) {
+  const mp_var *v = var_at(e, w);
+  return e->table[w] || (e->tokens && v->dims[0] == e->tokens->dims[0] && v->dims[1] == e->tokens->dims[1]);
 }
 
 /* nn.MultiheadAttention reads the weights of its layers itself: peft's adapters in their place would do nothing */
@@ -555,6 +563,7 @@ static const void *apply(mp_arena *a, void *arg) {
   e->drop = mp_alloc_array(a, p->var_count, sizeof *e->drop);
   count_reads(e);
   if (fuse) e->fusion = mp_fuse_attention(a, p);
+  if (q->run->lora_rank) find_tables(e);
   if (place) place_dropout(e);
   find_cached(e);
   copy_vars(e);
