@@ -248,6 +248,17 @@ static bool read_by_two(const context *x, int32_t var, int32_t owner) {
   return parts[0] >= 0 && parts[1] >= 0 && parts[0] != parts[1];
 }
 
+/* a, b = x.chunk(2): a variable for each part */
+static bool is_unpacked(const context *x, int32_t var) {
+  static const char *const splits[] = {"aten::split", "aten::split_with_sizes", "aten::chunk", "aten::unbind", "aten::tensor_split"};
+  const mp_call *c = &x->calls[x->vars[var].call];
+  bool found = false;
+  uint32_t read = 0;
+  for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) found |= named(c, splits[i]);
+  for (uint32_t o = 0; o < c->out_count && found; o++) read += c->outs[o] >= 0 && x->last[c->outs[o]] >= 0;
+  return read > 1;
+}
+
 /* torch.nn.TransformerEncoderLayer or DecoderLayer: by its class, else by the names of its parts */
 static bool is_torch_layer(const context *x, int32_t i) {
   static const char *const parts[] = {"self_attn", "linear1", "linear2", "norm1", "norm2"};
@@ -276,7 +287,7 @@ static int32_t death_of(context *x, int32_t var) {
   int32_t told = mp_source_death(x->sources, owner, v->call, (uint32_t)v->slot, last);
   if (told >= 0) return told > back ? told : back;
   if (kept_apart(x, var, owner) || is_held_for_loss(x, var, owner)) return (int32_t)x->instances[owner].end - 1;
-  if (read_by_two(x, var, owner)) return until_taken(x, var, owner, back);
+  if (read_by_two(x, var, owner) || is_unpacked(x, var)) return until_taken(x, var, owner, back);
   if (x->calls[last].module != owner ||
       !meets_another(x, &x->calls[last], var, x->calls[v->call].module != owner && named(&x->calls[last], "aten::add")))
     return back; /* inside a module it is an argument: the caller's variable is free */

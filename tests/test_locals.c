@@ -243,6 +243,18 @@ static void what_two_modules_are_given_has_a_variable_of_its_own(void **state) {
   mp_arena_free(a);
 }
 
+/* a, b = x.chunk(2): both are variables; x.chunk(2)[0] is none */
+static void what_is_unpacked_has_variables(void **state) {
+  (void)state;
+  static const char *const uses[] = {"call tanh u a\ncall sigmoid w b\ncall mul y u w\n", "call tanh u a\ncall relu y u\n"};
+  for (int i = 0; i < 2; i++) {
+    mp_arena *a = mp_arena_new(0);
+    const mp_program *p = test_program(a, mp_format(a, "in x float32 2 8\nmodule\ncall relu z x\ncall chunk a,b z 2 1\n%scall sum loss y\nout loss\n", uses[i]));
+    assert_int_equal(death_of(p, "a"), i ? 2 : 5);
+    mp_arena_free(a);
+  }
+}
+
 /* logits = self.head(hidden); loss(logits.float().view(-1, 4), labels): both are variables until the forward returns */
 static void logits_and_what_they_were_made_of_are_held_over_the_loss(void **state) {
   (void)state;
@@ -280,6 +292,7 @@ int main(void) {
       cmocka_unit_test(probabilities_of_written_attention_go_with_it),
       cmocka_unit_test(members_of_one_list_differ_in_a_number),
       cmocka_unit_test(what_two_modules_are_given_has_a_variable_of_its_own),
+      cmocka_unit_test(what_is_unpacked_has_variables),
       cmocka_unit_test(a_loop_assigns_its_variables_anew),
       cmocka_unit_test(a_sum_that_only_a_norm_reads_takes_its_variable),
       cmocka_unit_test(logits_and_what_they_were_made_of_are_held_over_the_loss),
