@@ -154,7 +154,19 @@ static written casts_of(fx_rec *r, const fx_group *g, const char *name, const mp
   return (written){.widened = wide, .back = wide};
 }
 
+/* logits = self.lm_head(hidden_states); logits = logits.float(); shift_logits = logits[..., :-1, :].contiguous(): transformers before 4.46. OPT's head ends in .contiguous() and widens nothing.
+ * Without source lines: a head behind an RMS norm, as the models have that do so. */
+static bool shifts_widened(fx_rec *r, const fx_group *g, const mp_arg *args, uint32_t n) {
+  const mp_call *head = n > 3 && args[0].kind == MP_ARG_VAR ? maker(r, args[0].as.var) : NULL;
+  if (!head || !is_of_transformers(g) || strcmp(head->row->name, "aten::linear") != 0 || args[3].kind != MP_ARG_INT || args[3].as.i != -1) return false;
+  const mp_call *norm = head->args[0].kind == MP_ARG_VAR ? maker(r, head->args[0].as.var) : NULL;
+  if (!g->source) return norm && !strcmp(norm->row->name, "aten::mul") && norm->arg_count > 1 && is_weight(r, &norm->args[0]);
+  const char *line = strstr(g->source, "shift_logits = logits[") && head->stack ? strstr(head->stack, "logits = self.") : NULL;
+  return line && !strstr(mp_strndup(r->a, line, strcspn(line, "\n")), ".contiguous()");
+}
+
 void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
+  if (!strcmp(name, "aten::slice") && n && is_float32(r, &args[0]) && shifts_widened(r, g, args, n)) args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
   if (n && norm_with_casts(r, g)) in_norm(r, g, name, args, n);
   if (n && is_float32(r, &args[0]) && casts_of(r, g, name, args, n).widened) {
     r->narrow = args[0].as.var;

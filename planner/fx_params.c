@@ -253,10 +253,18 @@ static void like_sibling(fx_rec *r, const fx_param *p) {
     bool beside = q->known && w->role == MP_ROLE_BUFFER && !q->spec->persistent && !strncmp(q->spec->target, p->spec->target, n) &&
                   !strchr(q->spec->target + n, '.');
     if (!beside) continue;
+    bool square = w->rank > 2 && w->dims[w->rank - 1] == w->dims[w->rank - 2]; /* a mask; what is beside it is the number that it puts in: GPT-2's masked_bias */
+    if (square) {
+      v->dtype = MP_FLOAT;
+      v->rank = 0;
+      return;
+    }
+    bool frequencies = !strcmp(dot ? dot + 1 : p->spec->target, "inv_freq") && w->rank == 2; /* of rotary tables (positions x head size): one for two features */
     v->dtype = w->dtype;
-    v->rank = w->rank;
+    v->rank = frequencies ? 1 : w->rank;
     memcpy(v->dims, w->dims, sizeof v->dims);
-    mp_builder_warn(r->b, "buffer '%s' is read by no call: taken to have the size of '%s'", v->name, w->name);
+    if (frequencies) v->dims[0] = w->dims[1] / 2;
+    if (!frequencies) mp_builder_warn(r->b, "buffer '%s' is read by no call: taken to have the size of '%s'", v->name, w->name);
     return;
   }
 }

@@ -234,6 +234,8 @@ static bool leads_to_loss(const context *x, int32_t var) {
 
 static bool is_held_for_loss(const context *x, int32_t var, int32_t owner) {
   const mp_call *c = &x->calls[x->last[var]];
+  bool widened = (named(c, "aten::to") || named(c, "aten::_to_copy")) && c->out_count == 1 && c->outs[0] >= 0 && x->first[c->outs[0]] >= 0;
+  if (widened && named(&x->calls[x->first[c->outs[0]]], "aten::slice")) return false; /* logits = logits.float(); shift_logits = logits[..., :-1, :] */
   if (c->module == owner) return leads_to_loss(x, var);
   int32_t logits = c->out_count == 1 ? c->outs[0] : -1;
   if (!named(c, "aten::linear") || c->module < 0 || logits < 0 || x->last[logits] < 0) return false;

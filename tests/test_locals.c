@@ -277,6 +277,17 @@ static void members_of_one_list_differ_in_a_number(void **state) {
   assert_false(mp_in_one_list("block.0.layer.0", "block.1.layer.0"));
 }
 
+/* logits = logits.float(); shift_logits = logits[..., :-1, :]: the widened ones take the variable, and stay */
+static void logits_that_are_widened_and_then_cut_take_the_variable(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_program(a, "in x float32 2 3 8\nin labels int64 4\nparam w float32 4 8\nmodule norm\ncall tanh hidden x\nmodule head\ncall linear logits hidden w\nmodule\n"
+                                        "call to wide logits float32\ncall slice cut wide 1 0 2\ncall view flat cut [4,4]\ncall cross_entropy_loss loss flat labels\ncall mul end loss 2.0\nout end\n");
+  assert_int_equal(death_of(p, "logits"), 2);
+  assert_int_equal(death_of(p, "wide"), 6);
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_variable_that_is_assigned_anew_lets_go_when_the_statement_ends),
@@ -293,6 +304,7 @@ int main(void) {
       cmocka_unit_test(members_of_one_list_differ_in_a_number),
       cmocka_unit_test(what_two_modules_are_given_has_a_variable_of_its_own),
       cmocka_unit_test(what_is_unpacked_has_variables),
+      cmocka_unit_test(logits_that_are_widened_and_then_cut_take_the_variable),
       cmocka_unit_test(a_loop_assigns_its_variables_anew),
       cmocka_unit_test(a_sum_that_only_a_norm_reads_takes_its_variable),
       cmocka_unit_test(logits_and_what_they_were_made_of_are_held_over_the_loss),

@@ -253,6 +253,26 @@ static void a_table_that_nothing_reads_is_the_shared_one(void **state) {
   }
 }
 
+/* Buffers that no call reads and no state_dict has: beside rotary tables of (positions, features) their frequencies, beside a square mask the number that it puts in, else one like its neighbour. */
+static void unread_buffers_are_like_their_neighbours(void **state) {
+  (void)state;
+  static const struct {
+    const char *table, *unread;
+    int rank;
+    int64_t first;
+  } cases[] = {{"float[16,8]", "r.inv_freq", 1, 4}, {"bool[1,1,8,8]", "r.masked_bias", 0, 0}, {"int64[1,8]", "r.position_ids", 2, 1}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    mp_arena *a = mp_arena_new(0);
+    char *text = mp_strdup(a, "opset 20\nr.table = TYPE\ny = Identity(r.table)" AT("y", "neg.default", "%b_table", "r") SIGNATURE("b_table: BUFFER target='r.table' persistent=False\nb_x: BUFFER target='NAME' persistent=False") "-> y");
+    char *type = strstr(text, "TYPE"), *name = strstr(text, "NAME");
+    const mp_program *p = test_recovered_fx(a, mp_format(a, "%.*s%s%.*s%s%s", (int)(type - text), text, cases[i].table, (int)(name - type - 4), type + 4, cases[i].unread, name + 4));
+    const mp_var *v = test_var_named(p, cases[i].unread);
+    assert_int_equal(v->rank, cases[i].rank);
+    if (v->rank) assert_int_equal(v->dims[0], cases[i].first);
+    mp_arena_free(a);
+  }
+}
+
 static void what_is_added_at_an_index_keeps_its_source(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -342,6 +362,7 @@ int main(void) {
       cmocka_unit_test(a_tied_parameter_is_no_constants_origin),
       cmocka_unit_test(a_tied_parameter_stands_at_its_first_name),
       cmocka_unit_test(a_table_that_nothing_reads_is_the_shared_one),
+      cmocka_unit_test(unread_buffers_are_like_their_neighbours),
       cmocka_unit_test(what_is_added_at_an_index_keeps_its_source),
       cmocka_unit_test(what_is_cast_back_had_been_widened),
       cmocka_unit_test(weights_are_averaged_though_nothing_reads_them),

@@ -77,6 +77,36 @@ static void a_loss_of_tokens_widens_its_logits(void **state) {
   }
 }
 
+/* Llama's loss before transformers 4.46 widened the logits in a line of its own, which leaves no node, and cut them then; OPT's head ends in .contiguous() and widens nothing. Without lines an RMS
+ * norm in front of the head tells. */
+static void logits_are_widened_before_they_are_cut(void **state) {
+  (void)state;
+#define CUT(first, head, cut)                                                                                                                                                       \
+  "opset 20\nx: float[2,4,8]; n.weight = float[8]; w = float[8,9]; i0 = int64[1]{0}; i1 = int64[1]{-1}; ax = int64[1]{1}\n" first                                                     \
+  "linear = MatMul(m, w)" head FX("%linear : [num_users=1] = call_function[target=torch.ops.aten.linear.default](args = (%m, %p_w), kwargs = {})")                                  \
+      IN("['', 'head', 'linear']", "['transformers.models.llama.LlamaForCausalLM', 'torch.nn.modules.linear.Linear', 'aten']") "\n"                                                 \
+  "slice_1 = Slice(linear, i0, i1, ax)" cut FX("%slice_1 : [num_users=1] = call_function[target=torch.ops.aten.slice.Tensor](args = (%linear, 1, 0, -1), kwargs = {})")             \
+      IN("['', 'slice_1']", "['transformers.models.llama.LlamaForCausalLM', 'aten']") "\n"                                                                                          \
+  SIGNATURE("p_n_weight: PARAMETER target='n.weight'\np_w: PARAMETER target='head.weight'\nx: USER_INPUT") "-> slice_1"
+#define NORM "m = Mul(n.weight, x)" FX("%m : [num_users=1] = call_function[target=torch.ops.aten.mul.Tensor](args = (%p_n_weight, %x), kwargs = {})") IN("['', 'n', 'm']", "['M', 'N', 'aten']") "\n"
+#define TANH "m = Tanh(x)" FX("%m : [num_users=1] = call_function[target=torch.ops.aten.tanh.default](args = (%x,), kwargs = {})") IN("['', 'n', 'm']", "['M', 'N', 'aten']") "\n"
+  static const struct {
+    const char *file;
+    bool widened;
+  } cases[] = {{CUT(TANH, LINE("logits = self.head(x)"), LINE("shift_logits = logits[..., :-1, :].contiguous()")), true},
+               {CUT(TANH, LINE("logits = self.head(x).contiguous()"), LINE("shift_logits = logits[..., :-1, :].contiguous()")), false},
+               {CUT(TANH, LINE("lm_logits = self.head(x)"), LINE("shift_logits = lm_logits[..., :-1, :].contiguous()")), false},
+               {CUT(NORM, "", ""), true},
+               {CUT(TANH, "", ""), false}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    mp_arena *a = mp_arena_new(0);
+    const mp_program *p = test_recovered_fx(a, cases[i].file);
+    assert_int_equal(p->call_count, cases[i].widened ? 4 : 3);
+    if (cases[i].widened) assert_string_equal(test_call_line(a, p, 2), ".  aten::to(%linear, float32)");
+    mp_arena_free(a);
+  }
+}
+
 /* a network that torch.export took aside ran under no_grad where its code names the parameters; under an autocast of its own it numbers them */
 static void what_was_taken_aside_runs_without_gradients(void **state) {
   (void)state;
@@ -125,6 +155,7 @@ int main(void) {
       cmocka_unit_test(elementwise_calls_and_norms_are_cast_as_written),
       cmocka_unit_test(a_source_line_says_what_is_written_over),
       cmocka_unit_test(a_loss_of_tokens_widens_its_logits),
+      cmocka_unit_test(logits_are_widened_before_they_are_cut),
       cmocka_unit_test(a_layer_norm_named_for_float32_is_widened),
       cmocka_unit_test(a_region_s_constants_are_parameters_of_any_module),
       cmocka_unit_test(what_was_taken_aside_runs_without_gradients),
