@@ -109,7 +109,7 @@ static const char *written_call(const char *name) {
   return NULL;
 }
 
-static bool is_of_transformers(const fx_group *g) { return !strncmp(g->type, "transformers.", strlen("transformers.")); }
+static bool is_of_transformers(const fx_group *g) { return g->type && !strncmp(g->type, "transformers.", strlen("transformers.")); }
 
 #define NEAR 32 /* groups: more than a norm has */
 
