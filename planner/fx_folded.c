@@ -55,14 +55,23 @@ static bool is_uneven(const mp_node *n) {
   return false;
 }
 
-/* Was a folded convolution padded by a call of its own? Where one is that has unlike sides, as TensorFlow pads, all are that are padded at all. */
+static bool is_odd(fx_rec *r, const mp_node *n) {
+  int64_t dims[MP_RANK] = {0};
+  int rank = n->ins > 1 && n->in[1] >= 0 ? fx_dims_of_value(r, n->in[1], dims) : 0;
+  for (int i = 2; i < rank; i++)
+    if (dims[i] % 2 == 0) return false;
+  return rank > 2;
+}
+
+/* Was a folded convolution padded by a call of its own? With unlike sides it was. Where an odd kernel has such, as TensorFlow pads at a stride, all are that are padded at all; an even one
+ * has none that are alike. */
 static bool is_padded_by_call(fx_rec *r, const mp_node *n) {
   const mp_attr *pads = mp_node_attr(n, "pads");
   bool any = false;
   for (uint32_t i = 0; pads && pads->kind == MP_ATTR_INTS && i < pads->n; i++) any |= pads->as.ints[i] != 0;
-  for (uint32_t i = 0; !r->pads_known && i < r->g->node_count; i++) r->pads_unlike |= is_uneven(&r->g->nodes[i]);
+  for (uint32_t i = 0; !r->pads_known && i < r->g->node_count; i++) r->pads_unlike |= is_uneven(&r->g->nodes[i]) && is_odd(r, &r->g->nodes[i]);
   r->pads_known = true;
-  return any && r->pads_unlike && !strcmp(n->type, "Conv");
+  return any && !strcmp(n->type, "Conv") && (r->pads_unlike || is_uneven(n));
 }
 
 /* The node of a batch norm is a convolution (or a Gemm) that it was folded into: there was a call before it, whose result no value holds. */
