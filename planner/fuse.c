@@ -190,8 +190,8 @@ static const mp_fused *fused(work *k, const mp_written_out *w, const mp_call *la
   if (x.mask >= 0 && x.and < 0 && !x.hides) x.mask = as_boolean(k, x.mask);
   x.causal = future >= 0 && x.mask < 0;
   const mp_call *turn = mp_maker_of(k->p, w->kt);
-  int32_t keys = mp_call_is(turn, "aten::transpose") || mp_call_is(turn, "aten::permute") ? mp_call_operand(turn, 0) : -1, few = keys < 0 ? -1 : mp_unrepeated(k->p, keys), values = mp_unrepeated(k->p, w->v);
-  if (x.mask < 0 && keys >= 0 && few != keys && values != w->v && vars[few].rank == 4 && vars[values].rank == 4) {
+  int32_t keys = mp_call_is(turn, "aten::transpose") ? mp_call_operand(turn, 0) : -1, few = keys < 0 ? -1 : mp_unrepeated(k->p, keys), values = mp_unrepeated(k->p, w->v);
+  if (x.mask < 0 && keys >= 0 && few != keys && values != w->v && vars[few].rank == 4 && vars[values].rank == 4 && vars[few].dims[3] == vars[w->kt].dims[2]) {
     x.k = few;
     x.v = values;
     x.grouped = true;
