@@ -257,6 +257,7 @@ static void like_sibling(fx_rec *r, const fx_param *p) {
     if (square) {
       v->dtype = MP_FLOAT;
       v->rank = 0;
+      mp_builder_warn(r->b, "buffer '%s' is read by no call: taken to be one number, as beside a mask like '%s'", v->name, w->name);
       return;
     }
     bool frequencies = !strcmp(dot ? dot + 1 : p->spec->target, "inv_freq") && w->rank == 2; /* of rotary tables (positions x head size): one for two features */
@@ -264,7 +265,7 @@ static void like_sibling(fx_rec *r, const fx_param *p) {
     v->rank = frequencies ? 1 : w->rank;
     memcpy(v->dims, w->dims, sizeof v->dims);
     if (frequencies) v->dims[0] = w->dims[1] / 2;
-    if (!frequencies) mp_builder_warn(r->b, "buffer '%s' is read by no call: taken to have the size of '%s'", v->name, w->name);
+    mp_builder_warn(r->b, frequencies ? "buffer '%s' is read by no call: taken to be a number for two features of '%s'" : "buffer '%s' is read by no call: taken to have the size of '%s'", v->name, w->name);
     return;
   }
 }

@@ -117,21 +117,21 @@ static void foreach_step(mp_em *e, const mp_opt_state *o, group g) {
 
 /* torch/optim/adam.py, _single_tensor_adam: `denom` is held until the next one is made */
 static void loop_step(mp_em *e, group g) {
-  for (uint32_t k = 0, before = 0; k < g.n; k++) {
+  mp_ten before = -1;
+  for (uint32_t k = 0; k < g.n; k++) {
     mp_ten root = mp_em_new_like(e, "aten::sqrt", g.at[k]), denom = mp_em_new_like(e, "aten::div", g.at[k]);
     mp_em_drop(e, root);
-    if (k) mp_em_drop(e, (mp_ten)before);
-    before = (uint32_t)denom;
+    if (before >= 0) mp_em_drop(e, before);
+    before = denom;
   }
 }
 
 /* torch/optim/_adafactor.py, _multi_tensor_adafactor: matrices and vectors are two groups; `updates` of the first is held until the second has its own */
 static void factored_step(mp_em *e, group g) {
-  static const struct { int axis; bool both; } means[] = {{1, false}, {2, false}};
-  for (int m = 0; m < 2; m++) {
+  for (int from_end = 1; from_end <= 2; from_end++) { /* rows, columns */
     size_t scope = mp_em_enter(e);
     for (uint32_t k = 0; k < g.n; k++)
-      if (e->tens.at[g.at[k]].rank > 1) reduced(e, "aten::linalg_vector_norm", g.at[k], e->tens.at[g.at[k]].rank - means[m].axis, means[m].both);
+      if (e->tens.at[g.at[k]].rank > 1) reduced(e, "aten::linalg_vector_norm", g.at[k], e->tens.at[g.at[k]].rank - from_end, false);
     mp_em_leave(e, scope, NULL, 0);
   }
   for (uint32_t k = 0; k < g.n; k++)

@@ -269,6 +269,7 @@ static void unread_buffers_are_like_their_neighbours(void **state) {
     const mp_var *v = test_var_named(p, cases[i].unread);
     assert_int_equal(v->rank, cases[i].rank);
     if (v->rank) assert_int_equal(v->dims[0], cases[i].first);
+    assert_true(test_program_warned(p, "read by no call: taken to"));
     mp_arena_free(a);
   }
 }
