@@ -10,16 +10,9 @@ double mp_overhead(const mp_timeline *t) {
 }
 
 /* One row a change. Where `fewer` is set, the micro-batch is halved until it fits, its samples accumulated over more of them. */
-typedef enum how {
-  AS_ASKED,
-  BLOCKS,
-  INVERSES,
-  EXPANDABLE, /* the allocator's segments: nothing else changes */
-  KERNEL,     /* attention that the file writes out runs in one */
-  KERNEL_AND_BLOCKS
-} how;
+enum { AS_ASKED, BLOCKS = 1, INVERSES = 2, EXPANDABLE = 4 /* the allocator's segments: nothing else changes */, KERNEL = 8 /* attention that the file writes out runs in one */ };
 typedef struct change {
-  how how;
+  unsigned how; /* of these */
   bool fewer;
   int precision;         /* -1: as asked */
   const char *optimizer; /* NULL: as asked */
@@ -32,7 +25,7 @@ static const change changes[] = {
     {AS_ASKED, true, -1, NULL, 1, ""},
     {KERNEL, false, -1, NULL, 1, "--attention sdpa"},
     {KERNEL, false, MP_AMP_BF16, NULL, 1, "--precision amp-bf16 --attention sdpa"},
-    {KERNEL_AND_BLOCKS, false, -1, NULL, 1, "--attention sdpa --checkpoint blocks"},
+    {KERNEL | BLOCKS, false, -1, NULL, 1, "--attention sdpa --checkpoint blocks"},
     {BLOCKS, false, -1, NULL, 1, "--checkpoint blocks"},
     {BLOCKS, true, -1, NULL, 1, "--checkpoint blocks"},
     {INVERSES, false, -1, NULL, 1, "--invertible auto"},
@@ -96,13 +89,13 @@ static const void *attempt(mp_arena *a, void *arg) {
   if (divide > 1) dims[t->batch].n /= divide;
   run.accumulate *= divide;
   if (t->c->precision >= 0) run.precision = (mp_precision)t->c->precision;
-  if (t->c->how == EXPANDABLE) run.expandable_segments = true;
-  if (t->c->how >= KERNEL) run.attention = MP_ATTN_SDPA;
+  if (t->c->how & EXPANDABLE) run.expandable_segments = true;
+  if (t->c->how & KERNEL) run.attention = MP_ATTN_SDPA;
   if (t->c->optimizer) run.optimizer = mp_optimizer_find(t->c->optimizer);
   static const char *const blocks[] = {"blocks"}, *const all[] = {"auto"};
   mp_plan plan = *was->plan;
-  if (t->c->how == BLOCKS || t->c->how == KERNEL_AND_BLOCKS) plan = (mp_plan){.checkpoint = blocks, .checkpoints = 1};
-  if (t->c->how == INVERSES) plan = (mp_plan){.invertible = all, .invertibles = 1};
+  if (t->c->how & BLOCKS) plan = (mp_plan){.checkpoint = blocks, .checkpoints = 1};
+  if (t->c->how & INVERSES) plan = (mp_plan){.invertible = all, .invertibles = 1};
   mp_question q = *was;
   q.run = &run;
   q.plan = &plan;
@@ -160,10 +153,10 @@ static const void *make(mp_arena *a, void *arg) {
   bool written = run->attention == MP_ATTN_AS_EXPORTED && mp_fuse_attention(a, x->program)->count;
   for (size_t i = 0; i < CHANGES; i++) {
     const change *c = &changes[i];
-    bool again = c->how == BLOCKS || c->how == INVERSES || c->how == KERNEL_AND_BLOCKS, same = (c->precision >= 0 && c->precision == (int)run->precision) || (c->how == EXPANDABLE && run->expandable_segments);
+    bool again = c->how & (BLOCKS | INVERSES), same = (c->precision >= 0 && c->precision == (int)run->precision) || (c->how & EXPANDABLE && run->expandable_segments);
     bool useless = run->infer || (c->precision >= 0 && run->precision != MP_FP32) || (again && (plan->checkpoints || plan->invertibles)) || (c->optimizer && !run->optimizer);
     bool lacks = c->precision >= 0 && r->device->cc && r->device->cc < 80; /* bfloat16: from Ampere on */
-    if (same || useless || lacks || (c->how >= KERNEL && !written)) continue;
+    if (same || useless || lacks || (c->how & KERNEL && !written)) continue;
     trial t = {.x = x, .c = c, .batch = find_batch(x->question), .device = r->device};
     run_trial(a, &t);
     if (t.done) rows[r->count++] = t.row;
