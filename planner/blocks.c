@@ -103,31 +103,37 @@ static const char *list_of(mp_arena *a, const mp_instance *m, bool among) {
   return k ? mp_format(a, "%.*s.%s", (int)k, outer, m->path + n) : NULL;
 }
 
-/* Members of one list, one after the other, that are alike are a family; those that are in one already keep it. -> families so far */
+/* the latest composite member of each kind that a list has: attention and feed-forward take turns in some */
+#define KINDS 4
+typedef struct kinds {
+  uint32_t member[KINDS], count;
+} kinds;
+
+/* Members of one list that are alike are a family; those that are in one already keep it. -> families so far */
 static int32_t join(mp_arena *a, mp_instance *all, uint32_t count, const mp_call *calls, bool among, int32_t families) {
   mp_names *lists = mp_names_new(a, 16);
-  MP_VEC(uint32_t) last = {0}; /* latest composite member of each list */
+  MP_VEC(kinds) of_list = {0};
   for (uint32_t i = 1; i < count; i++) {
     const char *list = all[i].block < 0 ? list_of(a, &all[i], among) : NULL;
     if (!list || !is_composite(all, count, i)) continue;
     bool fresh;
-    uint32_t id = mp_names_add(a, lists, list, strlen(list), &fresh);
-    if (fresh) {
-      *mp_push(a, &last) = i;
-      continue;
+    uint32_t id = mp_names_add(a, lists, list, strlen(list), &fresh), k = 0;
+    if (fresh) *mp_push(a, &of_list) = (kinds){0};
+    kinds *own = &of_list.at[id];
+    while (k < own->count && !alike(all, count, calls, own->member[k], i)) k++;
+    if (k < own->count) {
+      mp_instance *before = &all[own->member[k]];
+      if (before->block < 0) before->block = families++;
+      all[i].block = before->block;
     }
-    uint32_t before = last.at[id];
-    if (alike(all, count, calls, before, i)) {
-      if (all[before].block < 0) all[before].block = families++;
-      all[i].block = all[before].block;
-    }
-    last.at[id] = i;
+    if (k == KINDS) k = 0;
+    own->member[k] = i;
+    if (k == own->count) own->count++;
   }
   return families;
 }
 
-void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count, const mp_call *calls, uint32_t call_count) {
-  (void)call_count;
+void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count, const mp_call *calls) {
   for (uint32_t i = 0; i < instance_count; i++) instances[i].block = -1;
   int32_t families = join(a, instances, instance_count, calls, false, 0);
   keep_outermost(a, instances, instance_count, join(a, instances, instance_count, calls, true, families));

@@ -157,7 +157,7 @@ int32_t mp_source_targets(const mp_sources *s, int32_t owner, int32_t call);
 void mp_lifetimes(mp_arena *a, mp_var *vars, uint32_t var_count, const mp_call *calls, uint32_t call_count, const mp_instance *instances, uint32_t instance_count);
 bool mp_is_member(const char *path); /* of a list of modules: "encoder.layer.3" */
 bool mp_in_one_list(const char *a, const char *b); /* layers.3 and layers.4; or the same member of members that are lists: layers.3.0 and layers.4.0 */
-void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count, const mp_call *calls, uint32_t call_count);
+void mp_find_blocks(mp_arena *a, mp_instance *instances, uint32_t instance_count, const mp_call *calls);
 
 /* ================= trace ================= */
 

@@ -248,7 +248,7 @@ const mp_program *mp_builder_finish(mp_builder *b, const int32_t *inputs, uint32
   fix_ranges(b);
   warn_unknown(b);
   mp_lifetimes(b->arena, b->vars.at, (uint32_t)b->vars.n, b->calls.at, (uint32_t)b->calls.n, b->instances.at, (uint32_t)b->instances.n);
-  mp_find_blocks(b->arena, b->instances.at, (uint32_t)b->instances.n, b->calls.at, (uint32_t)b->calls.n);
+  mp_find_blocks(b->arena, b->instances.at, (uint32_t)b->instances.n, b->calls.at);
   *p = (mp_program){.path = b->graph ? b->graph->path : "",
                     .graph = b->graph,
                     .calls = b->calls.at,

@@ -23,7 +23,7 @@ static mp_instance *find(mp_arena *a, const row *rows, uint32_t n, const char *o
   }
   for (uint32_t i = 0; i < n; i++)
     all[i] = (mp_instance){.path = rows[i].path, .type = rows[i].type, .parent = rows[i].parent, .first = rows[i].first, .end = rows[i].end};
-  mp_find_blocks(a, all, n, c, calls);
+  mp_find_blocks(a, all, n, c);
   return all;
 }
 
@@ -63,6 +63,17 @@ static void members_of_a_list_of_lists_are_blocks(void **state) {
   const mp_instance *m = find(a, rows, 9, "abcdefghabcdefghabcdabcdabcdabcd");
   static const int family[] = {-1, 0, 1, 0, 1, 2, 2, 3, 3}; /* numbered as they come */
   for (int i = 0; i < 9; i++) assert_int_equal(m[i].block, family[i]);
+  mp_arena_free(a);
+}
+
+/* attention and feed-forward take turns in one list: two families */
+static void kinds_may_take_turns_in_a_list(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const row rows[] = {{"", NULL, -1, 0, 16}, {"l.0", "A", 0, 0, 4}, {"l.1", "F", 0, 4, 8}, {"l.2", "A", 0, 8, 12}, {"l.3", "F", 0, 12, 16}, {"l.4", "G", 0, 16, 20}};
+  const mp_instance *m = find(a, rows, 6, "abcdefghabcdefghwxyz");
+  static const int family[] = {-1, 0, 1, 0, 1, -1};
+  for (int i = 0; i < 6; i++) assert_int_equal(m[i].block, family[i]);
   mp_arena_free(a);
 }
 
@@ -129,7 +140,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(layers_of_one_class_are_blocks),
       cmocka_unit_test(a_first_layer_may_lack_a_part),
-      cmocka_unit_test(without_classes_what_they_call_decides), cmocka_unit_test(members_of_a_list_of_lists_are_blocks),
+      cmocka_unit_test(without_classes_what_they_call_decides), cmocka_unit_test(members_of_a_list_of_lists_are_blocks),   cmocka_unit_test(kinds_may_take_turns_in_a_list),
       cmocka_unit_test(single_operations_in_a_sequential_are_no_blocks),
       cmocka_unit_test(only_the_outermost_family_counts_and_each_list_has_its_own),
       cmocka_unit_test(a_stage_recomputes_what_it_runs),
