@@ -18,12 +18,7 @@ static void convolution_backward(mp_em *e, mp_bw *b) {
   for (uint32_t k = 0; k < 3; k++) {
     if (!mp_bw_wants(b, k)) continue;
     mp_tensor_info i = *mp_bw_input(b, k);
-    int64_t strides[MP_RANK];
-    if (last && i.rank >= 4) {
-      mp_strides_channels_last(i.rank, i.dims, strides);
-      g[k] = mp_em_new_strided(e, op, i.dtype, i.rank, i.dims, strides);
-    } else
-      g[k] = mp_em_new(e, op, i.dtype, i.rank, i.dims);
+    g[k] = mp_em_new_format(e, op, i.dtype, i.rank, i.dims, last && i.rank >= 4);
   }
   for (uint32_t k = 0; k < 3; k++) mp_bw_give(b, k, g[k]);
 }
@@ -40,7 +35,7 @@ static mp_ten convolution(mp_em *e, mp_ten x, mp_ten w, mp_ten bias, const conv 
   mp_tensor_info i = *mp_em_info(e, x), k = *mp_em_info(e, w);
   if (i.rank != c->n + 2 || k.rank != i.rank) wrong(e, "operands of unequal rank");
   bool last = mp_is_channels_last(&i) || mp_is_channels_last(&k);
-  int64_t dims[MP_RANK] = {i.dims[0], c->transposed ? mp_em_product(e, k.dims[1], c->groups) : k.dims[0]}, strides[MP_RANK];
+  int64_t dims[MP_RANK] = {i.dims[0], c->transposed ? mp_em_product(e, k.dims[1], c->groups) : k.dims[0]};
   for (int d = 0; d < c->n; d++) {
     int64_t in = i.dims[d + 2], reach = mp_em_product(e, c->dilation[d], k.dims[d + 2] - 1) + 1;
     if (c->stride[d] < 1) wrong(e, "a stride below 1");
@@ -48,11 +43,7 @@ static mp_ten convolution(mp_em *e, mp_ten x, mp_ten w, mp_ten bias, const conv 
         c->transposed ? mp_em_product(e, in - 1, c->stride[d]) - 2 * c->pad[d] + reach + c->output_pad[d] : (in + 2 * c->pad[d] - reach) / c->stride[d] + 1;
     if (dims[d + 2] < 1) wrong(e, "a kernel larger than its input");
   }
-  if (last)
-    mp_strides_channels_last(i.rank, dims, strides);
-  else
-    mp_strides_contiguous(i.rank, dims, strides);
-  mp_ten y = mp_em_new_strided(e, "aten::convolution", i.dtype, i.rank, dims, strides);
+  mp_ten y = mp_em_new_format(e, "aten::convolution", i.dtype, i.rank, dims, last);
   mp_record(e, &convolution_grad, MP_TENS(x, w, bias), MP_TENS(x, w), MP_INTS(last), y);
   return y;
 }

@@ -1,6 +1,7 @@
 /* Rows of calls that move data into a new tensor: copies, joins, gathers and scatters. */
 #include <string.h>
 
+#include "planner/calls.h"
 #include "planner/em.h"
 
 static void clone(mp_em *e) { /* clone(x, memory_format): without a format, or preserve_format, the strides stay */
@@ -56,6 +57,12 @@ static mp_dtype widest(mp_em *e, const mp_ten *x, uint32_t n) {
   }
   return t;
 }
+/* all in one memory format, or none is kept: cat_compute_output_memory_format of TensorShape.cpp */
+static bool all_channels_last(mp_em *e, const mp_ten *x, uint32_t n) {
+  for (uint32_t k = 0; k < n; k++)
+    if (!mp_is_channels_last(mp_em_info(e, x[k]))) return false;
+  return true;
+}
 static void joined(mp_em *e, bool stacked) {
   mp_ten x[MOST];
   uint32_t n = operands(e, x);
@@ -66,7 +73,7 @@ static void joined(mp_em *e, bool stacked) {
   for (int k = 0; k < rank; k++) dims[k] = i.dims[stacked && k > dim ? k - 1 : k];
   dims[dim] = 0;
   for (uint32_t k = 0; k < n; k++) dims[dim] += stacked ? 1 : mp_em_info(e, x[k])->dims[dim];
-  mp_ten r = mp_em_new(e, stacked ? "aten::stack" : "aten::cat", widest(e, x, n), rank, dims);
+  mp_ten r = mp_em_new_format(e, stacked ? "aten::stack" : "aten::cat", widest(e, x, n), rank, dims, !stacked && all_channels_last(e, x, n));
   if (mp_fn_begin(e, stacked ? &grad_stack : &grad_cat, x, n)) {
     mp_fn_meta(e, (int64_t[]){dim, stacked}, 2);
     mp_fn_output(e, r);

@@ -14,10 +14,7 @@ static bool contiguous_as(const mp_tensor_info *t, bool channels_last) {
 /* a tensor of x's dims in x's suggested memory format */
 static mp_ten suggested(mp_em *e, const char *op, const mp_tensor_info *x) {
   mp_tensor_info i = *x;
-  int64_t strides[MP_RANK];
-  if (!mp_is_channels_last(&i)) return mp_em_new(e, op, i.dtype, i.rank, i.dims);
-  mp_strides_channels_last(i.rank, i.dims, strides);
-  return mp_em_new_strided(e, op, i.dtype, i.rank, i.dims, strides);
+  return mp_em_new_format(e, op, i.dtype, i.rank, i.dims, mp_is_channels_last(&i));
 }
 
 static mp_ten statistics(mp_em *e, const char *op, mp_dtype t, int rank, const int64_t *dims) {

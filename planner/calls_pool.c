@@ -44,10 +44,7 @@ static mp_ten resized(mp_em *e, const char *op, mp_dtype t, mp_ten x, int n, con
   if (i.rank < n + 1) wrong(e, "an input of too few dimensions");
   bool channels_last = mp_is_channels_last(&i);
   memcpy(i.dims + i.rank - n, last, (size_t)n * sizeof *last);
-  int64_t strides[MP_RANK];
-  if (!channels_last) return mp_em_new(e, op, t, i.rank, i.dims);
-  mp_strides_channels_last(i.rank, i.dims, strides);
-  return mp_em_new_strided(e, op, t, i.rank, i.dims, strides);
+  return mp_em_new_format(e, op, t, i.rank, i.dims, channels_last);
 }
 
 static int pool_dims(mp_em *e) { /* max_pool2d: 2 */
@@ -207,10 +204,7 @@ static mp_ten padded(mp_em *e, const char *op, mp_ten x, const int64_t *pads, ui
     if (last[d] < 0) wrong(e, "a negative padding larger than its dimension");
     i.dims[i.rank - 1 - d] = last[d];
   }
-  int64_t strides[MP_RANK];
-  if (!channels_last) return mp_em_new(e, op, i.dtype, i.rank, i.dims);
-  mp_strides_channels_last(i.rank, i.dims, strides);
-  return mp_em_new_strided(e, op, i.dtype, i.rank, i.dims, strides);
+  return mp_em_new_format(e, op, i.dtype, i.rank, i.dims, channels_last);
 }
 
 mp_ten mp_constant_pad(mp_em *e, mp_ten x, const int64_t *pads, uint32_t n) {

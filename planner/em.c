@@ -193,12 +193,14 @@ mp_ten mp_em_new_strided(mp_em *e, const char *op, mp_dtype t, int rank, const i
   return add_tensor(e, &info);
 }
 
-mp_ten mp_em_new(mp_em *e, const char *op, mp_dtype t, int rank, const int64_t *dims) {
+mp_ten mp_em_new_format(mp_em *e, const char *op, mp_dtype t, int rank, const int64_t *dims, bool channels_last) {
   int64_t strides[MP_RANK];
   check_dims(e, op, rank, dims);
-  mp_strides_contiguous(rank, dims, strides);
+  (channels_last ? mp_strides_channels_last : mp_strides_contiguous)(rank, dims, strides);
   return mp_em_new_strided(e, op, t, rank, dims, strides);
 }
+
+mp_ten mp_em_new(mp_em *e, const char *op, mp_dtype t, int rank, const int64_t *dims) { return mp_em_new_format(e, op, t, rank, dims, false); }
 
 mp_ten mp_em_new_like_dtype(mp_em *e, const char *op, mp_ten like, mp_dtype t) {
   mp_tensor_info i = *mp_em_info(e, like);

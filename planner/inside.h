@@ -270,6 +270,7 @@ const mp_run *mp_em_run(const mp_em *e);
 /* fresh storage */
 mp_ten mp_em_new(mp_em *e, const char *op, mp_dtype t, int rank, const int64_t *dims);
 mp_ten mp_em_new_strided(mp_em *e, const char *op, mp_dtype t, int rank, const int64_t *dims, const int64_t *strides);
+mp_ten mp_em_new_format(mp_em *e, const char *op, mp_dtype t, int rank, const int64_t *dims, bool channels_last); /* else contiguous */
 mp_ten mp_em_new_like(mp_em *e, const char *op, mp_ten like);                      /* dims, dtype; strides preserved when dense (empty_like), else contiguous */
 mp_ten mp_em_new_like_dtype(mp_em *e, const char *op, mp_ten like, mp_dtype t);
 mp_ten mp_em_scalar(mp_em *e, const char *op, mp_dtype t);                         /* a 0-d tensor on the device */

@@ -56,6 +56,19 @@ static void normalisations_keep_input_and_statistics(void **state) {
   mp_arena_free(a);
 }
 
+/* Maps whose channels are innermost are joined into such: group_norm then keeps a copy in plain order (2 * 6 * 8 * 8 * 4 bytes) beside the joined ones, which the product keeps. With one
+ * operand in plain order so is what is joined, and is kept once. */
+static void cat_keeps_a_memory_format_that_all_operands_have(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const char *text = "in x float32 2 8 8 3\np p float32 3\np q float32 1 6 1 1\ncall add t x p\ncall permute m t [0,3,1,2]\ncall contiguous n m\ncall cat c (m,%s) 1\n"
+                     "call group_norm g c 3 none none\ncall mul k c q\ncall add y g k\n" SUM;
+  uint64_t statistics = 2 * 2 * 3 * 4, joined = 2 * 6 * 8 * 8 * 4;
+  assert_int_equal(run(a, mp_format(a, text, "m"), "fp32").saved, joined + joined + statistics);
+  assert_int_equal(run(a, mp_format(a, text, "n"), "fp32").saved, joined + statistics);
+  mp_arena_free(a);
+}
+
 static void rms_norm_is_fused_unless_the_types_differ(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -200,6 +213,7 @@ int main(void) {
       cmocka_unit_test(attention_pads_its_mask_and_cuts_the_gradient),
       cmocka_unit_test(attention_broadcasts_heads_without_a_kernel),
       cmocka_unit_test(normalisations_keep_input_and_statistics),
+      cmocka_unit_test(cat_keeps_a_memory_format_that_all_operands_have),
       cmocka_unit_test(rms_norm_is_fused_unless_the_types_differ),
       cmocka_unit_test(weight_norm_keeps_its_norms),
       cmocka_unit_test(pooling_keeps_int64_indices),
