@@ -42,6 +42,9 @@ static uint32_t *readers(habits *r) {
   return n;
 }
 
+/* dropout of p = 0 returns its operand itself (_dropout_impl of Dropout.cpp) */
+static bool passes_on(const mp_call *c) { return mp_call_is(c, "aten::dropout") && c->arg_count > 1 && c->args[1].kind == MP_ARG_FLOAT && c->args[1].as.f == 0; }
+
 /* a result that its maker does not keep for backward: it may be overwritten */
 static bool fresh(habits *r, const uint32_t *reads, int32_t var) {
   const mp_call *m = maker(r, var);
@@ -92,6 +95,7 @@ static void find_in_place(habits *r, const uint32_t *reads) {
   uint32_t count = 0, linears = 0, convolutions = layers(r, &linears);
   bool adds = convolutions > 0, activations_too = convolutions > linears;
   mp_names *outward = mp_names_new(r->a, 64); /* kinds of modules that add out of place */
+  mp_names *writing = mp_names_new(r->a, 64); /* modules that write in place */
   for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
     const mp_call *call = mp_builder_call_at(r->b, c);
     if (!mp_call_is(call, "aten::add") || !call->out_count || call->outs[0] < 0 || mp_builder_at(r->b, call->outs[0])->rank != 4 || shortcut(call, reads) != 0) continue;
@@ -101,20 +105,25 @@ static void find_in_place(habits *r, const uint32_t *reads) {
   for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
     mp_call *call = mp_builder_call_at(r->b, c);
     bool activation = false;
-    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) activation |= activations_too && mp_call_is(call, activations[i]);
+    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) activation |= mp_call_is(call, activations[i]);
     const char *type = call->module < 0 ? NULL : mp_builder_instance(r->b, call->module)->type; /* known: F.relu of a linear layer is out of place */
     int32_t x = mp_call_operand(call, 0), y = mp_call_operand(call, 1);
-    bool normed = starts(maker(r, x), "aten::conv") || mp_call_is(maker(r, x), "aten::batch_norm") || starts(maker(r, x), "aten::_native_batch_norm");
-    if (activation && mp_call_is(maker(r, x), "aten::add") && !mp_call_is(call, "aten::relu")) activation = false; /* behind a shortcut ReLU(inplace=True) is the one that is written so */
+    const mp_call *made = maker(r, x);
+    bool normed = starts(made, "aten::conv") || mp_call_is(made, "aten::batch_norm") || starts(made, "aten::_native_batch_norm") || mp_call_is(made, "aten::instance_norm");
+    bool again = call->module >= 0 && known(writing, mp_builder_instance(r->b, call->module)->path); /* the same module, whose flag is one */
+    activation &= activations_too || again || (normed && mp_call_is(call, "aten::leaky_relu"));      /* LeakyReLU(0.01, inplace=True), whatever else the network has */
+    if (activation && !again && mp_call_is(made, "aten::add") && !mp_call_is(call, "aten::relu")) activation = false; /* behind a shortcut ReLU(inplace=True) is the one that is written so */
     if (type && activation && !strstr(type, ".activation.") && (!normed || call->source))
       activation = false; /* with the source line, it says inplace=True */
-    if (x < 0 || call->no_grad || !fresh(r, reads, x)) continue;
+    if (x < 0 || call->no_grad || !fresh(r, reads, activation && passes_on(made) && reads[x] == 1 ? mp_call_operand(made, 0) : x)) continue;
     if (mp_builder_at(r->b, x)->rank == 3) activation = false; /* sound and text: such networks are written out of place */
     bool residual = adds && !call->source && mp_call_is(call, "aten::add") && !known(outward, kind_of(r, call)) && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
                     mp_builder_at(r->b, y)->role == MP_ROLE_RESULT;
     if (!activation && !residual) continue;
     call->in_place = true;
     count++;
+    const char *path = activation && call->module >= 0 ? mp_builder_instance(r->b, call->module)->path : NULL;
+    if (path) mp_names_add(r->a, writing, path, strlen(path), NULL);
   }
   if (count)
     mp_builder_warn(r->b, "in-place calls leave no trace: %u activations and additions of shortcuts are taken to write into their operand", count);
@@ -163,6 +172,33 @@ static void find_no_grad(habits *r) {
     }
   }
   if (count) mp_builder_warn(r->b, "%u calls with parameters only lead to the loss's target: taken to run without gradients", count);
+}
+
+/* tokens to maps: view(N, H, W, C).permute(0, 3, 1, 2) */
+static bool makes_maps(habits *r, const mp_call *c) {
+  static const int64_t order[] = {0, 3, 1, 2};
+  const mp_call *m = maker(r, mp_call_operand(c, 0));
+  return mp_call_is(c, "aten::permute") && c->arg_count > 1 && c->args[1].kind == MP_ARG_INTS && c->args[1].n == 4 && !memcmp(c->args[1].as.ints, order, sizeof order) &&
+         (mp_call_is(m, "aten::view") || mp_call_is(m, "aten::reshape"));
+}
+
+void mp_maps_of_tokens(mp_builder *b) {
+  habits h = {mp_builder_arena(b), b, NULL, 0};
+  int32_t *copy = mp_alloc_array(h.a, (size_t)mp_builder_var_count(b), sizeof *copy), vars = mp_builder_var_count(b);
+  for (uint32_t c = 0; c < mp_builder_call_count(b); c++) {
+    mp_call *call = mp_builder_call_at(b, c);
+    mp_arg *args = NULL;
+    for (uint32_t i = 0; i < call->arg_count; i++) {
+      if (call->args[i].kind != MP_ARG_VAR || call->args[i].as.var >= vars || !copy[call->args[i].as.var]) continue;
+      if (!args) args = memcpy(mp_alloc_array(h.a, call->arg_count, sizeof *args), call->args, call->arg_count * sizeof *args);
+      args[i] = mp_arg_var(copy[call->args[i].as.var]);
+    }
+    if (args) call->args = args;
+    if (!makes_maps(&h, call)) continue;
+    mp_var v = *mp_builder_at(b, call->outs[0]);
+    int32_t out = copy[call->outs[0]] = mp_builder_var(b, MP_ROLE_RESULT, mp_format(h.a, "%s.contiguous", v.name), v.dtype, v.rank, v.dims, -1);
+    mp_builder_insert(b, ++c, "aten::contiguous", (mp_arg[]){mp_arg_var(call->outs[0])}, 1, out);
+  }
 }
 
 void mp_program_habits(mp_builder *b, const int32_t *outputs, uint32_t output_count) {

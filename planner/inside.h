@@ -120,6 +120,8 @@ void mp_averaged_weights(mp_builder *b);
 void mp_whole_cells(mp_builder *b, const int32_t *outputs, uint32_t output_count);
 /* unseen_casts.c: casts without which the program would not run in half precision. Before mp_program_habits. */
 void mp_unseen_casts(mp_builder *b);
+/* habits.c: permute(0, 3, 1, 2).contiguous() before a shortcut is added, whose second call leaves no trace. Of a traced file, before mp_program_habits. */
+void mp_maps_of_tokens(mp_builder *b);
 /* habits.c: what no file says, assumed as usual: which calls write in place, which ran without gradients. Before the builder finishes. */
 void mp_program_habits(mp_builder *b, const int32_t *outputs, uint32_t output_count);
 /* fixes instance ranges, lifetimes (locals.c), blocks; the builder is done */

@@ -434,6 +434,7 @@ const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g, const char *unso
   mp_whole_cells(r->b, outputs, g->output_count);
   mp_averaged_weights(r->b);
   mp_unseen_casts(r->b);
+  mp_maps_of_tokens(r->b);
   mp_program_habits(r->b, outputs, g->output_count);
   return mp_builder_finish(r->b, inputs, g->input_count, outputs, g->output_count,
                            r->scoped || !strcmp(g->producer, "pytorch") ? "torchscript" : "unknown", r->training);

@@ -444,6 +444,28 @@ static void image_networks_write_in_place(void **state) {
          "conv2d(x,w,none,1x1,1x1,1x1,1) instance_norm(%,g,b,none,none,T,0.1,1e-05,T) relu_(%)");
 }
 
+/* A dropout of p = 0 passes its operand on. A module has one flag: it writes behind the shortcut, too, where it does elsewhere. LeakyReLU behind a norm does in any network. */
+static void one_module_writes_everywhere(void **state) {
+  (void)state;
+#define MAPS "x: float[2,3,8,8]; w = float[3,3,3,3]; g = float[3]; b = float[3]; c = Conv(x, w) pads=[1,1,1,1] name=\"/c/Conv\"; n = InstanceNormalization(c, g, b) name=\"/n/InstanceNormalization\";"
+#define IN_NORMED "conv2d(x,w,none,1x1,1x1,1x1,1) instance_norm(%,g,b,none,none,T,0.1,1e-05,T) "
+  test_expect_calls(MAPS "p = Constant() value=float[]{0}; t = Constant() value=bool[]{1}; d = Dropout(n, p, t) name=\"/d/Dropout\"; y = Relu(d) name=\"/r/Relu\"; -> y", IN_NORMED "dropout(%,0,T) relu_(%)");
+  test_expect_calls(MAPS "r = LeakyRelu(n) alpha=0.1 name=\"/r/LeakyRelu\"; d = Conv(r, w) pads=[1,1,1,1] name=\"/d/Conv\"; a = Add(d, r) name=\"/Add\"; y = LeakyRelu(a) alpha=0.1 name=\"/r_1/LeakyRelu\"; -> y",
+                    IN_NORMED "leaky_relu_(%,0.1) conv2d(%,w,none,1x1,1x1,1x1,1) add_(%,%) leaky_relu_(%,0.1)");
+  test_expect_calls(MAPS "v = float[8,8]; y = LeakyRelu(n) alpha=0.1 name=\"/r/LeakyRelu\"; z = MatMul(y, v) name=\"/l/MatMul\"; q = MatMul(z, v) name=\"/l_1/MatMul\"; -> q",
+                    IN_NORMED "leaky_relu_(%,0.1) matmul(%,v) matmul(%,v)");
+}
+
+/* view(n, h, w, c).permute(0, 3, 1, 2).contiguous(), whose last call leaves no trace; maps that were never tokens are only turned */
+static void tokens_become_maps_in_plain_order(void **state) {
+  (void)state;
+  test_expect_calls("x: float[2,64,3]; w = float[3,3,3,3]; s = int64[4]{2,8,8,3}; v = Reshape(x, s) name=\"/Reshape\"; t = Transpose(v) perm=[0,3,1,2] name=\"/Transpose\";"
+                    "y = Conv(t, w) pads=[1,1,1,1] name=\"/c/Conv\"; -> y",
+                    "reshape(x,2x8x8x3) permute(%,0x3x1x2) contiguous(%) conv2d(%,w,none,1x1,1x1,1x1,1)");
+  test_expect_calls("x: float[2,8,8,3]; w = float[3,3,3,3]; t = Transpose(x) perm=[0,3,1,2] name=\"/Transpose\"; y = Conv(t, w) pads=[1,1,1,1] name=\"/c/Conv\"; -> y",
+                    "permute(x,0x3x1x2) conv2d(%,w,none,1x1,1x1,1x1,1)");
+}
+
 /* a student before a teacher's distribution: kl_div is written out, and what leads to its target alone is the teacher's */
 static void a_teacher_has_no_gradient(void **state) {
   (void)state;
@@ -589,6 +611,8 @@ int main(void) {
       cmocka_unit_test(weights_name_a_container_without_a_scope),
       cmocka_unit_test(a_module_may_be_named_with_a_number),
       cmocka_unit_test(image_networks_write_in_place),
+      cmocka_unit_test(one_module_writes_everywhere),
+      cmocka_unit_test(tokens_become_maps_in_plain_order),
       cmocka_unit_test(a_target_has_no_gradient),
       cmocka_unit_test(a_teacher_has_no_gradient),
       cmocka_unit_test(a_folded_batch_norm_is_put_back),
