@@ -98,7 +98,8 @@ typedef struct fx_rec {
   int32_t *var_of_value, *group_of_node;
   mp_text guessed, likened, unread; /* names of parameters, for one warning each */
   fx_norm norm;
-  bool pads_known, pads_unlike; /* has a convolution of the file pads that differ on its sides */
+  bool uneven_known;
+  MP_VEC(const char *) uneven; /* parts of the model, "encoder.", where convolutions of odd kernels pad unlike sides */
   int32_t narrow; /* the operand that a softmax's or layer norm's source line widens; -1 */
   bool train_op, convolutional;
   const char *unsound; /* a call that makes no sense: the metadata is not to be trusted */

@@ -63,15 +63,40 @@ static bool is_odd(fx_rec *r, const mp_node *n) {
   return rank > 2;
 }
 
-/* Was a folded convolution padded by a call of its own? With unlike sides it was. Where an odd kernel has such, as TensorFlow pads at a stride, all are that are padded at all; an even one
- * has none that are alike. */
+static const char *weight_of(const fx_rec *r, const mp_node *n) { return n->ins > 1 && n->in[1] >= 0 ? r->g->values[n->in[1]].name : ""; }
+
+/* "m.encoder." of m.encoder.blocks.0.conv.weight and of m.encoder.stem.weight: what has the list, else what has the module */
+static const char *part_of(fx_rec *r, const char *weight) {
+  const char *last = NULL, *before = NULL; /* the dots before a name's last and last but one component */
+  for (const char *dot = strchr(weight, '.'); dot; dot = strchr(dot + 1, '.')) {
+    if (dot[1] >= '0' && dot[1] <= '9') {
+      before = last;
+      break;
+    }
+    before = last;
+    last = dot;
+  }
+  return before ? mp_strndup(r->a, weight, (size_t)(before + 1 - weight)) : "";
+}
+
+/* Was a folded convolution padded by a call of its own? With unlike sides it was. Where odd kernels have such, as TensorFlow pads at a stride, all of that part of the model are that are
+ * padded at all; an even one has none that are alike. */
 static bool is_padded_by_call(fx_rec *r, const mp_node *n) {
   const mp_attr *pads = mp_node_attr(n, "pads");
   bool any = false;
   for (uint32_t i = 0; pads && pads->kind == MP_ATTR_INTS && i < pads->n; i++) any |= pads->as.ints[i] != 0;
-  for (uint32_t i = 0; !r->pads_known && i < r->g->node_count; i++) r->pads_unlike |= is_uneven(&r->g->nodes[i]) && is_odd(r, &r->g->nodes[i]);
-  r->pads_known = true;
-  return any && !strcmp(n->type, "Conv") && (r->pads_unlike || is_uneven(n));
+  for (uint32_t i = 0; !r->uneven_known && i < r->g->node_count; i++) {
+    const mp_node *other = &r->g->nodes[i];
+    const char *part = is_uneven(other) && is_odd(r, other) ? part_of(r, weight_of(r, other)) : NULL;
+    bool known = !part;
+    for (size_t k = 0; !known && k < r->uneven.n; k++) known = !strcmp(part, r->uneven.at[k]);
+    if (!known) *mp_push(r->a, &r->uneven) = part;
+  }
+  r->uneven_known = true;
+  if (!any || strcmp(n->type, "Conv") != 0) return false;
+  for (size_t i = 0; i < r->uneven.n; i++)
+    if (!strncmp(weight_of(r, n), r->uneven.at[i], strlen(r->uneven.at[i]))) return true;
+  return is_uneven(n);
 }
 
 /* The node of a batch norm is a convolution (or a Gemm) that it was folded into: there was a call before it, whose result no value holds. */

@@ -476,7 +476,7 @@ static int32_t of_equal_parameter(fx_rec *r, const fx_group *g, const char *name
   return out;
 }
 
-/* A dropout that does not act (p = 0, inference) leaves a clone, as contiguous() does, and returns its operand. contiguous() follows what turns or cuts a tensor. */
+/* A dropout that does not act (p = 0, inference) leaves a clone, as contiguous() does, and returns its operand. contiguous() follows what turns, cuts or joins tensors. */
 static int32_t lost_clone(fx_rec *r, const fx_group *g, const char *name, int32_t x) {
   if (FX_ONE_OF(g->call->op, "aten::transpose", "aten::permute")) { /* x.permute(..).contiguous().permute(..): what was copied had been turned */
     int32_t turned = fx_first_transpose(r, g, mp_format(r->a, "%s.turned", name), x);
@@ -486,8 +486,9 @@ static int32_t lost_clone(fx_rec *r, const fx_group *g, const char *name, int32_
   int32_t call = mp_builder_at(r->b, x)->call;
   const char *made = call < 0 ? "" : mp_builder_call_at(r->b, (uint32_t)call)->row->name;
   bool turned = !*made || FX_ONE_OF(made, "aten::transpose", "aten::permute", "aten::view", "aten::reshape", "aten::expand", "aten::slice", "aten::select", "aten::unbind", "aten::split",
-                                    "aten::split_with_sizes", "aten::chunk", "aten::narrow", "aten::unsqueeze", "aten::squeeze", "aten::flatten", "aten::unfold");
-  if (!turned || FX_ONE_OF(g->call->op, "aten::add", "aten::layer_norm", "aten::linear", "aten::native_layer_norm")) return emit_unary(r, g, "aten::dropout", name, args, 3, x);
+                                    "aten::split_with_sizes", "aten::chunk", "aten::narrow", "aten::unsqueeze", "aten::squeeze", "aten::flatten", "aten::unfold", "aten::cat");
+  bool sum = !strcmp(g->call->op, "aten::add") && !FX_ONE_OF(made, "aten::transpose", "aten::permute"); /* of a shortcut, and what a dropout let through */
+  if (!turned || sum || FX_ONE_OF(g->call->op, "aten::layer_norm", "aten::linear", "aten::native_layer_norm")) return emit_unary(r, g, "aten::dropout", name, args, 3, x);
   return emit_unary(r, g, "aten::contiguous", name, args, 1, x);
 }
 
@@ -536,25 +537,41 @@ static bool is_number(fx_rec *r, const fx_group *g, const char *stem, int32_t va
   return (reckoned || FX_ONE_OF(stem, "scalar_tensor_default", "scalar_tensor")) && fx_number_of_value(v, number);
 }
 
-/* What the reader takes is a value that another call's nodes have to themselves (the difference inside mse_loss): an equal call was merged with that node.
- * It is made again. -> the value, which now stands for it; -1 */
-static int32_t made_inside(fx_rec *r, const fx_group *g, uint32_t arg) {
+/* the constant axes of a reduction; false where they are none */
+static bool axes_of(fx_rec *r, int32_t value, mp_arg *arg) {
+  const mp_value *v = &r->g->values[value];
+  int64_t dims[MP_RANK];
+  if (!v->ints || v->contents > MP_RANK) return false;
+  for (uint32_t i = 0; i < v->contents; i++) dims[i] = v->ints[i].n;
+  *arg = mp_arg_ints(r->a, dims, (uint32_t)v->contents);
+  return true;
+}
+
+/* A value that another call's nodes have to themselves (the mean inside var, the difference inside mse_loss), made again by calls of its own. -> its variable; -1 */
+static int32_t made_anew(fx_rec *r, const fx_group *g, int32_t value, int depth) {
   static const struct {
     const char *type, *op;
-  } calls[] = {{"Sub", "aten::sub"}, {"Add", "aten::add"}, {"Mul", "aten::mul"}, {"Div", "aten::div"}};
-  int32_t value = by_structure(r, g, arg), node = value < 0 ? -1 : r->g->values[value].producer;
-  if (node < 0 || r->var_of_value[value] >= 0) return -1;
-  const mp_node *n = &r->g->nodes[node];
+  } calls[] = {{"Sub", "aten::sub"}, {"Add", "aten::add"}, {"Mul", "aten::mul"}, {"Div", "aten::div"}, {"ReduceMean", "aten::mean"}};
+  if (r->var_of_value[value] >= 0) return r->var_of_value[value];
+  const mp_node *n = r->g->values[value].producer < 0 ? NULL : &r->g->nodes[r->g->values[value].producer];
+  if (!n || depth > 2 || n->ins != 2 || n->in[0] < 0 || n->in[1] < 0) return -1;
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
-    if (strcmp(n->type, calls[i].type) != 0 || n->ins != 2 || n->in[0] < 0 || n->in[1] < 0) continue;
-    int32_t a = r->var_of_value[n->in[0]], b = r->var_of_value[n->in[1]];
-    if (a < 0 || b < 0) return -1;
+    if (strcmp(n->type, calls[i].type) != 0) continue;
+    bool reduced = !strcmp(n->type, "ReduceMean");
+    int32_t a = made_anew(r, g, n->in[0], depth + 1), b = reduced || a < 0 ? -1 : made_anew(r, g, n->in[1], depth + 1);
+    mp_arg args[] = {mp_arg_var(a), mp_arg_var(b), mp_arg_bool(mp_node_int(n, "keepdims", 1) != 0)};
+    if (a < 0 || !(reduced ? axes_of(r, n->in[1], &args[1]) : b >= 0)) return -1;
     int32_t out = fx_result(r, r->g->values[value].name, value, -1);
-    fx_emit(r, g, calls[i].op, (mp_arg[]){mp_arg_var(a), mp_arg_var(b)}, 2, fx_module(r, g), &out, 1, false);
-    r->var_of_value[value] = out;
-    return value;
+    fx_emit(r, g, calls[i].op, args, reduced ? 3 : 2, fx_module(r, g), &out, 1, false);
+    return r->var_of_value[value] = out;
   }
   return -1;
+}
+
+/* What the reader takes was merged with a node of another call. -> the value, which now stands for it; -1 */
+static int32_t made_inside(fx_rec *r, const fx_group *g, uint32_t arg) {
+  int32_t value = by_structure(r, g, arg);
+  return value >= 0 && r->var_of_value[value] < 0 && made_anew(r, g, value, 0) >= 0 ? value : -1;
 }
 
 bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {

@@ -86,6 +86,15 @@ static void index_behind(const fx_group *g, int rank, int64_t *dims) {
   for (uint32_t i = 0; i < indexed; i++) dims[behind + i] = file[i];
 }
 
+/* GatherND's indices have one axis more, which counts them */
+static bool is_gather_index(const fx_rec *r, const fx_group *g, int32_t value) {
+  for (uint32_t i = 0; i < g->node_count; i++) {
+    const mp_node *n = &r->g->nodes[g->nodes[i]];
+    if (!strcmp(n->type, "GatherND") && n->ins > 1 && n->in[1] == value) return true;
+  }
+  return false;
+}
+
 /* the constant that the group reads in the parameter's place: merged with an equal one, transposed or cast */
 static bool size_from_constant(fx_rec *r, const fx_group *g, fx_param *p, mp_dtype t) {
   uint32_t n;
@@ -97,6 +106,7 @@ static bool size_from_constant(fx_rec *r, const fx_group *g, fx_param *p, mp_dty
     if (!mp_dtype_is_float(v->dtype) && mp_builder_at(r->b, p->var)->role == MP_ROLE_PARAMETER) continue;
     int64_t dims[MP_RANK] = {0};
     int rank = fx_dims_of_value(r, in[i], dims);
+    if (rank && is_gather_index(r, g, in[i])) rank--;
     *mp_push(r->a, &r->taken) = in[i];
     index_behind(g, rank, dims);
     fx_give_dims(r, p, v->dtype, rank, dims);

@@ -241,10 +241,16 @@ static void an_inference_export_shows_its_dropouts(void **state) {
 static void a_lost_clone_is_a_dropout_or_a_copy(void **state) {
   (void)state;
 #define READ "b = Mul(a, x)" LINE("return y * x") AT("b", "mul.Tensor", "%clone, %x", "mlp") SIGNATURE("x: USER_INPUT") "-> b"
+#define SHORTCUT "b = Add(a, x)" AT("b", "add.Tensor", "%clone, %x", "up") SIGNATURE("x: USER_INPUT") "-> b"
   static const char *const cases[][2] = {
       {"opset 20\nx: float[2,4,4]\na = Gelu(x)" LINE("x = self.act(x)") AT("a", "gelu.default", "%x", "mlp.act") READ, "mlp  aten::dropout(%a, 0, False)"},
-      {"opset 20\nx: float[2,4,4]\na = Transpose(x) perm=[0,2,1]" LINE("x = self.act(x)") AT("a", "transpose.int", "%x, 1, 2", "mlp.act") READ, "mlp  aten::contiguous(%a)"}};
+      {"opset 20\nx: float[2,4,4]\na = Transpose(x) perm=[0,2,1]" LINE("x = self.act(x)") AT("a", "transpose.int", "%x, 1, 2", "mlp.act") READ, "mlp  aten::contiguous(%a)"},
+      /* of what is joined, and of what is turned and has a shortcut added; a dropout is what lies between a view and a shortcut */
+      {"opset 20\nx: float[2,4,4]\na = Concat(x, x) axis=1" AT("a", "cat.default", "[%x, %x], 1", "up") "b = Gelu(a)" AT("b", "gelu.default", "%clone", "up.act") SIGNATURE("x: USER_INPUT") "-> b", "up  aten::contiguous(%a)"},
+      {"opset 20\nx: float[2,4,4]\na = Transpose(x) perm=[0,2,1]" AT("a", "permute.default", "%x, [0, 2, 1]", "up") SHORTCUT, "up  aten::contiguous(%a)"},
+      {"opset 20\nx: float[2,4,4]; s = int64[3]{2,4,4}\na = Reshape(x, s)" AT("a", "view.default", "%x, [2, 4, 4]", "up") SHORTCUT, "up  aten::dropout(%a, 0, False)"}};
 #undef READ
+#undef SHORTCUT
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     mp_arena *a = mp_arena_new(0);
     assert_string_equal(test_call_line(a, test_recovered_fx(a, cases[i][0]), 1), cases[i][1]);
@@ -346,16 +352,16 @@ static void a_folded_convolution_has_the_line_that_names_it(void **state) {
   mp_arena_free(a);
 }
 
-#define BEHIND(kernel, strides) \
-        "opset 20\nx: float[2,3,8,8]; d.weight = float[3,3," kernel "]; c.weight = float[4,3,3,3]; c.weight_bias = float[4]\n" \
-        "h = Conv(x, d.weight) pads=[0,0,1,1] " strides " name=\"first\"" FX("%h : [num_users=1] = call_function[target=torch.ops.aten.conv2d.default](args = (%constant_pad_nd, %p_d_weight, None, [1, 1], [0, 0], [1, 1], 1), kwargs = {})") \
+#define BEHIND(weight, kernel, strides) \
+        "opset 20\nx: float[2,3,8,8]; " weight " = float[3,3," kernel "]; c.weight = float[4,3,3,3]; c.weight_bias = float[4]\n" \
+        "h = Conv(x, " weight ") pads=[0,0,1,1] " strides " name=\"first\"" FX("%h : [num_users=1] = call_function[target=torch.ops.aten.conv2d.default](args = (%constant_pad_nd, %p_d_weight, None, [1, 1], [0, 0], [1, 1], 1), kwargs = {})") \
             IN("['', 'd', 'h']", "['M', 'torch.nn.Conv2d', 'aten']") "\n" \
         "getitem = Conv(h, c.weight, c.weight_bias) pads=[1,1,1,1] name=\"conv\"" FX( \
             "%_native_batch_norm_legit_functional : [num_users=1] = " \
             "call_function[target=torch.ops.aten._native_batch_norm_legit_functional.default](args = (%convolution, %p_n_weight, " \
             "%p_n_bias, %b_n_running_mean, %b_n_running_var, True, 0.1, 1e-05), kwargs = {})") \
             IN("['', 'n', 'bn']", "['M', 'torch.nn.BatchNorm2d', 'aten']") "\n" SIGNATURE( \
-                "p_d_weight: PARAMETER target='d.weight'\np_c_weight: PARAMETER target='c.weight'\np_n_weight: PARAMETER target='n.weight'\np_n_bias: PARAMETER " \
+                "p_d_weight: PARAMETER target='" weight "'\np_c_weight: PARAMETER target='c.weight'\np_n_weight: PARAMETER target='n.weight'\np_n_bias: PARAMETER " \
                 "target='n.bias'\nb_n_running_mean: BUFFER target='n.running_mean'\n" \
                 "b_n_running_var: BUFFER target='n.running_var'\nx: USER_INPUT") "-> getitem"
 
@@ -379,10 +385,13 @@ static void padding_under_a_folded_batch_norm_comes_back(void **state) {
   assert_string_equal(test_call_line(a, p, 1), "c  aten::convolution(%convolution.padded, %c.weight, None, [2, 2], [0, 0], [1, 1], False, [0, 0], 1)");
   assert_int_equal(p->vars[p->calls[1].outs[0]].dims[2], 4);
   /* where another convolution pads so, one whose sides are alike was padded by a call, too (TensorFlow's way); a kernel of two has no sides that are alike, and says nothing of others */
-  p = test_recovered_fx(a, BEHIND("3,3", "strides=[2,2]"));
+  p = test_recovered_fx(a, BEHIND("d.weight", "3,3", "strides=[2,2]"));
   assert_int_equal(p->call_count, 5);
   assert_non_null(strstr(test_call_line(a, p, 2), "aten::constant_pad_nd(%h, [1, 1, 1, 1], 0)"));
-  p = test_recovered_fx(a, BEHIND("2,2", ""));
+  p = test_recovered_fx(a, BEHIND("d.weight", "2,2", ""));
+  assert_int_equal(p->call_count, 4);
+  /* nor does another part of the model, whose convolutions are of another hand */
+  p = test_recovered_fx(a, BEHIND("enc.stem.weight", "3,3", "strides=[2,2]"));
   assert_int_equal(p->call_count, 4);
   mp_arena_free(a);
 }
@@ -552,6 +561,31 @@ static void a_table_that_was_turned_at_export_is_the_table(void **state) {
   mp_arena_free(a);
 }
 
+/* (x - x.mean(1)) / x.var(1): mean and difference were merged with those inside var */
+static void a_mean_merged_with_one_inside_var_is_made_again(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define VAR AT("var", "var.correction", "%x, [1]", "norm")
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[2,4]; one = int64[1]{1}\nval_1 = ReduceMean(x, one) keepdims=1" VAR "val_2 = Sub(x, val_1)" VAR "val_3 = Mul(val_2, val_2)" VAR
+                                         "var = ReduceMean(val_3, one) keepdims=1" VAR "div = Div(val_2, var)" AT("div", "div.Tensor", "%sub, %var", "norm") SIGNATURE("x: USER_INPUT") "-> div");
+#undef VAR
+  assert_int_equal(p->call_count, 4);
+  assert_string_equal(test_call_line(a, p, 1), "norm  aten::mean(%x, [1], True)");
+  assert_string_equal(test_call_line(a, p, 2), "norm  aten::sub(%x, %val_1)");
+  assert_string_equal(test_call_line(a, p, 3), "norm  aten::div(%val_2, %var)");
+  mp_arena_free(a);
+}
+
+/* bias[ids]: GatherND wants an axis that counts the indices, which the folded constant has and the buffer has not */
+static void a_buffer_of_indices_lacks_their_axis(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 20\nb = float[9]; val_1 = int64[3,3,1]\nindex = GatherND(b, val_1)" AT("index", "index.Tensor", "%p_b, [%b_ids]", "attn")
+                                         SIGNATURE("p_b: PARAMETER target='b'\nb_ids: BUFFER target='ids'\n") "-> index");
+  assert_int_equal(test_var_named(p, "ids")->rank, 2);
+  mp_arena_free(a);
+}
+
 /* z + (q - z).detach(), whose difference was merged with the one inside mse_loss(q, z) */
 static void a_call_that_was_merged_with_another_s_node_is_made_again(void **state) {
   (void)state;
@@ -632,6 +666,8 @@ int main(void) {
       cmocka_unit_test(a_sinusoidal_table_is_not_learnt),
       cmocka_unit_test(equal_calls_of_two_layers_are_two),
       cmocka_unit_test(an_inference_export_shows_its_dropouts),
+      cmocka_unit_test(a_mean_merged_with_one_inside_var_is_made_again),
+      cmocka_unit_test(a_buffer_of_indices_lacks_their_axis),
       cmocka_unit_test(a_lost_clone_is_a_dropout_or_a_copy),
       cmocka_unit_test(a_removed_call_ran_where_its_operand_was_made),
       cmocka_unit_test(a_repeated_constant_has_one_axis_less),
