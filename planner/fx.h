@@ -65,6 +65,7 @@ typedef struct fx_norm {
   int32_t x, wide;
   bool centres; /* a layer norm: it began with the mean */
   bool ends;    /* this call is its last: the result is cast back */
+  bool alone;   /* only the square was widened */
 } fx_norm;
 
 /* A member of a list of modules that is open ("layer.3"), and the submodules that it has run. */

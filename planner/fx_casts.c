@@ -38,13 +38,20 @@ static bool is_weight(fx_rec *r, const mp_arg *x) { return x->kind == MP_ARG_VAR
 /* Norms of transformers, each in a module of its own.
  *   RMS norm     x = x.to(float32); x * rsqrt(mean(x^2)); weight * x.to(input dtype)
  *   layer norm   the same of x - mean(x): what centres is written out in float32, too
- *   T5 and kin   call an RMS norm LayerNorm and cast for the square alone: x * rsqrt(mean(x.to(float32)^2)) */
+ *   T5 and kin   call an RMS norm LayerNorm and cast for the square alone: x * rsqrt(mean(x.to(float32)^2)), to the weight's type where that is half; those of diffusers
+ *                do so, too, and say so in the line alone */
+static bool squares_alone(const fx_group *g) {
+  return strstr(g->type, "LayerNorm") || (g->source && (strstr(g->source, ".to(torch.float32).pow(") || strstr(g->source, ".float().pow(")));
+}
+
+
 static void open_norm(fx_rec *r, const fx_group *g, const char *name, mp_arg *args) {
   bool centres = !strcmp(name, "aten::mean") && strstr(g->type, "LayerNorm"), known = r->norm.path && !strcmp(r->norm.path, g->path) && r->norm.centres;
   if (known || (!centres && strcmp(name, "aten::pow") != 0) || !is_float32(r, &args[0])) return;
   r->norm = (fx_norm){.path = g->path, .x = args[0].as.var, .centres = centres};
   r->norm.wide = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
-  if (centres || !strstr(g->type, "LayerNorm")) return;
+  r->norm.alone = !centres && squares_alone(g);
+  if (!r->norm.alone) return;
   args[0].as.var = r->norm.wide;
   r->norm.wide = r->norm.x;
 }
@@ -61,7 +68,7 @@ static void in_norm(fx_rec *r, const fx_group *g, const char *name, mp_arg *args
   if (widened) args[weight].as.var = cast(r, g, "aten::to", args[weight].as.var, mp_arg_dtype(MP_FLOAT));
   r->norm.ends = widened || (g->source && (strstr(g->source, ").to(") || strstr(g->source, ").type_as("))); /* (weight * x).to(dtype): the weight's product is in float32, too */
   if (r->norm.ends) return;
-  args[1 - weight].as.var = cast(r, g, "aten::type_as", args[1 - weight].as.var, mp_arg_var(r->norm.x));
+  args[1 - weight].as.var = cast(r, g, "aten::type_as", args[1 - weight].as.var, r->norm.alone ? args[weight] : mp_arg_var(r->norm.x));
   r->norm.path = NULL;
 }
 
