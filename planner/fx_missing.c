@@ -361,6 +361,30 @@ static fx_param *only_one(fx_rec *r, const fx_group *g) {
   return found;
 }
 
+/* A mask that a model keeps as a buffer and hands down to its layers, where axes were put in front of it at export: the only buffer of a module around the reader that no call names. Its
+ * size follows from the first constant that was made of it. */
+static fx_param *handed_down(fx_rec *r, const fx_group *g, const char *stem, const mp_value *v, int rank, const int64_t *dims) {
+  fx_param *found = NULL;
+  if (!FX_ONE_OF(stem, "unsqueeze", "view", "expand") || !mp_dtype_is_float(v->dtype)) return NULL;
+  while (rank > 2 && *dims == 1) rank--, dims++;
+  for (size_t i = 0; i < r->params.n; i++) {
+    fx_param *p = &r->params.at[i];
+    const mp_var *b = mp_builder_at(r->b, p->var);
+    const char *dot = p->spec->target ? strrchr(p->spec->target, '.') : NULL;
+    if (!p->spec->target || b->role != MP_ROLE_BUFFER || fx_uses(r, p->spec->name)) continue;
+    const char *around = mp_strndup(r->a, p->spec->target, dot ? (size_t)(dot - p->spec->target) : 0);
+    if (!strcmp(around, g->path) || (*around && !fx_is_inside(g->path, around))) continue;
+    if (found || (p->known && (b->rank != rank || memcmp(b->dims, dims, (size_t)rank * sizeof *dims) != 0))) return NULL;
+    found = p;
+  }
+  if (found && !found->known) {
+    fx_give_dims(r, found, v->dtype, rank, dims);
+    fx_note(r, &r->guessed, found->spec->target);
+  }
+  if (found) found->used = true;
+  return found;
+}
+
 /* what was made at export in place of a linear's weight was turned, too, for the product */
 static void turn_back(const fx_rec *r, const fx_group *g, const char *name, int32_t value, int rank, int64_t *dims) {
   const mp_fx_call *c = g->call;
@@ -397,9 +421,12 @@ static int32_t constant_var(fx_rec *r, const fx_group *g, const char *name, int3
   if (!p && !anew) p = forgotten(r, g, !strcmp(stem, "embedding"));
   if (!p) p = turned(r, stem, rank, dims);
   if (!p && !anew && mp_dtype_is_float(v->dtype)) p = beside(r, g, stem, v, rank, dims);
-  if (!p && !anew && mp_dtype_is_float(v->dtype) && rank) p = only_one(r, g);
+  if (!p && !anew && mp_dtype_is_float(v->dtype) && (rank || !strcmp(stem, "exp"))) p = only_one(r, g);
+  fx_param *mask = p ? NULL : handed_down(r, g, stem, v, rank, dims);
   if (p) p->used = true;
-  if (!p)
+  if (mask)
+    fx_emit(r, g, "aten::view", (mp_arg[]){mp_arg_var(mask->var), mp_arg_ints(r->a, dims, (uint32_t)rank)}, 2, fx_module(r, g), &out, 1, false);
+  else if (!p)
     emit_factory(r, g, stem, v->dtype, rank, dims, out);
   else if (!strcmp(stem, "select"))
     emit_row(r, g, p, v, rank, dims, out);
@@ -534,6 +561,7 @@ static bool is_number(fx_rec *r, const fx_group *g, const char *stem, int32_t va
     return true;
   }
   bool reckoned = v->kind == MP_VALUE_INITIALIZER && v->rank == 0 && fx_is_arithmetic(stem) && r->var_of_value[value] < 0 && !forgotten(r, g, false);
+  if (!strcmp(stem, "exp") && mp_dtype_is_float(v->dtype) && only_one(r, g)) reckoned = false; /* logit_scale.exp(), in a loss outside its module */
   return (reckoned || FX_ONE_OF(stem, "scalar_tensor_default", "scalar_tensor")) && fx_number_of_value(v, number);
 }
 
