@@ -184,7 +184,10 @@ static bool makes_maps(habits *r, const mp_call *c) {
 
 void mp_maps_of_tokens(mp_builder *b) {
   habits h = {mp_builder_arena(b), b, NULL, 0};
-  int32_t *copy = mp_alloc_array(h.a, (size_t)mp_builder_var_count(b), sizeof *copy), vars = mp_builder_var_count(b);
+  int32_t vars = mp_builder_var_count(b), *copy = mp_alloc_array(h.a, (size_t)vars, sizeof *copy);
+  bool *pooled = mp_alloc_array(h.a, (size_t)vars, sizeof *pooled); /* tokens of windows, which become tokens again */
+  for (uint32_t c = 0; c < mp_builder_call_count(b); c++)
+    if (mp_call_operand(mp_builder_call_at(b, c), 0) >= 0 && strstr(mp_builder_call_at(b, c)->row->name, "_pool")) pooled[mp_call_operand(mp_builder_call_at(b, c), 0)] = true;
   for (uint32_t c = 0; c < mp_builder_call_count(b); c++) {
     mp_call *call = mp_builder_call_at(b, c);
     mp_arg *args = NULL;
@@ -194,7 +197,7 @@ void mp_maps_of_tokens(mp_builder *b) {
       args[i] = mp_arg_var(copy[call->args[i].as.var]);
     }
     if (args) call->args = args;
-    if (!makes_maps(&h, call)) continue;
+    if (!makes_maps(&h, call) || pooled[call->outs[0]]) continue;
     mp_var v = *mp_builder_at(b, call->outs[0]);
     int32_t out = copy[call->outs[0]] = mp_builder_var(b, MP_ROLE_RESULT, mp_format(h.a, "%s.contiguous", v.name), v.dtype, v.rank, v.dims, -1);
     mp_builder_insert(b, ++c, "aten::contiguous", (mp_arg[]){mp_arg_var(call->outs[0])}, 1, out);

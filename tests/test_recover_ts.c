@@ -456,7 +456,7 @@ static void one_module_writes_everywhere(void **state) {
                     IN_NORMED "leaky_relu_(%,0.1) matmul(%,v) matmul(%,v)");
 }
 
-/* view(n, h, w, c).permute(0, 3, 1, 2).contiguous(), whose last call leaves no trace; maps that were never tokens are only turned */
+/* view(n, h, w, c).permute(0, 3, 1, 2).contiguous(), whose last call leaves no trace; maps that were never tokens are only turned, and such as are pooled to be tokens again */
 static void tokens_become_maps_in_plain_order(void **state) {
   (void)state;
   test_expect_calls("x: float[2,64,3]; w = float[3,3,3,3]; s = int64[4]{2,8,8,3}; v = Reshape(x, s) name=\"/Reshape\"; t = Transpose(v) perm=[0,3,1,2] name=\"/Transpose\";"
@@ -464,6 +464,8 @@ static void tokens_become_maps_in_plain_order(void **state) {
                     "reshape(x,2x8x8x3) permute(%,0x3x1x2) contiguous(%) conv2d(%,w,none,1x1,1x1,1x1,1)");
   test_expect_calls("x: float[2,8,8,3]; w = float[3,3,3,3]; t = Transpose(x) perm=[0,3,1,2] name=\"/Transpose\"; y = Conv(t, w) pads=[1,1,1,1] name=\"/c/Conv\"; -> y",
                     "permute(x,0x3x1x2) conv2d(%,w,none,1x1,1x1,1x1,1)");
+  test_expect_calls("x: float[2,64,3]; s = int64[4]{2,8,8,3}; v = Reshape(x, s) name=\"/Reshape\"; t = Transpose(v) perm=[0,3,1,2] name=\"/Transpose\"; y = MaxPool(t) kernel_shape=[2,2] strides=[2,2] name=\"/p/MaxPool\"; -> y",
+                    "reshape(x,2x8x8x3) permute(%,0x3x1x2) max_pool2d(%,2x2,2x2,0x0,1x1,F)");
 }
 
 /* a student before a teacher's distribution: kl_div is written out, and what leads to its target alone is the teacher's */

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """How far the rules carry: models beside those of the reference data, each traced as PyTorch would allocate and exported by both exporters.
 usage: unseen.py OUT [--only TEXT]   needs torch, transformers, torchvision, timm, onnx and onnxscript, the tracer (../shared/truth/lab) and build/memplan
+UNSEEN_MODELS names the file of rows (default unseen_models; unseen_libraries has models of other libraries, as far as those are installed).
 What OUT holds already is not made again. A row is one model, exporter and run that is more than 1 % off; the last lines sum up."""
-import argparse, json, os, statistics, subprocess, sys, types
+import argparse, importlib, json, os, statistics, subprocess, sys, types
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHARED = os.environ.get("MEMPLAN_SHARED", os.path.join(HERE, "..", "..", "shared"))
 LAB = os.path.join(SHARED, "truth", "lab")
 BATCH, LENGTH = 8, 128
+MODELS = os.environ.get("UNSEEN_MODELS", "unseen_models")
 RUNS = {  # name -> options of memplan; the tracer is told the same
     "fp32": ["--optimizer", "sgd"],
     "amp-bf16": ["--optimizer", "sgd", "--precision", "amp-bf16"],
@@ -24,8 +26,7 @@ def load(name, *how):
     """-> (build, inputs(batch, length, device), step) of a row; inputs makes one batch"""
     sys.path[:0] = [LAB, HERE]
     sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))  # its operators need CUDA; the models do not
-    import unseen_models
-    return unseen_models.ROWS[name](*how)
+    return importlib.import_module(MODELS).ROWS[name](*how)
 
 
 def trace(name, out):
@@ -59,7 +60,7 @@ def export(name, exporter, out):
          dict(inner=inner), scope)
     model.forward = scope["forward"]
     args, path = tuple(batch.values()), f"{out}/{name}.{exporter}.onnx"
-    axes = {k: {0: "batch", 1: "seq"} if v.ndim == 2 else {0: "batch"} for k, v in batch.items()}
+    axes = {k: {0: "batch", 1: "seq"} if v.shape[1:] == (LENGTH // 2,) else {0: "batch"} for k, v in batch.items()}
     names = dict(input_names=keys, output_names=["logits" if inference else "loss"])
     if exporter.startswith("ts"):
         modes = torch.onnx.TrainingMode
@@ -124,7 +125,7 @@ def main():
     if a.one: return trace(a.one[0], a.out) if a.one[1] == "trace" else export(*a.one, a.out)
     if not os.path.isdir(LAB): return print(f"skipped: no tracer in {LAB}")
     os.makedirs(a.out, exist_ok=True)
-    names = [n for n in subprocess.run([sys.executable, os.path.join(HERE, "unseen_models.py")], capture_output=True, text=True, check=True).stdout.split() if a.only in n]
+    names = [n for n in subprocess.run([sys.executable, os.path.join(HERE, MODELS + ".py")], capture_output=True, text=True, check=True).stdout.split() if a.only in n]
     for name in names:
         for step, file in (("trace", f"{name}.json"), *((e, f"{name}.{e}.onnx") for e in EXPORTERS)):
             log = f"{a.out}/{name}.{step}.log"
