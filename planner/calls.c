@@ -8,7 +8,7 @@
 static const mp_call_table *const tables[] = {
     &mp_calls_point, &mp_calls_binary, &mp_calls_choose, &mp_calls_random, &mp_calls_matrix,    &mp_calls_conv,
     &mp_calls_pool,  &mp_calls_norm,   &mp_calls_reduce, &mp_calls_order,  &mp_calls_loss,      &mp_calls_create,
-    &mp_calls_rnn,   &mp_calls_cell,   &mp_calls_shape,  &mp_calls_copy,   &mp_calls_attention,
+    &mp_calls_rnn,   &mp_calls_cell,   &mp_calls_shape,  &mp_calls_copy,   &mp_calls_attention, &mp_calls_function,
 };
 
 /* PyTorch's second names (torch/_decomp, native_functions.yaml: "alias for"). */

@@ -61,7 +61,7 @@ void mp_call_extreme(mp_em *e);     /* maximum, minimum; also max(x, other) */
 void mp_call_extreme_all(mp_em *e); /* max(x), min(x) */
 
 /* tables that stand beside those of inside.h */
-extern const mp_call_table mp_calls_binary, mp_calls_choose, mp_calls_random, mp_calls_pool, mp_calls_order, mp_calls_cell;
+extern const mp_call_table mp_calls_binary, mp_calls_choose, mp_calls_random, mp_calls_pool, mp_calls_order, mp_calls_cell, mp_calls_function;
 mp_ten mp_batch_norm(mp_em *e, mp_ten x, mp_ten w, mp_ten b, bool running, bool training);
 
 #endif

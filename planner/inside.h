@@ -118,6 +118,8 @@ void mp_builder_warn(mp_builder *b, const char *fmt, ...) __attribute__((format(
 void mp_averaged_weights(mp_builder *b);
 /* cells.c: recurrent cells that an exporter wrote out, as one call each. Before mp_unseen_casts. */
 void mp_whole_cells(mp_builder *b, const int32_t *outputs, uint32_t output_count);
+/* own_functions.c: torch.autograd.Functions of the model's own, seen in stack traces; `outputs` become their results. Before mp_unseen_casts. */
+void mp_own_functions(mp_builder *b, int32_t *outputs, uint32_t output_count);
 /* unseen_casts.c: casts without which the program would not run in half precision. Before mp_program_habits. */
 void mp_unseen_casts(mp_builder *b);
 /* habits.c: permute(0, 3, 1, 2).contiguous() before a shortcut is added, whose second call leaves no trace. Of a traced file, before mp_program_habits. */

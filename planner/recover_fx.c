@@ -587,6 +587,7 @@ const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g, const char **uns
   uint32_t output_count = read_outputs(&r, specs, spec_count, outputs);
   mp_whole_cells(r.b, outputs, output_count);
   mp_averaged_weights(r.b);
+  mp_own_functions(r.b, outputs, output_count);
   mp_unseen_casts(r.b);
   mp_program_habits(r.b, outputs, output_count);
   return mp_builder_finish(r.b, inputs, g->input_count, outputs, output_count, "dynamo", r.train_op || lossy(&r));

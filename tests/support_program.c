@@ -75,7 +75,7 @@ static void draw_call(drawing *d, char **w, uint32_t n) {
   for (uint32_t i = 3; i < n; i++) args[i - 3] = argument(d, w[i]);
   uint32_t outs_n = split(w[2], ",", results, 8);
   for (uint32_t i = 0; i < outs_n; i++) outs[i] = result(d, results[i]);
-  uint32_t c = mp_builder_call(d->b, mp_format(d->a, "aten::%s", w[1]), args, n - 3, outs, outs_n, d->module, NULL, 0);
+  uint32_t c = mp_builder_call(d->b, mp_format(d->a, strstr(w[1], "::") ? "%s" : "aten::%s", w[1]), args, n - 3, outs, outs_n, d->module, NULL, 0);
   mp_builder_call_at(d->b, c)->flops = d->flops;
   mp_builder_call_at(d->b, c)->in_place = w[0][4] == '!';
 }

@@ -56,6 +56,15 @@ static void normalisations_keep_input_and_statistics(void **state) {
   mp_arena_free(a);
 }
 
+/* A Function of the model's own keeps what it is given, 1536 bytes. Its result is exp's, which exp (here with gradients) and the square keep: once. */
+static void a_function_of_ones_own_keeps_what_it_is_given(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const char *text = IMAGE "call exp z a\ncall autograd::Function f z (a) 1\ncall mul y f f\n" SUM;
+  assert_int_equal(run(a, text, "fp32").saved, 1536 + 1536);
+  mp_arena_free(a);
+}
+
 /* Maps whose channels are innermost are joined into such: group_norm then keeps a copy in plain order (2 * 6 * 8 * 8 * 4 bytes) beside the joined ones, which the product keeps. With one
  * operand in plain order so is what is joined, and is kept once. */
 static void cat_keeps_a_memory_format_that_all_operands_have(void **state) {
@@ -213,6 +222,7 @@ int main(void) {
       cmocka_unit_test(attention_pads_its_mask_and_cuts_the_gradient),
       cmocka_unit_test(attention_broadcasts_heads_without_a_kernel),
       cmocka_unit_test(normalisations_keep_input_and_statistics),
+      cmocka_unit_test(a_function_of_ones_own_keeps_what_it_is_given),
       cmocka_unit_test(cat_keeps_a_memory_format_that_all_operands_have),
       cmocka_unit_test(rms_norm_is_fused_unless_the_types_differ),
       cmocka_unit_test(weight_norm_keeps_its_norms),

@@ -43,6 +43,20 @@ static void elementwise_calls_and_norms_are_cast_as_written(void **state) {
   }
 }
 
+/* q and k each go through a Function of the model's own, whose backward no file has: x * sigmoid(x) runs without gradients, and what is kept is x, not its sigmoid */
+static void a_function_of_ones_own_keeps_its_operands(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define APPLIED " meta.pkg.torch.onnx.stack_trace=\"File 'm.py', line 9, in forward\n    return Swish.apply(q), Swish.apply(k)\n  File 'm.py', line 3, in forward\n    return x * torch.sigmoid(x)\""
+  const mp_program *p = test_recovered_fx(a, "opset 20\nq: float[2,8]; k: float[2,8]\ns = Sigmoid(q)" APPLIED AT("s", "sigmoid.default", "%q", "act") "y = Mul(q, s)" APPLIED AT("y", "mul.Tensor", "%q, %s", "act")
+                                         "t = Sigmoid(k)" APPLIED AT("t", "sigmoid.default", "%k", "act") "z = Mul(k, t)" APPLIED AT("z", "mul.Tensor", "%k, %t", "act")
+                                         "o = Add(y, z)" AT("o", "add.Tensor", "%y, %z", "") SIGNATURE("q: USER_INPUT\nk: USER_INPUT") "-> o");
+#undef APPLIED
+  assert_string_equal(test_calls_text(a, p), "sigmoid'(q) mul'(q,%) autograd::Function(%,q,2) sigmoid'(k) mul'(k,%) autograd::Function(%,k,2) add(%,%)");
+  assert_true(test_program_warned(p, "what they keep is not in the file"));
+  mp_arena_free(a);
+}
+
 /* x.mul_(g) writes over x; behind a flag, which is False as a rule, it does not */
 static void a_source_line_says_what_is_written_over(void **state) {
   (void)state;
@@ -153,6 +167,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(casts_are_read_from_the_source_line),
       cmocka_unit_test(elementwise_calls_and_norms_are_cast_as_written),
+      cmocka_unit_test(a_function_of_ones_own_keeps_its_operands),
       cmocka_unit_test(a_source_line_says_what_is_written_over),
       cmocka_unit_test(a_loss_of_tokens_widens_its_logits),
       cmocka_unit_test(logits_are_widened_before_they_are_cut),
