@@ -189,14 +189,8 @@ void mp_maps_of_tokens(mp_builder *b) {
   for (uint32_t c = 0; c < mp_builder_call_count(b); c++)
     if (mp_call_operand(mp_builder_call_at(b, c), 0) >= 0 && strstr(mp_builder_call_at(b, c)->row->name, "_pool")) pooled[mp_call_operand(mp_builder_call_at(b, c), 0)] = true;
   for (uint32_t c = 0; c < mp_builder_call_count(b); c++) {
-    mp_call *call = mp_builder_call_at(b, c);
-    mp_arg *args = NULL;
-    for (uint32_t i = 0; i < call->arg_count; i++) {
-      if (call->args[i].kind != MP_ARG_VAR || call->args[i].as.var >= vars || !copy[call->args[i].as.var]) continue;
-      if (!args) args = memcpy(mp_alloc_array(h.a, call->arg_count, sizeof *args), call->args, call->arg_count * sizeof *args);
-      args[i] = mp_arg_var(copy[call->args[i].as.var]);
-    }
-    if (args) call->args = args;
+    mp_builder_reread(b, c, copy, vars);
+    const mp_call *call = mp_builder_call_at(b, c);
     if (!makes_maps(&h, call) || pooled[call->outs[0]]) continue;
     mp_var v = *mp_builder_at(b, call->outs[0]);
     int32_t out = copy[call->outs[0]] = mp_builder_var(b, MP_ROLE_RESULT, mp_format(h.a, "%s.contiguous", v.name), v.dtype, v.rank, v.dims, -1);

@@ -111,6 +111,8 @@ void mp_builder_leave(mp_builder *b, const char *path); /* its forward returned:
 void mp_builder_remove(mp_builder *b, const bool *dead);
 /* Puts a call with one result before call `at` (> 0), into the module of the call before it. */
 void mp_builder_insert(mp_builder *b, uint32_t at, const char *name, const mp_arg *args, uint32_t n, int32_t out);
+/* What call reads is replaced by what `instead` has for it: of the first `count` variables, 0 where one stays. */
+void mp_builder_reread(mp_builder *b, uint32_t call, const int32_t *instead, int32_t count);
 /* Moves call `from` before call `to` (<= from), into instance `module`. */
 void mp_builder_move(mp_builder *b, uint32_t from, uint32_t to, int32_t module);
 void mp_builder_warn(mp_builder *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -13,19 +13,20 @@
 typedef struct pass {
   mp_arena *a;
   mp_builder *b;
-  int32_t *instead; /* of each variable that the program had: what its readers read behind the function that returned it; 0: itself */
-  int32_t vars;
-  uint32_t found;
+  int32_t vars;         /* that the program had before */
+  int32_t *instead;     /* of each: what its readers read behind the function that returned it; 0: itself */
+  uint32_t *last_read;  /* of each: by the call of that number, as they were before */
+  uint32_t found;       /* functions, each a call more */
 } pass;
 
-/* the part of the trace that ends with the line `Name.apply(..)`, if another frame follows; 0 where there is none */
+/* the part of the trace that ends with the line `Name.apply(..)`, if another frame follows; 0 where there is none, and for checkpoint's own, whose forward is run again */
 static size_t applied(const char *stack) {
   for (const char *at = stack ? strstr(stack, ".apply(") : NULL; at; at = strstr(at + 1, ".apply(")) {
     const char *name = at;
     while (name > stack && (isalnum((unsigned char)name[-1]) || name[-1] == '_')) name--;
     while (*name == '_') name++;
     size_t end = (size_t)(at - stack) + strcspn(at, "\n");
-    if (isupper((unsigned char)*name) && strstr(stack + end, ", line ")) return end;
+    if (isupper((unsigned char)*name) && strncmp(name, "Checkpoint", 10) != 0 && strstr(stack + end, ", line ")) return end;
   }
   return 0;
 }
@@ -68,27 +69,33 @@ static int32_t result(pass *p, uint32_t end) {
   return v >= 0 && mp_dtype_is_float(mp_builder_at(p->b, v)->dtype) ? v : -1;
 }
 
-static int32_t renamed(const pass *p, int32_t v) { return v >= 0 && v < p->vars && p->instead[v] ? p->instead[v] : v; }
-
-static void rename_operands(pass *p, uint32_t c) {
-  mp_call *call = mp_builder_call_at(p->b, c);
-  mp_arg *args = mp_alloc_array(p->a, call->arg_count + 1, sizeof *args);
-  for (uint32_t i = 0; i < call->arg_count; i++) {
-    args[i] = call->args[i];
-    if (args[i].kind == MP_ARG_VAR) args[i] = mp_arg_var(renamed(p, args[i].as.var));
-    if (args[i].kind != MP_ARG_VARS) continue;
-    int32_t *list = mp_alloc_array(p->a, args[i].n + 1, sizeof *list);
-    for (uint32_t k = 0; k < args[i].n; k++) list[k] = renamed(p, args[i].as.vars[k]);
-    args[i] = mp_arg_vars(p->a, list, args[i].n);
+/* does somebody read what is made inside but for the result? Then the function returns more than that, and is left as its calls are. */
+static bool leaks(const pass *p, uint32_t first, uint32_t end, int32_t out) {
+  for (uint32_t c = first; c < end; c++) {
+    const mp_call *call = mp_builder_call_at(p->b, c);
+    for (uint32_t i = 0; i < call->out_count; i++)
+      if (call->outs[i] >= 0 && call->outs[i] != out && p->last_read[call->outs[i]] >= end - p->found) return true;
   }
-  call->args = args;
+  return false;
+}
+
+static void find_readers(pass *p, const int32_t *outputs, uint32_t output_count) {
+  for (uint32_t c = 0; c < mp_builder_call_count(p->b); c++) {
+    const mp_call *call = mp_builder_call_at(p->b, c);
+    for (uint32_t i = 0; i < call->arg_count; i++) {
+      if (mp_call_operand(call, i) >= 0) p->last_read[mp_call_operand(call, i)] = c;
+      for (uint32_t k = 0; call->args[i].kind == MP_ARG_VARS && k < call->args[i].n; k++)
+        if (call->args[i].as.vars[k] >= 0) p->last_read[call->args[i].as.vars[k]] = c;
+    }
+  }
+  for (uint32_t i = 0; i < output_count; i++) p->last_read[outputs[i]] = UINT32_MAX;
 }
 
 /* calls [first, end) without gradients, and behind them the call that gives their result a history -> the call behind that */
 static uint32_t wrap(pass *p, uint32_t first, uint32_t end) {
   int32_t in[MP_MAX_SAVED], out = result(p, end);
   uint32_t n = operands(p, first, end, in);
-  if (out < 0 || !n) return end;
+  if (out < 0 || !n || n == MP_MAX_SAVED || leaks(p, first, end, out)) return end;
   for (uint32_t c = first; c < end; c++) mp_builder_call_at(p->b, c)->no_grad = true;
   mp_var v = *mp_builder_at(p->b, out);
   int32_t own = mp_builder_var(p->b, MP_ROLE_RESULT, mp_format(p->a, "%s.applied", v.name), v.dtype, v.rank, v.dims, -1);
@@ -101,16 +108,17 @@ static uint32_t wrap(pass *p, uint32_t first, uint32_t end) {
 void mp_own_functions(mp_builder *b, int32_t *outputs, uint32_t output_count) {
   pass p = {.a = mp_builder_arena(b), .b = b, .vars = mp_builder_var_count(b)};
   p.instead = mp_alloc_array(p.a, (size_t)p.vars + 1, sizeof *p.instead);
+  p.last_read = mp_alloc_array(p.a, (size_t)p.vars + 1, sizeof *p.last_read);
+  find_readers(&p, outputs, output_count);
   for (uint32_t c = 0; c < mp_builder_call_count(b);) {
     mp_call first = *mp_builder_call_at(b, c);
     size_t part = applied(first.stack);
     uint32_t end = c;
-    do {
-      if (p.found) rename_operands(&p, end);
-      end++;
-    } while (part && end < mp_builder_call_count(b) && belongs(&p, c, &first, part, mp_builder_call_at(b, end)));
+    do mp_builder_reread(b, end++, p.instead, p.vars);
+    while (part && end < mp_builder_call_count(b) && belongs(&p, c, &first, part, mp_builder_call_at(b, end)));
     c = part ? wrap(&p, c, end) : end;
   }
-  for (uint32_t i = 0; i < output_count; i++) outputs[i] = renamed(&p, outputs[i]);
+  for (uint32_t i = 0; i < output_count; i++)
+    if (outputs[i] < p.vars && p.instead[outputs[i]]) outputs[i] = p.instead[outputs[i]];
   if (p.found) mp_builder_warn(b, "%u calls of autograd functions of the model's own (NAME.apply): what they keep is not in the file; taken to keep their operands", p.found);
 }

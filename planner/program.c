@@ -222,6 +222,27 @@ void mp_builder_insert(mp_builder *b, uint32_t at, const char *name, const mp_ar
   renumber(b, at, (uint32_t)b->calls.n);
 }
 
+static int32_t instead_of(int32_t v, const int32_t *instead, int32_t count) { return v >= 0 && v < count && instead[v] ? instead[v] : v; }
+
+void mp_builder_reread(mp_builder *b, uint32_t call, const int32_t *instead, int32_t count) {
+  mp_call *c = &b->calls.at[call];
+  bool any = false;
+  for (uint32_t i = 0; i < c->arg_count && !any; i++) {
+    any = c->args[i].kind == MP_ARG_VAR && instead_of(c->args[i].as.var, instead, count) != c->args[i].as.var;
+    for (uint32_t k = 0; c->args[i].kind == MP_ARG_VARS && k < c->args[i].n; k++) any |= instead_of(c->args[i].as.vars[k], instead, count) != c->args[i].as.vars[k];
+  }
+  if (!any) return;
+  mp_arg *args = memcpy(mp_alloc_array(b->arena, c->arg_count, sizeof *args), c->args, c->arg_count * sizeof *args);
+  for (uint32_t i = 0; i < c->arg_count; i++) {
+    if (args[i].kind == MP_ARG_VAR) args[i] = mp_arg_var(instead_of(args[i].as.var, instead, count));
+    if (args[i].kind != MP_ARG_VARS) continue;
+    int32_t *list = mp_alloc_array(b->arena, args[i].n, sizeof *list);
+    for (uint32_t k = 0; k < args[i].n; k++) list[k] = instead_of(args[i].as.vars[k], instead, count);
+    args[i] = mp_arg_vars(b->arena, list, args[i].n);
+  }
+  c->args = args;
+}
+
 void mp_builder_warn(mp_builder *b, const char *fmt, ...) {
   char line[768];
   va_list ap;
