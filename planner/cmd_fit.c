@@ -146,7 +146,7 @@ static const void *run(mp_arena *a, void *arg) {
     s = mp_or_fail(a, mp_split_answer(a, x[0], f->o.stages, &err), &err);
     judge(f, s->rows[s->worst].verdicts, q.at[0]->device_count);
   }
-  if (f->o.json) return mp_or_fail(a, mp_report_fit_json(a, x, (uint32_t)q.n, s, &err), &err);
+  if (f->o.json) return mp_or_fail(a, mp_report_fit_json(a, x, (uint32_t)q.n, s, f->view.top, &err), &err);
   if (s) return mp_or_fail(a, mp_report_split_text(a, x[0], s, &err), &err);
   if (q.n > 1) return mp_or_fail(a, mp_report_fit_table(a, x, (uint32_t)q.n, &err), &err);
   if (ranks(&f->o)) return mp_or_fail(a, mp_report_fit_ranking(a, x[0], &err), &err);

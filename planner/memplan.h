@@ -398,8 +398,9 @@ const char *mp_report_fit_ranking(mp_arena *a, const mp_answer *x, mp_err *err);
 const char *mp_report_plan_text(mp_arena *a, const mp_answer *x, const mp_placement *p, const mp_search *ask, mp_err *err);
 const char *mp_report_plan_json(mp_arena *a, const mp_answer *x, const mp_placement *p, const mp_search *ask, mp_err *err);
 const char *mp_report_split_text(mp_arena *a, const mp_answer *x, const mp_split *s, mp_err *err);
-/* n > 1: the first answer's object with {"rows": [one object each]}; split (may be NULL) adds {"stages": [...]} and the verdicts are then its worst stage's */
-const char *mp_report_fit_json(mp_arena *a, const mp_answer *const *answers, uint32_t n, const mp_split *split, mp_err *err);
+/* n > 1: the first answer's object with {"rows": [one object each]}; split (may be NULL) adds {"stages": [...]} and the verdicts are then its worst
+ * stage's; top > 0 adds {"largest": [...]}: as many of the largest storages at the first answer's peak */
+const char *mp_report_fit_json(mp_arena *a, const mp_answer *const *answers, uint32_t n, const mp_split *split, uint32_t top, mp_err *err);
 
 const char *mp_report_compute(mp_arena *a, const mp_compute_options *o, const mp_compute *c, bool json, mp_err *err);
 /* models: the folder with sample models, whose own count stands beside the stated one where the file is found; NULL: none */

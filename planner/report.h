@@ -21,4 +21,11 @@ typedef struct mp_alive {
 } mp_alive;
 mp_alive *mp_alive_at(mp_arena *a, const mp_tape *t, uint32_t step, uint32_t *count); /* after that step */
 
+/* the n largest storages at the peak, largest first; *n: as many as there are */
+typedef struct mp_largest {
+  uint64_t bytes;
+  const char *category, *call, *module; /* the module that made it; of a parameter, buffer or input its name */
+} mp_largest;
+const mp_largest *mp_largest_of(mp_arena *a, const mp_answer *x, uint32_t *n);
+
 #endif

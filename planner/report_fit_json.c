@@ -47,6 +47,14 @@ static json_t *workspace_of(const mp_answer *a) {
                    (json_int_t)v.overhead.context);
 }
 
+static json_t *largest_of(mp_arena *a, const mp_answer *x, uint32_t n) {
+  const mp_largest *all = mp_largest_of(a, x, &n);
+  json_t *list = json_array();
+  for (uint32_t i = 0; i < n; i++)
+    json_array_append_new(list, json_pack("{s:I,s:s,s:s,s:s}", "bytes", (json_int_t)all[i].bytes, "category", all[i].category, "call", all[i].call, "module", all[i].module));
+  return list;
+}
+
 typedef struct texts {
   const char *const *at;
   uint32_t n;
@@ -75,6 +83,7 @@ typedef struct job {
   const mp_answer *const *answers;
   uint32_t n;
   const mp_split *split;
+  uint32_t top;
 } job;
 
 static const void *make(mp_arena *a, void *arg) {
@@ -82,6 +91,7 @@ static const void *make(mp_arena *a, void *arg) {
   texts *said = mp_alloc_array(a, j->n, sizeof *said);
   for (uint32_t i = 0; i < j->n; i++) said[i].at = mp_warnings_of(a, j->answers[i], j->split != NULL, &said[i].n);
   json_t *root = answer(j->answers[0], said[0]);
+  if (root && j->top) json_object_set_new(root, "largest", largest_of(a, j->answers[0], j->top));
   if (j->n > 1) {
     json_t *rows = json_array();
     for (uint32_t i = 0; i < j->n; i++) json_array_append_new(rows, answer(j->answers[i], said[i]));
@@ -99,8 +109,8 @@ static const void *make(mp_arena *a, void *arg) {
   return copy;
 }
 
-const char *mp_report_fit_json(mp_arena *a, const mp_answer *const *answers, uint32_t n, const mp_split *split, mp_err *err) {
+const char *mp_report_fit_json(mp_arena *a, const mp_answer *const *answers, uint32_t n, const mp_split *split, uint32_t top, mp_err *err) {
   if (!answers || !n) return NULL;
-  job j = {answers, n, split};
+  job j = {answers, n, split, top};
   return mp_protect(a, err, make, &j);
 }

@@ -1,5 +1,4 @@
 /* An answer for people: what the memory is, where the peak is, a bar for each device, and what to try next. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "planner/report.h"
@@ -139,22 +138,10 @@ static void tree(mp_arena *a, mp_text *t, const mp_answer *x) {
   mp_text_add(a, t, "\n");
 }
 
-static int larger(const void *x, const void *y) {
-  const mp_alive *a = x, *b = y;
-  return a->bytes != b->bytes ? (a->bytes < b->bytes ? 1 : -1) : (a->step > b->step) - (a->step < b->step);
-}
-
 static void top(mp_arena *a, mp_text *t, const mp_answer *x, uint32_t n) {
-  uint32_t count;
-  mp_alive *all = mp_alive_at(a, x->tape, x->timeline->peak.step, &count);
-  if (count) qsort(all, count, sizeof *all, larger);
-  mp_text_add(a, t, "  The %u largest storages at the peak:\n  %12s  %-18s %-34s %s\n", n < count ? n : count, "bytes", "category", "made by", "module");
-  const mp_program *p = x->program;
-  for (uint32_t i = 0; i < n && i < count; i++) {
-    const mp_step *s = &x->tape->steps[all[i].step];
-    mp_text_add(a, t, "  %12s  %-18s %-34s %s\n", mp_size_text(a, all[i].bytes), mp_category_name((mp_category)all[i].category), s->op,
-                all[i].name ? all[i].name : s->call >= 0 ? p->instances[p->calls[s->call].module].path : "");
-  }
+  const mp_largest *all = mp_largest_of(a, x, &n);
+  mp_text_add(a, t, "  The %u largest storages at the peak:\n  %12s  %-18s %-34s %s\n", n, "bytes", "category", "made by", "module");
+  for (uint32_t i = 0; i < n; i++) mp_text_add(a, t, "  %12s  %-18s %-34s %s\n", mp_size_text(a, all[i].bytes), all[i].category, all[i].call, all[i].module);
   mp_text_add(a, t, "\n");
 }
 

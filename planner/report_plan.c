@@ -57,7 +57,7 @@ static const void *json(mp_arena *a, void *arg) {
   mp_err err;
   mp_answer x = planned(a, j);
   const mp_answer *one = &x;
-  const char *fit = mp_report_fit_json(a, &one, 1, NULL, &err), *plan = fit ? mp_plan_write(a, j->x, j->p, j->ask->granularity, j->ask->budget, &err) : NULL;
+  const char *fit = mp_report_fit_json(a, &one, 1, NULL, 0, &err), *plan = fit ? mp_plan_write(a, j->x, j->p, j->ask->granularity, j->ask->budget, &err) : NULL;
   if (!plan) mp_fail(a, err.code, "%s", err.text);
   json_t *root = json_loads(fit, 0, NULL), *object = json_loads(plan, 0, NULL);
   if (root && object) {

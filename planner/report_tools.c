@@ -74,3 +74,23 @@ mp_alive *mp_alive_at(mp_arena *a, const mp_tape *t, uint32_t step, uint32_t *co
   *count = n;
   return of;
 }
+
+static int larger(const void *x, const void *y) {
+  const mp_alive *a = x, *b = y;
+  return a->bytes != b->bytes ? (a->bytes < b->bytes ? 1 : -1) : (a->step > b->step) - (a->step < b->step);
+}
+
+const mp_largest *mp_largest_of(mp_arena *a, const mp_answer *x, uint32_t *n) {
+  uint32_t count;
+  mp_alive *all = mp_alive_at(a, x->tape, x->timeline->peak.step, &count);
+  if (count) qsort(all, count, sizeof *all, larger);
+  if (*n > count) *n = count;
+  mp_largest *list = mp_alloc_array(a, *n + 1, sizeof *list);
+  const mp_program *p = x->program;
+  for (uint32_t i = 0; i < *n; i++) {
+    const mp_step *s = &x->tape->steps[all[i].step];
+    const char *module = all[i].name ? all[i].name : s->call >= 0 ? p->instances[p->calls[s->call].module].path : "";
+    list[i] = (mp_largest){.bytes = all[i].bytes, .category = mp_category_name((mp_category)all[i].category), .call = s->op, .module = module};
+  }
+  return list;
+}

@@ -225,6 +225,23 @@ static void json_has_what_the_contract_says(void **state) {
   json_decref(root);
 }
 
+/* the largest first; all of them are the peak, each as the allocator rounds it */
+static void the_largest_storages_are_the_peak(void **state) {
+  (void)state;
+  json_t *root = ask_json("fit " BERT " --device 24GB --top 100000 --json", 0);
+  const json_t *all = member(root, "largest", JSON_ARRAY);
+  json_int_t sum = 0, before = INT64_MAX;
+  for (size_t i = 0; i < json_array_size(all); i++) {
+    const json_t *x = json_array_get(all, i);
+    assert_true(number(x, "bytes") <= before);
+    before = number(x, "bytes");
+    sum += (before + 511) / 512 * 512;
+    text_of(x, "category"), text_of(x, "call"), text_of(x, "module");
+  }
+  assert_int_equal(sum, number(member(root, "peak", JSON_OBJECT), "allocated"));
+  json_decref(root);
+}
+
 static void sums_hold_for_other_models_and_runs(void **state) {
   (void)state;
   const char *const cases[] = {"fit " SAMPLES "resnet50.onnx --dim batch=2 --loss cross-entropy --precision amp-fp16 --optimizer sgd-momentum --json",
@@ -498,7 +515,7 @@ int main(void) {
       cmocka_unit_test(a_folder_gives_a_row_for_each_model),
       cmocka_unit_test(all_devices_are_ranked_by_size),
       cmocka_unit_test(json_has_what_the_contract_says),
-      cmocka_unit_test(sums_hold_for_other_models_and_runs),
+      cmocka_unit_test(the_largest_storages_are_the_peak), cmocka_unit_test(sums_hold_for_other_models_and_runs),
       cmocka_unit_test(cudnn_moves_reserved_by_a_range), cmocka_unit_test(overrides_count),
       cmocka_unit_test(what_is_assumed_is_said),
       cmocka_unit_test(the_timeline_adds_up),
