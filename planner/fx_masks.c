@@ -2,7 +2,8 @@
  *
  * transformers drops a mask that hides nothing but the future (or nothing at all) and tells the kernel is_causal instead, and then lets the kernel
  * repeat the heads of keys and values (enable_gqa). While a model is traced it cannot look, and writes both out. So in its modules a mask that
- * follows from positions alone, without the attention_mask input or a buffer, is not what a training run makes. */
+ * follows from positions alone, without the attention_mask input or a buffer, is not what a training run makes, but for one of a window (or of chunks) that
+ * the sequence fills (transformers/masking_utils.py, _ignore_causal_mask_sdpa and _ignore_bidirectional_mask_sdpa: local_attention_size). */
 #include "planner/fx.h"
 
 static const mp_call *maker(fx_rec *r, int32_t var) {
@@ -20,7 +21,25 @@ typedef struct mask {
   bool plain;    /* no input, parameter or buffer among them */
   bool causal;   /* positions are compared with positions */
   bool compared; /* something is compared: the mask is written out, not a constant of the export */
+  int64_t window; /* of a local mask: kv > q - window, |q - kv| <= window, kv / window == q / window; 0 */
 } mask;
+
+/* the whole number that a local mask's comparison has: 0 where it has none */
+static int64_t window_of(fx_rec *r, const mp_call *c) {
+  for (uint32_t i = 0; i < 2 && i < c->arg_count; i++) {
+    const mp_call *side = c->args[i].kind == MP_ARG_VAR ? maker(r, c->args[i].as.var) : NULL;
+    if (!side) continue;
+    const mp_arg *n = FX_ONE_OF(side->row->name, "aten::sub", "aten::floor_divide", "aten::div") && side->arg_count > 1 ? &side->args[1] : NULL;
+    if (!strcmp(side->row->name, "aten::abs") && c->arg_count > 1) n = &c->args[1 - i];
+    if (n && n->kind == MP_ARG_INT && n->as.i > 0) return n->as.i;
+  }
+  return 0;
+}
+/* does a run make it, as the keys are as many as the window or more */
+static bool is_local(fx_rec *r, const mask *m, int32_t var) {
+  const mp_var *v = mp_builder_at(r->b, var);
+  return m->window && v->rank && v->dims[v->rank - 1] >= m->window;
+}
 
 static void follow(fx_rec *r, mask *m, int32_t var, uint32_t depth) {
   const mp_var *v = mp_builder_at(r->b, var);
@@ -33,7 +52,10 @@ static void follow(fx_rec *r, mask *m, int32_t var, uint32_t depth) {
   const mp_call *c = mp_builder_call_at(r->b, (uint32_t)v->call);
   if (is_factory(c->row->name)) return;
   bool both = c->arg_count > 1 && c->args[0].kind == MP_ARG_VAR && c->args[1].kind == MP_ARG_VAR;
-  if (FX_ONE_OF(c->row->name, "aten::le", "aten::lt", "aten::ge", "aten::gt", "aten::eq", "aten::ne")) m->compared = true;
+  if (FX_ONE_OF(c->row->name, "aten::le", "aten::lt", "aten::ge", "aten::gt", "aten::eq", "aten::ne")) {
+    m->compared = true;
+    if (!m->window) m->window = window_of(r, c);
+  }
   if ((both && FX_ONE_OF(c->row->name, "aten::le", "aten::lt", "aten::ge", "aten::gt")) || FX_ONE_OF(c->row->name, "aten::tril", "aten::triu"))
     m->causal = true;
   for (uint32_t i = 0; i < c->arg_count; i++) {
@@ -114,7 +136,7 @@ static bool drop_from_kernel(fx_rec *r, mp_call *call, uint32_t calls, bool *can
   if (call->arg_count < 4 || call->args[3].kind != MP_ARG_VAR || call->args[1].kind != MP_ARG_VAR || call->args[2].kind != MP_ARG_VAR) return false;
   mask m = {.from = mp_alloc_array(r->a, calls, sizeof(bool)), .plain = true};
   follow(r, &m, call->args[3].as.var, 0);
-  if (!m.plain) return false;
+  if (!m.plain || is_local(r, &m, call->args[3].as.var)) return false;
   int32_t before[2] = {call->args[1].as.var, call->args[2].as.var};
   without_mask(r, call, m.causal);
   for (int i = 0; i < 2; i++) /* the repetition too */
@@ -136,7 +158,7 @@ static bool drop_from_sum(fx_rec *r, uint32_t number, uint32_t calls, bool *cand
   if (!made || !FX_ONE_OF(made->row->name, "aten::where", "aten::masked_fill", "aten::mul")) return false;
   mask m = {.from = mp_alloc_array(r->a, calls, sizeof(bool)), .plain = true};
   follow(r, &m, call->args[1].as.var, 0);
-  if (!m.plain || m.causal || !m.compared) return false;
+  if (!m.plain || m.causal || !m.compared || is_local(r, &m, call->args[1].as.var)) return false;
   read_instead(r, call->outs[0], call->args[0].as.var);
   for (uint32_t i = 0; i < calls; i++) candidates[i] |= m.from[i];
   candidates[number] = true;

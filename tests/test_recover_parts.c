@@ -253,6 +253,31 @@ static void a_table_that_nothing_reads_is_the_shared_one(void **state) {
   }
 }
 
+/* In transformers a mask that follows from positions alone is not made in a run, the kernel is told is_causal: unless it is one of a window (kv > q - window) that the 8 keys fill. Chunks and
+ * windows to both sides go by the same rule. */
+static void a_mask_of_a_window_is_made_where_the_keys_fill_it(void **state) {
+  (void)state;
+#define IN_LAYER(out, op, args) FX("%%" out " : [num_users=1] = call_function[target=torch.ops.aten." op "](args = (" args "), kwargs = {})") IN("['', 'attn', '" out "']", "['M', 'transformers.Attention', 'aten']") "\n"
+  static const char *const left[] = {"sub.Tensor|Sub", "floor_divide.default|Div"};
+  for (int chunks = 0; chunks < 2; chunks++)
+    for (int window = 8; window <= 9; window++) {
+      mp_arena *a = mp_arena_new(0);
+      const char *bar = strchr(left[chunks], '|');
+      const char *drawing = mp_format(a, "opset 23\nq: float[2,4,8,16]; zero = int64[]{0}; eight = int64[]{8}; one = int64[]{1}; w = int64[]{%d}; col = int64[2]{8,1}\n"
+                                         "arange = Range(zero, eight, one)" IN_LAYER("arange", "arange.default", "8") "view = Reshape(arange, col)" IN_LAYER("view", "view.default", "%%arange, [8, 1]")
+                                         "le = LessOrEqual(arange, view)" IN_LAYER("le", "le.Tensor", "%%arange, %%view") "s = %s(view, w)" IN_LAYER("s", "%.*s", "%%view, %d")
+                                         "gt = Greater(arange, s)" IN_LAYER("gt", "gt.Tensor", "%%arange, %%s") "m = And(le, gt)" IN_LAYER("m", "bitwise_and.Tensor", "%%le, %%gt")
+                                         "y = Attention(q, q, q, m)" IN_LAYER("y", "scaled_dot_product_attention.default", "%%q, %%q, %%q, %%m") SIGNATURE("q: USER_INPUT") "-> y",
+                                      window, bar + 1, (int)(bar - left[chunks]), left[chunks], window);
+      const mp_program *p = test_recovered_fx(a, drawing);
+      const char *last = test_call_line(a, p, p->call_count - 1);
+      assert_int_equal(p->call_count, window == 8 ? 7 : 1);
+      assert_non_null(strstr(last, window == 8 ? "(%q, %q, %q, %m)" : "(%q, %q, %q, None, None, True"));
+      mp_arena_free(a);
+    }
+#undef IN_LAYER
+}
+
 /* Buffers that no call reads and no state_dict has: beside rotary tables of (positions, features) their frequencies, beside a square mask the number that it puts in, else one like its neighbour. */
 static void unread_buffers_are_like_their_neighbours(void **state) {
   (void)state;
@@ -359,6 +384,7 @@ int main(void) {
       cmocka_unit_test(what_was_made_of_a_weight_has_the_weights_own_shape),
       cmocka_unit_test(a_weight_under_spectral_norm_is_over_its_largest_singular_value),
       cmocka_unit_test(an_operation_on_a_parameter_that_others_read),
+      cmocka_unit_test(a_mask_of_a_window_is_made_where_the_keys_fill_it),
       cmocka_unit_test(a_lost_view_of_values_is_like_the_keys),
       cmocka_unit_test(a_tied_parameter_is_no_constants_origin),
       cmocka_unit_test(a_tied_parameter_stands_at_its_first_name),
