@@ -82,7 +82,7 @@ static bool size_like(fx_rec *r, fx_param *p, const fx_param *model, const sizes
   return true;
 }
 
-static bool is_forgotten(fx_rec *r, const fx_param *p) { return p->spec->target && !p->known && !fx_uses(r, p->spec->name); }
+static bool is_forgotten(fx_rec *r, const fx_param *p) { return p->spec->target && !p->known && !fx_uses(r, p->spec->name) && !fx_twin_of(r, p); } /* one that its module reads another for is tied */
 
 void fx_size_by_analogy(fx_rec *r) {
   const module_class *list = NULL;
