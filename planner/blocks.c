@@ -43,9 +43,16 @@ static bool same_calls(const mp_call *calls, const mp_instance *a, const mp_inst
   return true;
 }
 
+/* does a submodule run again that its parent has run: a norm for hidden states, and for global ones */
+static bool is_again(const mp_instance *all, uint32_t k) {
+  for (uint32_t i = (uint32_t)all[k].parent + 1; all[k].turn && i < k; i++)
+    if (all[i].parent == all[k].parent && !strcmp(all[i].path, all[k].path)) return true;
+  return false;
+}
+
 static int32_t next_child(const mp_instance *all, uint32_t count, int32_t parent, int32_t after) {
-  for (uint32_t k = (uint32_t)after + 1; k < count; k++)
-    if (all[k].parent == parent) return (int32_t)k;
+  for (uint32_t k = (uint32_t)after + 1; k < count && all[k].first < all[parent].end; k++)
+    if (all[k].parent == parent && !is_again(all, k)) return (int32_t)k;
   return -1;
 }
 

@@ -50,7 +50,10 @@ static int32_t by_structure(const fx_rec *r, const fx_group *g, uint32_t arg) {
       FX_ONE_OF(only->type, "Add", "Sub", "Mul", "Div", "Pow", "MatMul", "LayerNormalization", "Softmax", "LogSoftmax", "Max", "Min"))
     return only->in[arg];
   const mp_node *end = &r->g->nodes[g->nodes[g->node_count - 1]];
-  if (!arg && end->ins && FX_ONE_OF(end->type, "ScatterND", "ScatterElements")) return origin(r, g, end->in[0]); /* what is written into */
+  for (uint32_t i = 0; i < g->node_count && arg < 2; i++) { /* what is written into, and what is written */
+    const mp_node *n = &r->g->nodes[g->nodes[i]];
+    if (n->ins > 2 && FX_ONE_OF(n->type, "ScatterND", "ScatterElements")) return origin(r, g, n->in[2 * arg]);
+  }
   if (!arg && end->ins && !strcmp(end->type, "Tile")) return origin(r, g, end->in[0]);
   bool attention = !strcmp(g->call->op, "aten::scaled_dot_product_attention");
   if (!attention && strcmp(g->call->op, "aten::linear") != 0) return -1;

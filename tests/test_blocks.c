@@ -21,8 +21,10 @@ static mp_instance *find(mp_arena *a, const row *rows, uint32_t n, const char *o
     names[(int)ops[i]].name = text[(int)ops[i]];
     c[i].row = &names[(int)ops[i]];
   }
-  for (uint32_t i = 0; i < n; i++)
+  for (uint32_t i = 0; i < n; i++) {
     all[i] = (mp_instance){.path = rows[i].path, .type = rows[i].type, .parent = rows[i].parent, .first = rows[i].first, .end = rows[i].end};
+    for (uint32_t k = 0; k < i; k++) all[i].turn += !strcmp(rows[k].path, rows[i].path);
+  }
   mp_find_blocks(a, all, n, c);
   return all;
 }
@@ -93,6 +95,18 @@ static void a_first_layer_may_lack_a_part(void **state) {
   mp_arena_free(a);
 }
 
+/* A layer runs its norm for the hidden states and for the global ones, which nothing reads any more behind the last layer: what runs again does not count. */
+static void a_part_that_runs_again_is_one_part(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const row rows[] = {{"", NULL, -1, 0, 8},        {"l.0", NULL, 0, 0, 5},      {"l.0.norm", NULL, 1, 0, 1}, {"l.0.fc", NULL, 1, 1, 2},   {"l.0.norm", NULL, 1, 2, 3},
+                      {"l.0.fc", NULL, 1, 3, 5},   {"l.1", NULL, 0, 5, 8},      {"l.1.norm", NULL, 6, 5, 6}, {"l.1.fc", NULL, 6, 6, 8}};
+  const mp_instance *m = find(a, rows, 9, "abacdabc");
+  assert_int_equal(m[1].block, 0);
+  assert_int_equal(m[6].block, 0);
+  mp_arena_free(a);
+}
+
 static void single_operations_in_a_sequential_are_no_blocks(void **state) {
   (void)state;
   mp_arena *a = mp_arena_new(0);
@@ -140,7 +154,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(layers_of_one_class_are_blocks),
       cmocka_unit_test(a_first_layer_may_lack_a_part),
-      cmocka_unit_test(without_classes_what_they_call_decides), cmocka_unit_test(members_of_a_list_of_lists_are_blocks),   cmocka_unit_test(kinds_may_take_turns_in_a_list),
+      cmocka_unit_test(without_classes_what_they_call_decides), cmocka_unit_test(members_of_a_list_of_lists_are_blocks),   cmocka_unit_test(a_part_that_runs_again_is_one_part), cmocka_unit_test(kinds_may_take_turns_in_a_list),
       cmocka_unit_test(single_operations_in_a_sequential_are_no_blocks),
       cmocka_unit_test(only_the_outermost_family_counts_and_each_list_has_its_own),
       cmocka_unit_test(a_stage_recomputes_what_it_runs),

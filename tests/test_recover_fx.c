@@ -576,6 +576,19 @@ static void a_mean_merged_with_one_inside_var_is_made_again(void **state) {
   mp_arena_free(a);
 }
 
+/* pe[:, :2] = x.sin(): the copy that is written left no node, and the last node turns the result back */
+static void what_is_written_into_a_part_is_what_scatter_reads(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define WRITE AT("slice_scatter", "slice_scatter.default", "%zeros, %copy_1, 1, 0, 2", "")
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[3,2]; zeros: float[3,4]; ids = int64[2,1]\nsin = Sin(x)" AT("sin", "sin.default", "%x", "") "val_1 = Transpose(sin) perm=[1,0]" WRITE
+                                         "val_2 = Transpose(zeros) perm=[1,0]" WRITE "val_3 = ScatterND(val_2, ids, val_1)" WRITE "slice_scatter = Transpose(val_3) perm=[1,0]" WRITE
+                                         SIGNATURE("x: USER_INPUT\nzeros: USER_INPUT") "-> slice_scatter");
+#undef WRITE
+  assert_string_equal(test_call_line(a, p, 1), ".  aten::slice_scatter_(%zeros, %sin, 1, 0, 2)");
+  mp_arena_free(a);
+}
+
 /* bias[ids]: GatherND wants an axis that counts the indices, which the folded constant has and the buffer has not */
 static void a_buffer_of_indices_lacks_their_axis(void **state) {
   (void)state;
@@ -668,6 +681,7 @@ int main(void) {
       cmocka_unit_test(an_inference_export_shows_its_dropouts),
       cmocka_unit_test(a_mean_merged_with_one_inside_var_is_made_again),
       cmocka_unit_test(a_buffer_of_indices_lacks_their_axis),
+      cmocka_unit_test(what_is_written_into_a_part_is_what_scatter_reads),
       cmocka_unit_test(a_lost_clone_is_a_dropout_or_a_copy),
       cmocka_unit_test(a_removed_call_ran_where_its_operand_was_made),
       cmocka_unit_test(a_repeated_constant_has_one_axis_less),
