@@ -165,10 +165,19 @@ void fx_size_by_analogy(fx_rec *r);
 
 /* fx_missing.c: calls that the exporter's optimizer removed, from the references that are left */
 bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg);
-int32_t fx_latest(fx_rec *r, mp_dtype t, int rank, const int64_t *dims); /* the latest result of this type and these dims (NULL: of any); -1 */
 bool fx_is_taken(const fx_rec *r, int32_t value);                                      /* by a reference of the group being read */
 bool fx_item_has_value(fx_rec *r, const mp_fx_item *items, uint32_t n, int32_t value); /* do the arguments name what the value is read for */
-int32_t fx_var_of_initializer(fx_rec *r, int32_t value);                               /* of a constant that a bare node reads */
+bool fx_is_factory(const char *stem);                                                  /* "zeros_like": made from nothing in every pass */
+int32_t fx_joined_indices(const fx_rec *r, const fx_group *g);                         /* the constant that several indices were joined into; -1 */
+
+/* fx_constants.c: the variable of the constant `value` that the group reads for `name`: a parameter, what was made of one at export, or made anew in every pass */
+int32_t fx_constant_var(fx_rec *r, const fx_group *g, const char *name, int32_t value);
+int32_t fx_var_of_initializer(fx_rec *r, int32_t value);                 /* of a constant that a bare node reads */
+int32_t fx_latest(fx_rec *r, mp_dtype t, int rank, const int64_t *dims); /* the latest result of this type and these dims (NULL: of any); -1 */
+/* a call of one result, in the group's module: of `like`'s dims and type, under `name` -> that result */
+int32_t fx_emit_unary(fx_rec *r, const fx_group *g, const char *op, const char *name, const mp_arg *args, uint32_t n, int32_t like);
+fx_param *fx_forgotten(fx_rec *r, const fx_group *g, bool looks_up); /* the first of the group's module that no call names (looks_up: of an embedding inside it); NULL */
+fx_param *fx_only_one(fx_rec *r, const fx_group *g);                 /* the only parameter of the module and its parts, and of the file, that no call names and whose size nothing tells; NULL */
 
 /* fx_views.c: x as the view `name` of it, which argument `arg` of the group's call was; x itself where it changed nothing that matters */
 int32_t fx_first_transpose(fx_rec *r, const fx_group *g, const char *name, int32_t x);
