@@ -561,44 +561,6 @@ static void a_table_that_was_turned_at_export_is_the_table(void **state) {
   mp_arena_free(a);
 }
 
-/* (x - x.mean(1)) / x.var(1): mean and difference were merged with those inside var */
-static void a_mean_merged_with_one_inside_var_is_made_again(void **state) {
-  (void)state;
-  mp_arena *a = mp_arena_new(0);
-#define VAR AT("var", "var.correction", "%x, [1]", "norm")
-  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[2,4]; one = int64[1]{1}\nval_1 = ReduceMean(x, one) keepdims=1" VAR "val_2 = Sub(x, val_1)" VAR "val_3 = Mul(val_2, val_2)" VAR
-                                         "var = ReduceMean(val_3, one) keepdims=1" VAR "div = Div(val_2, var)" AT("div", "div.Tensor", "%sub, %var", "norm") SIGNATURE("x: USER_INPUT") "-> div");
-#undef VAR
-  assert_int_equal(p->call_count, 4);
-  assert_string_equal(test_call_line(a, p, 1), "norm  aten::mean(%x, [1], True)");
-  assert_string_equal(test_call_line(a, p, 2), "norm  aten::sub(%x, %val_1)");
-  assert_string_equal(test_call_line(a, p, 3), "norm  aten::div(%val_2, %var)");
-  mp_arena_free(a);
-}
-
-/* pe[:, :2] = x.sin(): the copy that is written left no node, and the last node turns the result back */
-static void what_is_written_into_a_part_is_what_scatter_reads(void **state) {
-  (void)state;
-  mp_arena *a = mp_arena_new(0);
-#define WRITE AT("slice_scatter", "slice_scatter.default", "%zeros, %copy_1, 1, 0, 2", "")
-  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[3,2]; zeros: float[3,4]; ids = int64[2,1]\nsin = Sin(x)" AT("sin", "sin.default", "%x", "") "val_1 = Transpose(sin) perm=[1,0]" WRITE
-                                         "val_2 = Transpose(zeros) perm=[1,0]" WRITE "val_3 = ScatterND(val_2, ids, val_1)" WRITE "slice_scatter = Transpose(val_3) perm=[1,0]" WRITE
-                                         SIGNATURE("x: USER_INPUT\nzeros: USER_INPUT") "-> slice_scatter");
-#undef WRITE
-  assert_string_equal(test_call_line(a, p, 1), ".  aten::slice_scatter_(%zeros, %sin, 1, 0, 2)");
-  mp_arena_free(a);
-}
-
-/* bias[ids]: GatherND wants an axis that counts the indices, which the folded constant has and the buffer has not */
-static void a_buffer_of_indices_lacks_their_axis(void **state) {
-  (void)state;
-  mp_arena *a = mp_arena_new(0);
-  const mp_program *p = test_recovered_fx(a, "opset 20\nb = float[9]; val_1 = int64[3,3,1]\nindex = GatherND(b, val_1)" AT("index", "index.Tensor", "%p_b, [%b_ids]", "attn")
-                                         SIGNATURE("p_b: PARAMETER target='b'\nb_ids: BUFFER target='ids'\n") "-> index");
-  assert_int_equal(test_var_named(p, "ids")->rank, 2);
-  mp_arena_free(a);
-}
-
 /* z + (q - z).detach(), whose difference was merged with the one inside mse_loss(q, z) */
 static void a_call_that_was_merged_with_another_s_node_is_made_again(void **state) {
   (void)state;
@@ -679,9 +641,6 @@ int main(void) {
       cmocka_unit_test(a_sinusoidal_table_is_not_learnt),
       cmocka_unit_test(equal_calls_of_two_layers_are_two),
       cmocka_unit_test(an_inference_export_shows_its_dropouts),
-      cmocka_unit_test(a_mean_merged_with_one_inside_var_is_made_again),
-      cmocka_unit_test(a_buffer_of_indices_lacks_their_axis),
-      cmocka_unit_test(what_is_written_into_a_part_is_what_scatter_reads),
       cmocka_unit_test(a_lost_clone_is_a_dropout_or_a_copy),
       cmocka_unit_test(a_removed_call_ran_where_its_operand_was_made),
       cmocka_unit_test(a_repeated_constant_has_one_axis_less),
