@@ -245,9 +245,10 @@ static void a_lost_clone_is_a_dropout_or_a_copy(void **state) {
   static const char *const cases[][2] = {
       {"opset 20\nx: float[2,4,4]\na = Gelu(x)" LINE("x = self.act(x)") AT("a", "gelu.default", "%x", "mlp.act") READ, "mlp  aten::dropout(%a, 0, False)"},
       {"opset 20\nx: float[2,4,4]\na = Transpose(x) perm=[0,2,1]" LINE("x = self.act(x)") AT("a", "transpose.int", "%x, 1, 2", "mlp.act") READ, "mlp  aten::contiguous(%a)"},
-      /* of what is joined, and of what is turned and has a shortcut added; a dropout is what lies between a view and a shortcut */
+      /* of what is joined, and of maps (N, H, W, C) that are turned and have a shortcut added; a dropout is what else lies before a shortcut */
       {"opset 20\nx: float[2,4,4]\na = Concat(x, x) axis=1" AT("a", "cat.default", "[%x, %x], 1", "up") "b = Gelu(a)" AT("b", "gelu.default", "%clone", "up.act") SIGNATURE("x: USER_INPUT") "-> b", "up  aten::contiguous(%a)"},
-      {"opset 20\nx: float[2,4,4]\na = Transpose(x) perm=[0,2,1]" AT("a", "permute.default", "%x, [0, 2, 1]", "up") SHORTCUT, "up  aten::contiguous(%a)"},
+      {"opset 20\nx: float[2,4,4,4]\na = Transpose(x) perm=[0,3,1,2]" AT("a", "permute.default", "%x, [0, 3, 1, 2]", "up") SHORTCUT, "up  aten::contiguous(%a)"},
+      {"opset 20\nx: float[2,4,4]\na = Transpose(x) perm=[0,2,1]" AT("a", "transpose.int", "%x, 1, 2", "up") SHORTCUT, "up  aten::dropout(%a, 0, False)"},
       {"opset 20\nx: float[2,4,4]; s = int64[3]{2,4,4}\na = Reshape(x, s)" AT("a", "view.default", "%x, [2, 4, 4]", "up") SHORTCUT, "up  aten::dropout(%a, 0, False)"}};
 #undef READ
 #undef SHORTCUT
