@@ -155,7 +155,7 @@ static bool drop_from_sum(fx_rec *r, uint32_t number, uint32_t calls, bool *cand
   if (call->arg_count != 2 || !call->out_count || call->outs[0] < 0 || call->args[0].kind != MP_ARG_VAR || call->args[1].kind != MP_ARG_VAR)
     return false;
   const mp_call *made = maker(r, call->args[1].as.var);
-  if (!made || !FX_ONE_OF(made->row->name, "aten::where", "aten::masked_fill", "aten::mul")) return false;
+  if (!made || !FX_ONE_OF(made->row->name, "aten::where", "aten::masked_fill", "aten::mul") || !mp_dtype_is_float(mp_builder_at(r->b, call->args[1].as.var)->dtype)) return false;
   mask m = {.from = mp_alloc_array(r->a, calls, sizeof(bool)), .plain = true};
   follow(r, &m, call->args[1].as.var, 0);
   if (!m.plain || m.causal || !m.compared || is_local(r, &m, call->args[1].as.var)) return false;

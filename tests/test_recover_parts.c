@@ -316,6 +316,19 @@ static void a_buffer_of_indices_lacks_their_axis(void **state) {
   mp_arena_free(a);
 }
 
+/* whole numbers that follow from positions are T5's buckets: no mask, though compared and chosen by where and added */
+static void buckets_are_no_mask(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define IN_LAYER(out, op, args) FX("%" out " : [num_users=1] = call_function[target=torch.ops.aten." op "](args = (" args "), kwargs = {})") IN("['', 'attn', '" out "']", "['M', 'transformers.Attention', 'aten']") "\n"
+  const mp_program *p = test_recovered_fx(a, "opset 20\nq: int64[8]; zero = int64[]{0}; eight = int64[]{8}; one = int64[]{1}\narange = Range(zero, eight, one)" IN_LAYER("arange", "arange.default", "8")
+                                         "lt = Less(arange, eight)" IN_LAYER("lt", "lt.Scalar", "%arange, 8") "where = Where(lt, arange, arange)" IN_LAYER("where", "where.self", "%lt, %arange, %arange")
+                                         "add = Add(q, where)" IN_LAYER("add", "add.Tensor", "%q, %where") SIGNATURE("q: USER_INPUT") "-> add");
+#undef IN_LAYER
+  assert_int_equal(p->call_count, 4);
+  mp_arena_free(a);
+}
+
 /* Buffers that no call reads and no state_dict has: beside rotary tables of (positions, features) their frequencies, beside a square mask the number that it puts in, else one like its neighbour. */
 static void unread_buffers_are_like_their_neighbours(void **state) {
   (void)state;
@@ -426,6 +439,7 @@ int main(void) {
       cmocka_unit_test(a_mean_merged_with_one_inside_var_is_made_again),
       cmocka_unit_test(what_is_written_into_a_part_is_what_scatter_reads),
       cmocka_unit_test(a_buffer_of_indices_lacks_their_axis),
+      cmocka_unit_test(buckets_are_no_mask),
       cmocka_unit_test(a_lost_view_of_values_is_like_the_keys),
       cmocka_unit_test(a_tied_parameter_is_no_constants_origin),
       cmocka_unit_test(a_tied_parameter_stands_at_its_first_name),
