@@ -110,4 +110,22 @@ image("c-convnext-drop", "ConvNextForImageClassification", lambda: T.ConvNextCon
 image("c-swin-ape", "SwinForImageClassification", lambda: T.SwinConfig(image_size=64, patch_size=4, embed_dim=32, depths=[2, 2], num_heads=[2, 4], window_size=4, num_labels=10, use_absolute_embeddings=True, drop_path_rate=0.2, attention_probs_dropout_prob=0.1), attention="eager")
 image("c-dinov2-swiglu", "Dinov2ForImageClassification", lambda: T.Dinov2Config(**{k: v for k, v in I.items() if k != "intermediate_size"}, use_swiglu_ffn=True, drop_path_rate=0.1))
 
+def tm(label, name, size=224, **kw):
+    def make():
+        import timm as library
+        return library.create_model(name, pretrained=False, num_classes=1000, **kw)
+    network("k-" + label, size, make)
+tm("resnet-drop", "resnet26", drop_rate=0.2, drop_path_rate=0.1)
+tm("resnet-catavgmax", "resnet26", global_pool="catavgmax")
+tm("resnet-dilated", "resnet26", output_stride=8)
+tm("convnext-drop", "convnext_atto", drop_path_rate=0.2, drop_rate=0.1)
+tm("swin-drop", "swin_tiny_patch4_window7_224", drop_path_rate=0.2)
+tm("vit-drop", "vit_tiny_patch16_224", drop_rate=0.1, attn_drop_rate=0.1, proj_drop_rate=0.1, drop_path_rate=0.1)
+tm("vit-avg", "vit_tiny_patch16_224", class_token=False, global_pool="avg", init_values=1e-5)
+tm("vit-dynamic", "vit_tiny_patch16_224", dynamic_img_size=True)
+tm("vit-patchdrop", "vit_tiny_patch16_224", patch_drop_rate=0.25)
+tm("effnet-drop", "efficientnet_lite0", drop_rate=0.2, drop_path_rate=0.2)
+tm("mixer-drop", "mixer_s32_224", drop_rate=0.1, proj_drop_rate=0.1, drop_path_rate=0.1)
+tm("resnet-aa", "resnet26", block_args=dict(attn_layer="cbam"))
+
 if __name__ == "__main__": print(*ROWS, sep="\n")
