@@ -133,7 +133,7 @@ static int32_t join(mp_arena *a, mp_instance *all, uint32_t count, const mp_call
       if (before->block < 0) before->block = families++;
       all[i].block = before->block;
     }
-    if (k == KINDS) k = 0;
+    if (k == KINDS) k = 0; /* of more kinds the first is given up */
     own->member[k] = i;
     if (k == own->count) own->count++;
   }

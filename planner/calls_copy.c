@@ -57,12 +57,14 @@ static mp_dtype widest(mp_em *e, const mp_ten *x, uint32_t n) {
   }
   return t;
 }
+
 /* all in one memory format, or none is kept: cat_compute_output_memory_format of TensorShape.cpp */
 static bool all_channels_last(mp_em *e, const mp_ten *x, uint32_t n) {
   for (uint32_t k = 0; k < n; k++)
     if (!mp_is_channels_last(mp_em_info(e, x[k]))) return false;
   return true;
 }
+
 static void joined(mp_em *e, bool stacked) {
   mp_ten x[MOST];
   uint32_t n = operands(e, x);

@@ -44,7 +44,6 @@ static bool squares_alone(const fx_group *g) {
   return strstr(g->type, "LayerNorm") || (g->source && (strstr(g->source, ".to(torch.float32).pow(") || strstr(g->source, ".float().pow(")));
 }
 
-
 static void open_norm(fx_rec *r, const fx_group *g, const char *name, mp_arg *args) {
   bool centres = !strcmp(name, "aten::mean") && strstr(g->type, "LayerNorm"), known = r->norm.path && !strcmp(r->norm.path, g->path) && r->norm.centres;
   if (known || (!centres && strcmp(name, "aten::pow") != 0) || !is_float32(r, &args[0])) return;

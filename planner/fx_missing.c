@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "planner/fx.h"
+#include "planner/reading.h"
 
 /* ---- which value stands for a reference ---- */
 
@@ -206,10 +207,7 @@ static int32_t lost_clone(fx_rec *r, const fx_group *g, const char *name, int32_
   const char *made = call < 0 ? "" : mp_builder_call_at(r->b, (uint32_t)call)->row->name;
   bool turned = !*made || FX_ONE_OF(made, "aten::transpose", "aten::permute", "aten::view", "aten::reshape", "aten::expand", "aten::slice", "aten::select", "aten::unbind", "aten::split",
                                     "aten::split_with_sizes", "aten::chunk", "aten::narrow", "aten::unsqueeze", "aten::squeeze", "aten::flatten", "aten::unfold", "aten::cat");
-  static const int64_t order[] = {0, 3, 1, 2};
-  const mp_call *m = call < 0 ? NULL : mp_builder_call_at(r->b, (uint32_t)call);
-  bool maps = m && !strcmp(made, "aten::permute") && m->arg_count > 1 && m->args[1].kind == MP_ARG_INTS && m->args[1].n == 4 && !memcmp(m->args[1].as.ints, order, sizeof order);
-  bool sum = !strcmp(g->call->op, "aten::add") && !maps; /* of a shortcut, and what a dropout let through: attention's result, turned */
+  bool sum = !strcmp(g->call->op, "aten::add") && !(call >= 0 && mp_call_makes_maps(mp_builder_call_at(r->b, (uint32_t)call))); /* of a shortcut, and what a dropout let through: attention's result, turned */
   if (!turned || sum || FX_ONE_OF(g->call->op, "aten::layer_norm", "aten::linear", "aten::native_layer_norm")) return fx_emit_unary(r, g, "aten::dropout", name, args, 3, x);
   return fx_emit_unary(r, g, "aten::contiguous", name, args, 1, x);
 }

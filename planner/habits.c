@@ -176,10 +176,8 @@ static void find_no_grad(habits *r) {
 
 /* tokens to maps: view(N, H, W, C).permute(0, 3, 1, 2) */
 static bool makes_maps(habits *r, const mp_call *c) {
-  static const int64_t order[] = {0, 3, 1, 2};
   const mp_call *m = maker(r, mp_call_operand(c, 0));
-  return mp_call_is(c, "aten::permute") && c->arg_count > 1 && c->args[1].kind == MP_ARG_INTS && c->args[1].n == 4 && !memcmp(c->args[1].as.ints, order, sizeof order) &&
-         (mp_call_is(m, "aten::view") || mp_call_is(m, "aten::reshape"));
+  return mp_call_makes_maps(c) && (mp_call_is(m, "aten::view") || mp_call_is(m, "aten::reshape"));
 }
 
 void mp_maps_of_tokens(mp_builder *b) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How far the rules carry: models beside those of the reference data, each traced as PyTorch would allocate and exported by both exporters.
 usage: unseen.py OUT [--only TEXT]   needs torch, transformers, torchvision, timm, onnx and onnxscript, the tracer (../shared/truth/lab) and build/memplan
-UNSEEN_MODELS names the file of rows (default unseen_models; unseen_libraries has models of other libraries, as far as those are installed).
+UNSEEN_MODELS names the file of rows (default unseen_models; unseen_held_out: what came later; unseen_libraries: models of other libraries, as far as those are installed).
 What OUT holds already is not made again. A row is one model, exporter and run that is more than 1 % off; the last lines sum up."""
 import argparse, importlib, json, os, statistics, subprocess, sys, types
 

@@ -3,7 +3,7 @@ transformers, attention in windows that the sequence fills, and configurations b
 from unseen_models import *  # noqa: F403
 
 ROWS.clear()
-for n in "cpubone_b0_bfrobust csatv2 cspnext_tiny densenet169 dpn68b efficientformerv2_s0 efficientvim_m1 efficientvit_m0 fasternet_t0 hieradet_small iformer_s inception_v3 inception_v4 lcnetv2_small lowformer_b0 nest_tiny repghostnet_050 legacy_seresnet18 shvit_s1 swiftformer_xs swinv2_tiny_window8_256 tresnet_m vit_tiny_r_s16_p8_224 vitamin_small_224 legacy_xception naflexvit_base_patch16_gap swinv2_cr_tiny_224 samvit_base_patch16_224".split():
+for n in "cpubone_b0_bfrobust csatv2 cspnext_tiny densenet169 dpn68b efficientformerv2_s0 efficientvim_m1 efficientvit_m0 fasternet_t0 hieradet_small iformer_s inception_v3 inception_v4 lcnetv2_small lowformer_b0 repghostnet_050 legacy_seresnet18 shvit_s1 swiftformer_xs swinv2_tiny_window8_256 tresnet_m vit_tiny_r_s16_p8_224 vitamin_small_224 legacy_xception naflexvit_base_patch16_gap swinv2_cr_tiny_224".split():
     network("timm-" + n, 299 if "inception" in n else 256 if "256" in n or n.startswith("csatv2") else 224, lambda n=n: timm(n)())
 class Out(torch.nn.Module):
     def __init__(self, m): super().__init__(); self.m = m
@@ -22,7 +22,7 @@ def video(name, *shape):
         import torchvision.models.video as s
         return Out(getattr(s, name)(weights=None))
     ROWS["video-" + name] = lambda checkpoint="none": (create, inputs, lambda m, b: m(**b))
-video("r3d_18", 3, 8, 64, 64); video("mc3_18", 3, 8, 64, 64); video("r2plus1d_18", 3, 8, 64, 64); video("s3d", 3, 16, 128, 128); video("mvit_v2_s", 3, 16, 224, 224); video("swin3d_t", 3, 8, 64, 64)
+video("r3d_18", 3, 8, 64, 64); video("mc3_18", 3, 8, 64, 64); video("r2plus1d_18", 3, 8, 64, 64); video("mvit_v2_s", 3, 16, 224, 224); video("swin3d_t", 3, 8, 64, 64)
 
 def wavec(b, s, device="cuda"): return lambda: dict(input_values=floats(b, 4000, device=device), labels=ints(b, device=device))
 W = dict(vocab_size=40, hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512, conv_dim=(64,64,64), conv_stride=(5,4,2), conv_kernel=(10,8,4), num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, mask_time_prob=0.0, layerdrop=0.0, apply_spec_augment=False, pad_token_id=0)
@@ -38,7 +38,6 @@ decoder("hf-imagegpt", "ImageGPTForCausalImageModeling", lambda: T.ImageGPTConfi
 encoder("hf-yoso", "YosoForMaskedLM", lambda: T.YosoConfig(**E, use_expectation=True), attention="eager")
 encoder("hf-jina3", "JinaEmbeddingsV3ForMaskedLM", lambda: T.JinaEmbeddingsV3Config(**E))
 encoder("hf-gte", "GteForMaskedLM", lambda: T.GteConfig(**E))
-pair("hf-led", "LEDForConditionalGeneration", lambda: T.LEDConfig(**S, attention_window=[32, 32]), attention="eager")
 pair("hf-pegasusx", "PegasusXForConditionalGeneration", lambda: T.PegasusXConfig(**S, block_size=32, num_global_tokens=8), attention="eager")
 pair("hf-bigbirdpegasus", "BigBirdPegasusForConditionalGeneration", lambda: T.BigBirdPegasusConfig(**S, attention_type="original_full"), attention="eager")
 def speech(b, s, device="cuda"): return lambda: dict(input_features=floats(b, 64, 80, device=device), labels=ints(b, 32, device=device))
@@ -46,12 +45,9 @@ row("hf-speech2text", "Speech2TextForConditionalGeneration", lambda: T.Speech2Te
 image("hf-siglip", "SiglipForImageClassification", lambda: T.SiglipConfig(vision_config=dict(hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512, image_size=64, patch_size=16), num_labels=10))
 image("hf-clip", "CLIPForImageClassification", lambda: T.CLIPConfig(vision_config=dict(hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512, image_size=64, patch_size=16), num_labels=10))
 image("hf-textnet", "TextNetForImageClassification", lambda: T.TextNetConfig(num_labels=10), attention="eager")
-image("hf-dinov3cn", "DINOv3ViTForImageClassification", lambda: T.DINOv3ViTConfig(**I))
 def vid(b, s, device="cuda"): return lambda: dict(pixel_values=floats(b, 4, 3, 64, 64, device=device), labels=ints(b, device=device))
 for n, c, o in (("videomae", "VideoMAE", dict(num_frames=4, tubelet_size=2)), ("timesformer", "Timesformer", dict(num_frames=4)), ("vivit", "Vivit", dict(num_frames=4, tubelet_size=[2, 16, 16]))):
     row("hf-" + n, c + "ForVideoClassification", lambda c=c, o=o: getattr(T, c + "Config")(**{k: v for k, v in I.items() if not (c == "Vivit" and k == "patch_size")}, **o), vid, "eager", image=True)
-def depth(b, s, device="cuda"): return lambda: dict(pixel_values=floats(b, 3, 64, 64, device=device), labels=floats(b, 64, 64, device=device))
-row("hf-glpn", "GLPNForDepthEstimation", lambda: T.GLPNConfig(depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 64], decoder_hidden_size=32), depth, "eager", image=True)
 def series(b, s, device="cuda"): return lambda: dict(past_values=floats(b, 96, 7, device=device), future_values=floats(b, 24, 7, device=device))
 row("hf-patchtsmixer", "PatchTSMixerForPrediction", lambda: T.PatchTSMixerConfig(num_input_channels=7, context_length=96, prediction_length=24, patch_length=16, patch_stride=8, d_model=32, num_layers=2, loss="mse"), series, "eager", image=True)
 
@@ -99,10 +95,8 @@ decoder("c-gpt2-relu", "GPT2LMHeadModel", lambda: T.GPT2Config(vocab_size=1000, 
 encoder("c-gpt2-token", "GPT2ForTokenClassification", lambda: T.GPT2Config(vocab_size=1000, n_embd=128, n_layer=2, n_head=4), mask=False)
 pair("c-t5-silu", "T5ForConditionalGeneration", lambda: T.T5Config(**T5, feed_forward_proj="gated-silu", dropout_rate=0.0, tie_word_embeddings=False), attention="eager")
 pair("c-bart-eager", "BartForConditionalGeneration", lambda: T.BartConfig(**S, attention_dropout=0.1, activation_dropout=0.1, scale_embedding=True), attention="eager")
-encoder("c-bart-cls", "BartForSequenceClassification", lambda: T.BartConfig(**S, pad_token_id=0, eos_token_id=2), labels="batch", mask=False)
 decoder("c-opt-no-bias", "OPTForCausalLM", lambda: T.OPTConfig(vocab_size=1000, hidden_size=128, num_hidden_layers=2, ffn_dim=512, num_attention_heads=4, word_embed_proj_dim=128, enable_bias=False, activation_function="gelu", attention_dropout=0.1))
 decoder("c-neox-serial", "GPTNeoXForCausalLM", lambda: T.GPTNeoXConfig(vocab_size=1000, hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512, use_parallel_residual=False, hidden_dropout=0.1, attention_dropout=0.1))
-decoder("c-gemma2-sdpa", "Gemma2ForCausalLM", lambda: T.Gemma2Config(**L, head_dim=32, attn_logit_softcapping=None, final_logit_softcapping=None))
 decoder("c-phi-dropout", "PhiForCausalLM", lambda: T.PhiConfig(**L1, resid_pdrop=0.1, embd_pdrop=0.1, qk_layernorm=True))
 image("c-vit-regress", "ViTForImageClassification", lambda: T.ViTConfig(**dict(I, num_labels=10), qkv_bias=False, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1))
 image("c-vit-layer-drop", "BeitForImageClassification", lambda: T.BeitConfig(**I, drop_path_rate=0.2, use_mean_pooling=False, use_shared_relative_position_bias=True), attention="eager")

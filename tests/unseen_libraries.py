@@ -75,8 +75,8 @@ if D := library("diffusers"):
 
 if library("segmentation_models_pytorch"):
     S = library("segmentation_models_pytorch")
-    for net, encoder in (("Unet", "resnet18"), ("UnetPlusPlus", "resnet18"), ("FPN", "resnet18"), ("PSPNet", "resnet18"), ("DeepLabV3", "resnet18"), ("DeepLabV3Plus", "resnet18"), ("PAN", "resnet18"), ("Linknet", "mobilenet_v2"),
-                         ("MAnet", "resnet18"), ("Segformer", "mit_b0"), ("UPerNet", "resnet18"), ("Unet", "efficientnet-b0"), ("Unet", "vgg11_bn"), ("FPN", "mit_b0")):
+    for net, encoder in (("Unet", "resnet18"), ("UnetPlusPlus", "resnet18"), ("FPN", "resnet18"), ("PSPNet", "resnet18"), ("DeepLabV3", "resnet18"), ("DeepLabV3Plus", "resnet18"), ("Linknet", "mobilenet_v2"),
+                         ("MAnet", "resnet18"), ("UPerNet", "resnet18"), ("Unet", "efficientnet-b0"), ("Unet", "vgg11_bn")):
         mask(f"smp-{net}-{encoder}".lower(), lambda net=net, encoder=encoder: getattr(S, net)(encoder, encoder_weights=None, classes=5))
     row("smp-dice", lambda: S.Unet("resnet18", encoder_weights=None, classes=5), lambda m, x, labels: S.losses.DiceLoss("multiclass")(m(x), labels), x=("f", 3, 64, 64), labels=("i", 64, 64))
     row("smp-focal", lambda: S.Unet("resnet18", encoder_weights=None, classes=1), lambda m, x, labels: S.losses.FocalLoss("binary")(m(x), labels), x=("f", 3, 64, 64), labels=("f", 1, 64, 64))
@@ -94,14 +94,11 @@ if library("vit_pytorch"):
     vit("pit", "pit", "PiT", image_size=64, patch_size=8, dim=64, num_classes=10, depth=(1, 1), heads=4, mlp_dim=128)
     vit("levit", "levit", "LeViT", image_size=64, num_classes=10, stages=2, dim=(64, 96), depth=1, heads=(2, 3), mlp_mult=2)
     vit("cvt", "cvt", "CvT", num_classes=10, s1_emb_dim=32, s2_emb_dim=64, s3_emb_dim=96, s3_depth=2)
-    vit("twins", "twins_svt", "TwinsSVT", num_classes=10, s1_emb_dim=32, s1_local_patch_size=4, s2_emb_dim=64, s2_local_patch_size=4, s3_emb_dim=64, s3_local_patch_size=2, s3_depth=1, s4_emb_dim=64, s4_local_patch_size=1, s4_depth=1, s4_patch_size=1, s4_global_k=1)
     vit("maxvit", "max_vit", "MaxViT", num_classes=10, dim_conv_stem=32, dim=32, dim_head=16, depth=(1, 1), window_size=4, mbconv_expansion_rate=2)
     vit("nest", "nest", "NesT", image_size=64, patch_size=4, dim=32, heads=2, num_hierarchies=2, block_repeats=(1, 1), num_classes=10)
     vit("mobile", "mobile_vit", "MobileViT", image_size=(64, 64), dims=[32, 48, 64], channels=[16, 16, 24, 24, 32, 32, 48, 48, 64, 64, 128], num_classes=10)
     vit("xcit", "xcit", "XCiT", image_size=64, patch_size=16, num_classes=10, dim=64, depth=2, cls_depth=1, heads=4, mlp_dim=128)
-    vit("sep", "sep_vit", "SepViT", num_classes=10, dim=32, dim_head=16, heads=(1, 2), depth=(1, 1), window_size=8)
     vit("crossformer", "crossformer", "CrossFormer", num_classes=10, dim=(32, 48, 64, 64), depth=(1, 1, 1, 1), global_window_size=(4, 2, 2, 1), local_window_size=(4, 4, 2, 2))
-    vit("cct", "cct", "CCT", img_size=64, embedding_dim=64, n_conv_layers=1, num_layers=2, num_heads=4, mlp_ratio=2, num_classes=10)
     vit("registers", "simple_vit_with_register_tokens", "SimpleViT", **V)
     vit("qknorm", "simple_vit_with_qk_norm", "SimpleViT", **V)
     vit("small", "vit_for_small_dataset", "ViT", **V, dropout=0.1)
@@ -151,7 +148,6 @@ if M := library("monai.networks.nets"):
     volume("vnet", lambda: M.VNet(3, 1, 3))
     volume("dynunet", lambda: M.DynUNet(3, 1, 3, kernel_size=[3, 3, 3], strides=[1, 2, 2], upsample_kernel_size=[2, 2], filters=[8, 16, 32], res_block=True))
     volume("unetr", lambda: M.UNETR(1, 3, (32, 32, 32), feature_size=8, hidden_size=48, mlp_dim=96, num_heads=4))
-    volume("swin-unetr", lambda: M.SwinUNETR(in_channels=1, out_channels=3, feature_size=12, depths=(1, 1), num_heads=(2, 4)))
     row("monai-densenet", lambda: M.DenseNet121(3, 1, 3), classified, x=("f", 1, 32, 32, 32), labels=("i",))
     row("monai-autoencoder", lambda: M.AutoEncoder(2, 3, 3, channels=(8, 16), strides=(2, 2)), lambda m, x: F.mse_loss(m(x), x), x=("f", 3, 64, 64))
     row("monai-vae", lambda: M.VarAutoEncoder(2, (3, 64, 64), 3, latent_size=16, channels=(8, 16), strides=(2, 2)), lambda m, x: (lambda y: F.mse_loss(y[0], x) - 0.5 * (1 + y[2] - y[1] ** 2 - y[2].exp()).mean())(m(x)), x=("f", 3, 64, 64))
