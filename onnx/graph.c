@@ -93,6 +93,7 @@ static void declare_initializer(mp_rows *r, mp_tensor *t, mp_value_form form) {
   to->ints = t->ints;
   to->floats = t->floats;
   to->contents = t->contents;
+  to->raw = t->whole ? t->raw : NULL;
   if (b->options && b->options->binding_count) mp_bind_input(b, to);
 }
 
@@ -188,6 +189,33 @@ static void reserve(mp_rows *r, counts c) {
   r->nodes.at = mp_alloc_array(a, r->nodes.cap = c.nodes + 1, sizeof *r->nodes.at);
 }
 
+/* layer.0.weight, but not input.1, as the exporter calls an input without a name */
+static bool named_in_state(const char *name) {
+  const char *last = strrchr(name, '.');
+  return last && last[1] && strspn(last + 1, "0123456789") != strlen(last + 1);
+}
+
+/* torch.onnx.export(export_params=False) leaves parameters and buffers among the inputs, without a value, under their names in the state_dict: sizes are all that is asked of them here. */
+static void take_parameters(mp_rows *r, const int32_t *inputs, uint32_t n) {
+  bool weight = false;
+  uint32_t taken = 0;
+  for (size_t i = 0; i < r->values.n; i++)
+    if (r->values.at[i].kind == MP_VALUE_INITIALIZER && mp_dtype_is_float(r->values.at[i].dtype) && r->values.at[i].rank > 0) return;
+  for (uint32_t i = 0; i < n; i++) {
+    const char *end = strrchr(r->values.at[inputs[i]].name, '.');
+    weight |= end && !strcmp(end, ".weight");
+  }
+  for (uint32_t i = 0; i < n && weight; i++) {
+    mp_value *v = &r->values.at[inputs[i]];
+    bool sized = v->kind == MP_VALUE_INPUT && v->rank >= 0;
+    for (int k = 0; sized && k < v->rank; k++) sized = mp_int_is_number(v->dims[k]);
+    if (!sized || !named_in_state(v->name)) continue;
+    v->kind = MP_VALUE_INITIALIZER;
+    taken++;
+  }
+  if (taken) mp_build_warn(r->build, "the file was exported without its parameters (export_params=False): %u inputs that are named as in a state_dict are taken for them", taken);
+}
+
 static void declare_all(mp_rows *r, mp_walk w, counts c) {
   mp_build *b = r->build;
   int32_t *inputs = mp_alloc_array(b->a, c.inputs, sizeof *inputs);
@@ -222,6 +250,7 @@ static void declare_all(mp_rows *r, mp_walk w, counts c) {
     r->current_count = (uint32_t)r->values.n;
     for (uint32_t i = 0; i < r->current_count; i++) r->current[i] = (int32_t)i;
   }
+  if (!r->g->outer) take_parameters(r, inputs, n);
   r->g->inputs = inputs;
   for (uint32_t i = 0; i < n; i++) /* an input with a default is an initializer */
     if (r->values.at[inputs[i]].kind == MP_VALUE_INPUT) inputs[r->g->input_count++] = inputs[i];

@@ -266,6 +266,7 @@ void mp_tensor_read(mp_build *b, mp_walk w, mp_tensor *t) {
   if (t->raw && !t->external && mp_dtype_bits(t->dtype) && t->raw_bytes != bytes && t->raw_bytes)
     mp_build_warn(b, "tensor '%.100s' holds %llu bytes, its dimensions say %llu", t->name, (unsigned long long)t->raw_bytes,
                   (unsigned long long)bytes);
+  t->whole = t->raw && !t->external && t->raw_bytes == bytes;
   read_small(b, again, t, elements);
 }
 

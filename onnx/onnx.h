@@ -58,6 +58,7 @@ typedef struct mp_value {
   mp_int *ints;           /* integer and bool tensors; floating ones too where the contents are whole but symbolic (Cast of a shape); of a sequence: its length */
   double *floats;         /* floating tensors: scalars and tensors of up to 64 elements */
   uint32_t contents;      /* elements in ints or floats */
+  const uint8_t *raw;     /* an initializer's payload where the file holds it whole and raw (mp_tensor), else NULL */
   const struct mp_kv *meta; /* metadata_props of its ValueInfoProto (the dynamo exporter's InputSpec kind) */
   uint32_t metas;
 } mp_value;
@@ -92,7 +93,7 @@ typedef struct mp_tensor {
   const int64_t *dims;
   const uint8_t *raw;     /* payload in the mapped file in little-endian element order, NULL where it is absent, external or in typed fields */
   uint64_t raw_bytes;
-  bool external;
+  bool external, whole;   /* whole: raw holds every element */
   mp_int *ints;           /* small contents, as in mp_value */
   double *floats;
   uint32_t contents;

@@ -80,6 +80,13 @@ typedef struct fx_twin {
   int32_t of, var;
 } fx_twin;
 
+/* A constant that a module was handed: the `place`-th that it reads. */
+typedef struct fx_handed {
+  const char *path, *type;
+  uint32_t place;
+  int32_t value, var;
+} fx_handed;
+
 typedef struct fx_rec {
   mp_arena *a;
   mp_builder *b;
@@ -94,6 +101,7 @@ typedef struct fx_rec {
   MP_VEC(int32_t) value_ids;
   MP_VEC(fx_layer) layers;
   MP_VEC(fx_twin) twins;
+  MP_VEC(fx_handed) handed;
   MP_VEC(int32_t) taken; /* values that references of the group being read stand for */
   MP_VEC(int32_t) lost;  /* results of calls with one operand that the exporter's optimizer removed */
   int32_t *var_of_value, *group_of_node;
@@ -124,6 +132,9 @@ const int32_t *fx_externals(fx_rec *r, const fx_group *g, uint32_t *n); /* value
 int32_t fx_value_named(fx_rec *r, const char *name);                    /* -1: none */
 uint32_t fx_uses(fx_rec *r, const char *name);                          /* references to it in all arguments */
 const char *fx_stem(mp_arena *a, const char *name);                     /* "clone_3" -> "clone" */
+
+/* fx_unfuse.c: the graph with the nodes that the exporter's optimizer fused at opset 23 written out again; g itself where there are none. Its first values are g's. */
+const mp_graph *fx_unfuse(mp_arena *a, const mp_graph *g);
 
 /* fx_alias.c: is the group a number or a size, or another name of something? Then it is noted as that */
 bool fx_read_scalar(fx_rec *r, const fx_group *g);

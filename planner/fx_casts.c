@@ -120,7 +120,7 @@ static bool is_of_transformers(const fx_group *g) { return g->type && !strncmp(g
 #define NEAR 32 /* groups: more than a norm has */
 
 /* A module of one's own that is called a norm. RMS norms are written after Llama's, with casts, and so are the layer norms of transformers. Where the file
- * has the source lines of the module, one of them says so. */
+ * has all source lines of the module, one of them says so. */
 static bool norm_with_casts(const fx_rec *r, const fx_group *g) {
   if (!g->type || !strncmp(g->type, "torch.", 6)) return false;
   if (!strstr(g->type, "RMSNorm") && (!strstr(g->type, "LayerNorm") || !is_of_transformers(g))) return false;
@@ -128,8 +128,8 @@ static bool norm_with_casts(const fx_rec *r, const fx_group *g) {
   size_t at = (size_t)(g - r->groups.at), first = at > NEAR ? at - NEAR : 0;
   for (size_t i = first; i < r->groups.n && i < at + NEAR; i++) {
     const fx_group *other = &r->groups.at[i];
-    if (!other->stack || !other->path || strcmp(other->path, g->path) != 0) continue;
-    if (strstr(other->stack, ".to(") || strstr(other->stack, ".float()") || strstr(other->stack, ".type_as(") || strstr(other->stack, "float32")) return true;
+    if (!other->path || strcmp(other->path, g->path) != 0) continue;
+    if (!other->stack || strstr(other->stack, ".to(") || strstr(other->stack, ".float()") || strstr(other->stack, ".type_as(") || strstr(other->stack, "float32")) return true;
   }
   return false;
 }

@@ -39,10 +39,21 @@ int32_t fx_latest(fx_rec *r, mp_dtype t, int rank, const int64_t *dims) {
   return -1;
 }
 
-/* Made anew in every forward pass. Floating ones follow the type of what they meet: models write dtype=x.dtype. */
+static bool is_view(const char *stem) { return FX_ONE_OF(stem, "unsqueeze", "view", "expand", "slice", "transpose", "permute"); }
+
+static int32_t a_parameter(const fx_rec *r, mp_dtype t) {
+  for (size_t i = 0; i < r->params.n; i++) {
+    const mp_var *v = mp_builder_at(r->b, r->params.at[i].var);
+    if (v->role == MP_ROLE_PARAMETER && v->dtype == t) return r->params.at[i].var;
+  }
+  return -1;
+}
+
+/* Made anew in every forward pass. Floating ones follow the type of what they meet: models write dtype=x.dtype. What a member of a list of modules looks at was made elsewhere, in the model's type. */
 static void emit_factory(fx_rec *r, const fx_group *g, const char *stem, mp_dtype t, int rank, const int64_t *dims, int32_t out) {
   bool like = strstr(stem, "_like") != NULL;
-  int32_t x = !mp_dtype_is_float(t) ? -1 : like ? fx_latest(r, t, rank, dims) : fx_latest(r, t, 0, NULL);
+  int32_t x = !mp_dtype_is_float(t) ? -1 : like ? fx_latest(r, t, rank, dims) : is_view(stem) && g->path && strpbrk(g->path, "0123456789") ? a_parameter(r, t) : -1;
+  if (x < 0 && mp_dtype_is_float(t)) x = fx_latest(r, t, 0, NULL);
   mp_arg size = mp_arg_ints(r->a, dims, (uint32_t)rank);
   if (x >= 0 && like)
     fx_emit(r, g, mp_format(r->a, "aten::%s", stem), (mp_arg[]){mp_arg_var(x)}, 1, fx_module(r, g), &out, 1, false);
@@ -264,6 +275,30 @@ static void turn_back(const fx_rec *r, const fx_group *g, const char *name, int3
   }
 }
 
+/* Was the constant handed down to members of a list of modules, each of which looked at it anew (cos.unsqueeze(1))? Then it is what another member read in that place, which the contents
+ * tell where the file holds them. -> its variable; -1: `out` is the first */
+static int32_t handed_to_another(fx_rec *r, const fx_group *g, const char *stem, int32_t value, int32_t out) {
+  const mp_value *v = &r->g->values[value];
+  if (!g->type || !mp_dtype_is_float(v->dtype) || !is_view(stem)) return -1;
+  fx_handed own = {g->path, g->type, 0, value, out};
+  int32_t found = -1;
+  for (size_t i = 0; i < r->handed.n; i++) own.place += !strcmp(r->handed.at[i].path, g->path);
+  for (size_t i = 0; i < r->handed.n && found < 0; i++) {
+    const fx_handed *h = &r->handed.at[i];
+    const mp_value *w = &r->g->values[h->value];
+    bool alike = h->place == own.place && !strcmp(h->type, g->type) && w->dtype == v->dtype && w->rank == v->rank;
+    uint64_t n = 1, bytes;
+    for (int k = 0; k < v->rank && alike; k++) {
+      alike = w->dims[k].n == v->dims[k].n;
+      n *= (uint64_t)v->dims[k].n;
+    }
+    if (alike && v->raw && w->raw) alike = mp_dtype_bytes(v->dtype, n, &bytes) && !memcmp(v->raw, w->raw, bytes);
+    if (alike) found = h->var;
+  }
+  *mp_push(r->a, &r->handed) = own;
+  return found;
+}
+
 /* A constant value: a parameter's, else an operation on a parameter that was done at export, else made anew in every forward pass. */
 int32_t fx_constant_var(fx_rec *r, const fx_group *g, const char *name, int32_t value) {
   if (r->var_of_value[value] >= 0) return r->var_of_value[value];
@@ -288,9 +323,12 @@ int32_t fx_constant_var(fx_rec *r, const fx_group *g, const char *name, int32_t 
   if (!p && !anew && mp_dtype_is_float(v->dtype)) p = beside(r, g, stem, v, rank, dims);
   if (!p && !anew && mp_dtype_is_float(v->dtype) && (rank || !strcmp(stem, "exp"))) p = fx_only_one(r, g);
   fx_param *mask = p ? NULL : handed_down(r, g, stem, v, rank, dims);
+  int32_t shared = -1;
   if (p) p->used = true;
   if (mask)
     fx_emit(r, g, "aten::view", (mp_arg[]){mp_arg_var(mask->var), mp_arg_ints(r->a, dims, (uint32_t)rank)}, 2, fx_module(r, g), &out, 1, false);
+  else if (!p && (shared = handed_to_another(r, g, stem, value, out)) >= 0)
+    fx_emit(r, g, "aten::view", (mp_arg[]){mp_arg_var(shared), mp_arg_ints(r->a, dims, (uint32_t)rank)}, 2, fx_module(r, g), &out, 1, false);
   else if (!p)
     emit_factory(r, g, stem, v->dtype, rank, dims, out);
   else if (!strcmp(stem, "select"))

@@ -141,11 +141,29 @@ static void find_tables(habits *r) {
   }
 }
 
-/* marks what leads to a loss's target alone */
+/* by variable: does it follow from a parameter? */
+static const bool *find_trained(habits *r) {
+  bool *trained = mp_alloc_array(r->a, (size_t)mp_builder_var_count(r->b), sizeof *trained);
+  for (int32_t v = 0; v < mp_builder_var_count(r->b); v++) trained[v] = mp_builder_at(r->b, v)->role == MP_ROLE_PARAMETER;
+  for (uint32_t c = 0; c < mp_builder_call_count(r->b); c++) {
+    const mp_call *call = mp_builder_call_at(r->b, c);
+    bool any = false;
+    for (uint32_t i = 0; i < call->arg_count; i++) {
+      any |= call->args[i].kind == MP_ARG_VAR && trained[call->args[i].as.var];
+      for (uint32_t k = 0; call->args[i].kind == MP_ARG_VARS && k < call->args[i].n; k++) any |= call->args[i].as.vars[k] >= 0 && trained[call->args[i].as.vars[k]];
+    }
+    for (uint32_t o = 0; o < call->out_count && any; o++)
+      if (call->outs[o] >= 0) trained[call->outs[o]] = true;
+  }
+  return trained;
+}
+
+/* Marks what leads to a loss's target alone. mse_loss(noise, prediction) has them the other way round: what follows from no parameter is no prediction. */
 static void find_no_grad(habits *r) {
   uint32_t calls = mp_builder_call_count(r->b), count = 0;
   int32_t vars = mp_builder_var_count(r->b);
   bool *wanted = mp_alloc_array(r->a, (size_t)vars, sizeof *wanted); /* a gradient may flow to it */
+  const bool *trained = find_trained(r);
   bool any = false;
   for (uint32_t i = 0; i < r->output_count; i++) wanted[r->outputs[i]] = true;
   for (uint32_t c = calls; c-- > 0;) {
@@ -158,7 +176,8 @@ static void find_no_grad(habits *r) {
       continue;
     }
     for (uint32_t i = 0; i < call->arg_count; i++) {
-      if (loss && i == 1) continue;
+      int32_t first = mp_call_operand(call, 0), second = mp_call_operand(call, 1);
+      if (loss && i == 1 && (first < 0 || second < 0 || trained[first] || !trained[second])) continue;
       if (call->args[i].kind == MP_ARG_VAR) wanted[call->args[i].as.var] = true;
       for (uint32_t k = 0; call->args[i].kind == MP_ARG_VARS && k < call->args[i].n; k++)
         if (call->args[i].as.vars[k] >= 0) wanted[call->args[i].as.vars[k]] = true;

@@ -200,7 +200,7 @@ static mp_arg weight_or_none(mp_rec *r, int32_t value, double neutral) {
 
 MP_ROW_EMIT(mp_row_batch_norm) {
   const mp_node *n = mp_r_node(r, h->root);
-  bool train = mp_node_int(n, "training_mode", 0) != 0 || !r->training;
+  bool train = mp_r_norm_trains(n) || !r->training;
   mp_arg args[] = {mp_r_tensor(r, h->values[0]),
                    weight_or_none(r, h->values[1], 1),
                    weight_or_none(r, h->values[2], 0),

@@ -89,8 +89,13 @@ void mp_r_find_scopes(mp_rec *r);
 size_t mp_r_scope_length(const mp_node *n); /* of the scope at the start of its name */
 void mp_r_enter(mp_rec *r, int32_t node);   /* opens the modules around a node */
 
+/* ---- parameters and buffers (recover_weights.c) ---- */
+void mp_r_make_parameters(mp_rec *r);                              /* a variable for each initializer */
+int32_t mp_r_make_var(mp_rec *r, mp_role role, int32_t value);     /* the variable of a value that no call makes */
+
 /* ---- reading values (recover_values.c) ---- */
 void mp_r_read_values(mp_rec *r);
+bool mp_r_norm_trains(const mp_node *n);                           /* a BatchNormalization: by its attribute, before opset 14 by its statistics' outputs */
 int32_t mp_r_resolve(const mp_rec *r, int32_t value,
                      int32_t reader); /* the value that it is another name of, for this node (-1: for none in particular) */
 bool mp_r_is_scalar(const mp_value *v);

@@ -559,7 +559,8 @@ static bool lossy(const fx_rec *r) {
   return false;
 }
 
-const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *g, const char **unsound) {
+const mp_program *mp_recover_fx(mp_arena *a, const mp_graph *given, const char **unsound) {
+  const mp_graph *g = fx_unfuse(a, given);
   fx_rec r = {.a = a, .g = g, .narrow = -1, .names = mp_names_new(a, g->node_count)};
   r.group_of_node = mp_alloc_array(a, g->node_count, sizeof *r.group_of_node);
   r.var_of_value = mp_alloc_array(a, g->value_count, sizeof *r.var_of_value);

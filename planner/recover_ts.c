@@ -11,128 +11,6 @@
 static const mp_value *value_at(const mp_rec *r, int32_t v) { return &r->g->values[v]; }
 static bool is(const mp_node *n, const char *type) { return !strcmp(n->type, type); }
 
-/* ---- parameters and buffers ---- */
-
-static int32_t make_var(mp_rec *r, mp_role role, int32_t v) {
-  const mp_value *x = value_at(r, v);
-  int64_t dims[MP_RANK];
-  if (x->rank < 0) mp_r_dim(r, v, 0);
-  if (x->rank > MP_RANK) mp_fail(r->a, MP_BAD_INPUT, "%s: '%s' has %d dimensions; at most %d are handled", r->g->path, x->name, x->rank, MP_RANK);
-  for (int i = 0; i < x->rank; i++) dims[i] = mp_r_dim(r, v, i);
-  return r->var[v] = mp_builder_var(r->b, role, x->name, x->dtype, x->rank, dims, v);
-}
-
-/* a value that only batch norms read, as running statistics */
-static bool running_statistic(const mp_rec *r, int32_t v) {
-  bool any = false;
-  for (uint32_t u = r->use_first[v]; u < r->use_first[v + 1]; u++) {
-    const mp_node *n = mp_r_node(r, r->use[u]);
-    if (!is(n, "BatchNormalization") || n->ins < 5 || (n->in[3] != v && n->in[4] != v)) return false;
-    any = true;
-  }
-  return any;
-}
-
-static bool ends_with(const char *s, const char *end) {
-  size_t n = strlen(s), m = strlen(end);
-  return n >= m && !strcmp(s + n - m, end);
-}
-
-/* nn.BatchNorm counts its batches in a buffer that no node reads */
-static void add_counter(mp_rec *r, const char *mean) {
-  static const char end[] = "running_mean";
-  if (ends_with(mean, end))
-    mp_builder_var(r->b, MP_ROLE_BUFFER, mp_format(r->a, "%.*snum_batches_tracked", (int)(strlen(mean) - strlen(end)), mean), MP_INT64, 0, NULL, -1);
-}
-
-/* The table of an embedding that v, a folded and so transposed weight, has the dims of: a language model's head shares it. A head that is an
- * embedding of its own is called one (embed_out). -> its value, -1 */
-static int32_t tied_table(mp_rec *r, int32_t v) {
-  const mp_value *x = value_at(r, v);
-  if (strncmp(x->name, "onnx::MatMul", 12) != 0 || x->rank != 2 || r->use_first[v] + 1 != r->use_first[v + 1]) return -1;
-  const char *module = mp_r_module_path(r, r->use[r->use_first[v]]), *own = strrchr(module, '.');
-  if (strstr(own ? own : module, "embed")) return -1;
-  for (uint32_t i = 0; i < r->g->node_count; i++) {
-    const mp_node *n = &r->g->nodes[i];
-    if (!is(n, "Gather") || n->ins < 1 || n->in[0] == v || !mp_r_is_parameter(r, n->in[0]) || mp_r_rank(r, n->in[0]) != 2) continue;
-    if (mp_r_dim(r, n->in[0], 0) == mp_r_dim(r, v, 1) && mp_r_dim(r, n->in[0], 1) == mp_r_dim(r, v, 0) && mp_r_dim(r, v, 1) > mp_r_dim(r, v, 0))
-      return n->in[0];
-  }
-  return -1;
-}
-
-/* Where values of a kind end, and what may lie between. */
-typedef struct way {
-  const char *const *ends, *const *steps; /* types of nodes, NULL at the end */
-} way;
-
-static const char *const angle_ends[] = {"Cos", "Sin", "Shape", NULL};
-static const char *const angle_steps[] = {"Mul", "MatMul", "Einsum", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Concat", "Expand", "Slice", "Identity", NULL};
-static const way angles = {angle_ends, angle_steps}; /* a rotary embedding's frequencies (inv_freq) */
-
-static const char *const test_ends[] = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Not", "Shape", NULL};
-static const char *const test_steps[] = {"Cast", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Expand", "Slice", "Gather", "Identity", NULL};
-static const way tests = {test_ends, test_steps}; /* a mask that is compared (tril == 0): no gradient passes */
-
-static bool one_of(const char *type, const char *const *list) {
-  while (*list && strcmp(type, *list) != 0) list++;
-  return *list != NULL;
-}
-
-/* do all that read v lead to the way's ends alone? */
-static bool leads(mp_rec *r, int32_t v, const way *w, int depth, uint32_t *left) {
-  if (r->use_first[v] == r->use_first[v + 1] || depth > 12) return false;
-  for (uint32_t u = r->use_first[v]; u < r->use_first[v + 1]; u++) {
-    const mp_node *n = &r->g->nodes[r->use[u]];
-    if (!(*left)--) return false;
-    if (one_of(n->type, w->ends) || (is(n, "Where") && w == &tests && n->ins && n->in[0] == v)) continue;
-    if (!one_of(n->type, w->steps) || !n->outs || n->out[0] < 0 || !leads(r, n->out[0], w, depth + 1, left)) return false;
-  }
-  return true;
-}
-
-/* Tables that no optimizer trains have names that say so: freqs_cos, cos_cached, causal_mask, a positional encoding's pe. */
-static bool named_as_table(const char *name) {
-  static const char *const words[] = {"pe", "cos", "sin", "cis", "freqs", "freq", "tril", "triu", "mask", "alibi", "slopes", "cumprod", NULL};
-  static const char *const cached[] = {"cos_cached", "sin_cached", NULL};
-  const char *last = strrchr(name, '.');
-  last = last ? last + 1 : name;
-  const char *word = strrchr(last, '_');
-  return one_of(word ? word + 1 : last, words) || one_of(last, cached);
-}
-
-/* is the float initializer trained? The file does not say; one that is called a weight is */
-static bool is_trained(mp_rec *r, int32_t v) {
-  const char *name = value_at(r, v)->name;
-  uint32_t left = 1000, more = 1000; /* readers that are looked at */
-  return ends_with(name, ".weight") || !(named_as_table(name) || leads(r, v, &angles, 0, &left) || leads(r, v, &tests, 0, &more));
-}
-
-static void make_parameters(mp_rec *r) {
-  const mp_graph *g = r->g;
-  uint32_t anonymous = 0;
-  for (uint32_t v = 0; v < g->value_count; v++) {
-    const mp_value *x = &g->values[v];
-    if (x->kind != MP_VALUE_INITIALIZER || mp_r_is_number_initializer(r, (int32_t)v)) continue;
-    bool statistic = running_statistic(r, (int32_t)v) || ends_with(x->name, ".running_mean") || ends_with(x->name, ".running_var");
-    bool parameter = mp_dtype_is_float(x->dtype) && !statistic && is_trained(r, (int32_t)v);
-    if (!parameter && !x->users && !mp_dtype_is_float(x->dtype)) continue;
-    if (parameter && tied_table(r, (int32_t)v) >= 0) continue;
-    make_var(r, parameter ? MP_ROLE_PARAMETER : MP_ROLE_BUFFER, (int32_t)v);
-    if (statistic) add_counter(r, x->name);
-    anonymous += parameter;
-  }
-  for (uint32_t v = 0; v < g->value_count; v++) {
-    int32_t table = g->values[v].kind == MP_VALUE_INITIALIZER && r->var[v] < 0 ? tied_table(r, (int32_t)v) : -1;
-    if (table < 0) continue;
-    r->var[v] = r->var[table];
-    mp_builder_warn(r->b, "a folded weight has the dims of '%s': taken to be tied to it", g->values[table].name);
-  }
-  if (anonymous)
-    mp_builder_warn(r->b, "the file does not tell parameters from buffers: all %u float initializers but running statistics, frequencies and tables are taken for parameters",
-                    anonymous);
-}
-
 /* ---- pass 2 and 3: match, find what is needed ---- */
 
 static const mp_pattern unknown_row = {"", "", NULL, NULL};
@@ -317,12 +195,12 @@ static int32_t arange(mp_rec *r, int32_t v) {
  * state_dict. Modules alike register buffers alike, and the exporter keeps one copy: each module that reads it has its own. */
 static int32_t lifted(mp_rec *r, int32_t v) {
   const mp_value *x = value_at(r, v);
-  if (mp_r_maker(r, v, "Constant") < 0 || mp_r_is_scalar(x)) return make_var(r, mp_r_is_scalar(x) ? MP_ROLE_CONSTANT : MP_ROLE_BUFFER, v);
+  if (mp_r_maker(r, v, "Constant") < 0 || mp_r_is_scalar(x)) return mp_r_make_var(r, mp_r_is_scalar(x) ? MP_ROLE_CONSTANT : MP_ROLE_BUFFER, v);
   bool fresh;
   const char *key = mp_format(r->a, "%d %s", first_alike(r, v), r->path);
   uint32_t id = mp_names_add(r->a, r->lifted, key, strlen(key), &fresh);
   if (!fresh) return r->lifted_var.at[id];
-  int32_t var = counts(r, v) ? arange(r, v) : mp_dtype_is_float(x->dtype) && is_uniform(r, v) ? full(r, v) : make_var(r, MP_ROLE_BUFFER, v);
+  int32_t var = counts(r, v) ? arange(r, v) : mp_dtype_is_float(x->dtype) && is_uniform(r, v) ? full(r, v) : mp_r_make_var(r, MP_ROLE_BUFFER, v);
   r->var[v] = -1;
   *mp_push(r->a, &r->lifted_var) = var;
   return var;
@@ -391,7 +269,7 @@ mp_call *mp_r_call(mp_rec *r, const mp_hit *h, const char *name, const mp_arg *a
 int32_t mp_r_result(mp_rec *r, const mp_hit *h, int slot) {
   const mp_node *n = mp_r_node(r, h->root);
   if (slot >= n->outs || n->out[slot] < 0) return -1;
-  return make_var(r, MP_ROLE_RESULT, n->out[slot]);
+  return mp_r_make_var(r, MP_ROLE_RESULT, n->out[slot]);
 }
 
 void mp_r_last(mp_rec *r, const mp_hit *h, const char *name, const mp_arg *args, uint32_t n) {
@@ -421,9 +299,9 @@ const mp_program *mp_recover_ts(mp_arena *a, const mp_graph *g, const char *unso
   if (!r->training) mp_builder_warn(r->b, "%s is an inference export: dropout and the loss are not in it, batch norms are taken to train", g->path);
   match_all(r);
   find_live(r);
-  make_parameters(r);
+  mp_r_make_parameters(r);
   int32_t *inputs = mp_alloc_array(a, g->input_count, sizeof *inputs), *outputs = mp_alloc_array(a, g->output_count, sizeof *outputs);
-  for (uint32_t i = 0; i < g->input_count; i++) inputs[i] = make_var(r, MP_ROLE_INPUT, g->inputs[i]);
+  for (uint32_t i = 0; i < g->input_count; i++) inputs[i] = mp_r_make_var(r, MP_ROLE_INPUT, g->inputs[i]);
   for (uint32_t i = 0; i < g->node_count; i++)
     if (r->owner[i] && r->owner[i]->root == (int32_t)i && r->owner[i]->live) emit(r, r->owner[i]);
   for (uint32_t i = 0; i < g->output_count; i++) outputs[i] = mp_r_var(r, g->outputs[i]);

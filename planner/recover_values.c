@@ -381,12 +381,14 @@ static void find_squares(mp_rec *r) {
   }
 }
 
+bool mp_r_norm_trains(const mp_node *n) { return n->opset < 14 ? n->outs > 1 : mp_node_int(n, "training_mode", 0) != 0; }
+
 /* A file made for training shows a training BatchNorm or a Dropout, or ends in a loss. */
 static void find_mode(mp_rec *r) {
   const mp_graph *g = r->g;
   for (uint32_t i = 0; i < g->node_count; i++) {
     const mp_node *n = &g->nodes[i];
-    if (is(n, "BatchNormalization") && mp_node_int(n, "training_mode", 0)) r->training = true;
+    if (is(n, "BatchNormalization") && mp_r_norm_trains(n)) r->training = true;
     if (is(n, "Dropout")) r->training = true;
   }
   for (uint32_t i = 0; i < g->output_count; i++) {

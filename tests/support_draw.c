@@ -117,7 +117,10 @@ static void initializer(bytes *graph, const line *l) {
     message(&t, 13, &entry);
     number(&t, 14, 1);
   }
-  for (i++; i < l->n; i++) {
+  bytes raw = {0};
+  for (int k = i + 1; k < l->n && *l->word[0] == 'r'; k++) put(&raw, &(float){strtof(l->word[k], NULL)}, 4);
+  if (raw.n) message(&t, 9, &raw);
+  for (i++; i < l->n && *l->word[0] == 'c'; i++) {
     if (dtype(l->word[2]) == MP_FLOAT)
       real(&t, 4, strtof(l->word[i], NULL));
     else
@@ -184,7 +187,7 @@ uint8_t *test_draw(const char *text, size_t *size) {
       value_info(&graph, 11, &l);
     } else if (!strcmp(l.word[0], "out")) {
       value_info(&graph, 12, &l);
-    } else if (!strcmp(l.word[0], "w") || !strcmp(l.word[0], "c")) {
+    } else if (!strcmp(l.word[0], "w") || !strcmp(l.word[0], "c") || !strcmp(l.word[0], "r")) {
       initializer(&graph, &l);
     } else if (!strcmp(l.word[0], "node")) {
       node(&graph, &l);

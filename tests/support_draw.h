@@ -4,6 +4,7 @@
  *     in x float batch 3 8 8            graph input: name, element type, dims (a number, a name, or ? for none)
  *     w W float 4 3 3 3                 initializer whose payload lies in an absent external file
  *     c S int64 2 : 0 -1                initializer with contents (integers, or floats where the type is float)
+ *     r S float 2 : 0.5 1               the same as raw bytes, as PyTorch's exporters write a float payload
  *     node Conv x W -> y pads=[1,1,1,1] name=/conv/Conv   ("" is an input left out; attributes: 3, 0.5, [1,2], "text"; domain=... and name=... are the node's own)
  *     out y float                       graph output; dims may follow
  *

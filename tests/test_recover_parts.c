@@ -419,6 +419,58 @@ static void products_of_letters_and_distances(void **state) {
   assert_int_equal(kept(ROWS "call _euclidean_dist z a b\ncall sum s z\nout s\n"), 4 * (30 * 8 + 40 * 8 + 30 * 40));
 }
 
+/* what the exporter fuses at opset 23 is the calls that it was, in the module of the fused node: an RMS norm whose result the text names, */
+static void a_fused_norm_is_its_calls_again(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 23\nx: float[2,4]; norm.weight = float[4]\n"
+                                     "mul_1 = RMSNormalization(x, norm.weight) axis=-1 epsilon=0.5" AT("mul_1", "mul.Tensor", "%p_norm_weight, %mul", "norm")
+                                     SIGNATURE("p_norm_weight: PARAMETER target='norm.weight'\nx: USER_INPUT") "-> mul_1");
+  static const char *const lines[] = {"norm  aten::pow(%x, 2)", "norm  aten::mean(%pow_10000000, [-1], True)", "norm  aten::add(%mean_10000001, 0.5)", "norm  aten::rsqrt(%add_10000002)",
+                                      "norm  aten::mul(%x, %rsqrt_10000003)", "norm  aten::mul(%norm.weight, %mul)"};
+  assert_int_equal(p->call_count, 6);
+  for (uint32_t i = 0; i < p->call_count; i++) assert_string_equal(test_call_line(a, p, i), lines[i]);
+  assert_int_equal(p->vars[p->calls[1].outs[0]].dims[1], 1);
+  mp_arena_free(a);
+}
+
+/* and a rotary embedding, whose tables were made once of all angles; the halves that the fusion took of them are gone */
+static void a_fused_rotary_embedding_is_its_calls_again(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 23\nx: float[2,1,3,4]; f: float[2,3,2]\n"
+                                     "mul = Mul(f, f)" AT("mul", "mul.Tensor", "%f, %f", "rope")
+                                     "val_1 = Cos(mul)" AT("add", "add.Tensor", "%mul_1, %mul_2", "attn") "val_2 = Sin(mul)" AT("add", "add.Tensor", "%mul_1, %mul_2", "attn")
+                                     "add = RotaryEmbedding(x, val_1, val_2) interleaved=0 num_heads=1" AT("add", "add.Tensor", "%mul_1, %mul_2", "attn")
+                                     SIGNATURE("x: USER_INPUT\nf: USER_INPUT") "-> add");
+  static const char *const calls[] = {"rope aten::mul", "rope aten::cat", "rope aten::cos", "rope aten::sin", "attn aten::unsqueeze", "attn aten::unsqueeze", "attn aten::mul",
+                                      "attn aten::slice", "attn aten::slice", "attn aten::neg", "attn aten::cat", "attn aten::mul", "attn aten::add"};
+  assert_int_equal(p->call_count, sizeof calls / sizeof *calls);
+  for (uint32_t i = 0; i < p->call_count; i++) {
+    const char *module = strchr(calls[i], ' ');
+    const char *line = mp_format(a, "%.*s  %s(", (int)(module - calls[i]), calls[i], module + 1);
+    assert_memory_equal(test_call_line(a, p, i), line, strlen(line));
+  }
+  const mp_var *cos = &p->vars[p->calls[4].outs[0]], *half = &p->vars[p->calls[8].outs[0]];
+  assert_int_equal(cos->rank, 4);
+  assert_int_equal(cos->dims[3], 4);
+  assert_int_equal(half->dims[3], 2);
+  mp_arena_free(a);
+}
+
+/* Tables folded at export that a model hands to its layers, each of which looks at them anew: made once. Another constant, read second, is another. */
+static void a_table_handed_to_layers_is_one(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[2,1,3,40]; unsqueeze = float[1,1,3,40]; unsqueeze_1 = float[1,1,3,40]; unsqueeze_2 = float[1,1,3,40]\n"
+                                     "mul = Mul(x, unsqueeze)" AT("mul", "mul.Tensor", "%x, %unsqueeze", "layers.0") "mul_1 = Mul(mul, unsqueeze_1)" AT("mul_1", "mul.Tensor", "%mul, %unsqueeze_1", "layers.0")
+                                     "mul_2 = Mul(mul_1, unsqueeze_2)" AT("mul_2", "mul.Tensor", "%mul_1, %unsqueeze_2", "layers.1") SIGNATURE("x: USER_INPUT") "-> mul_2");
+  assert_string_equal(test_call_line(a, p, 0), "layers.0  aten::full([1, 1, 3, 40], 0, float32)");
+  assert_string_equal(test_call_line(a, p, 2), "layers.0  aten::new_full(%mul, [1, 1, 3, 40], 0)");
+  assert_string_equal(test_call_line(a, p, 4), "layers.1  aten::view(%unsqueeze, [1, 1, 3, 40])");
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_branch_that_is_taken_stands_in_place_of_the_if),
@@ -449,6 +501,9 @@ int main(void) {
       cmocka_unit_test(what_is_cast_back_had_been_widened),
       cmocka_unit_test(weights_are_averaged_though_nothing_reads_them),
       cmocka_unit_test(products_of_letters_and_distances),
+      cmocka_unit_test(a_fused_norm_is_its_calls_again),
+      cmocka_unit_test(a_fused_rotary_embedding_is_its_calls_again),
+      cmocka_unit_test(a_table_handed_to_layers_is_one),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

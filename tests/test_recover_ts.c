@@ -486,6 +486,11 @@ static void a_target_has_no_gradient(void **state) {
       "Mul(d, g) name=\"/Mul\";"
       "y = ReduceMean(m) keepdims=0 name=\"/ReduceMean\"; -> y",
       "linear(x,w) linear'(%,w) mse_loss(%,%,1)");
+  /* mse_loss(noise, prediction): the prediction stands second */
+  test_expect_calls("n: float[2,4]; x: float[2,4]; w = float[4,4]; p = Gemm(x, w) transB=1 name=\"/a/Gemm\"; s = Shape(n) name=\"/Shape\"; e = Expand(n, s) name=\"/Expand\"; f = Expand(p, s) name=\"/Expand_1\";"
+                    "d = Sub(e, f) name=\"/Sub\"; g = Sub(e, f) name=\"/Sub_1\"; m = Mul(d, g) name=\"/Mul\";"
+                    "y = ReduceMean(m) keepdims=0 name=\"/ReduceMean\"; -> y",
+                    "linear(x,w) mse_loss(n,%,1)");
 }
 
 /* ---- parameters ---- */
@@ -528,6 +533,58 @@ static void a_folded_head_is_tied_to_its_embedding(void **state) {
   assert_int_equal(test_var_named(p, "fc.weight")->dims[0], 4);
   assert_int_equal(test_var_named(p, "fc.weight")->dims[1], 8);
   assert_true(test_program_warned(p, "tied"));
+  mp_arena_free(a);
+}
+
+/* two tables have the dims of the head: its contents are the second's, turned; with contents of its own it is tied to neither */
+static void contents_tell_what_a_folded_head_is_tied_to(void **state) {
+  (void)state;
+  static const char *const tables = "in ids int64 2 3\nr a.weight float 3 2 : 1 2 3 4 5 6\nr b.weight float 3 2 : 7 8 9 10 11 12\n";
+  static const char *const nodes = "node Gather a.weight ids -> e name=/a/Gather\nnode Gather b.weight ids -> f name=/b/Gather\nnode Add e f -> s name=/Add\n"
+                                   "node MatMul s onnx::MatMul_9 -> y name=/head/MatMul\nout y float\n";
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *tied = drawn(a, mp_format(a, "%sr onnx::MatMul_9 float 2 3 : 7 9 11 8 10 12\n%s", tables, nodes));
+  assert_string_equal(test_calls_text(a, tied), "embedding(a.weight,ids) embedding(b.weight,ids) add(%,%) linear(%,b.weight)");
+  assert_false(test_program_warned(tied, "tied"));
+  const mp_program *own = drawn(a, mp_format(a, "%sr onnx::MatMul_9 float 2 3 : 7 9 11 8 10 13\n%s", tables, nodes));
+  assert_string_equal(test_calls_text(a, own), "embedding(a.weight,ids) embedding(b.weight,ids) add(%,%) linear(%,head.weight)");
+  mp_arena_free(a);
+}
+
+/* without contents, one of several weights of such dims is not the head */
+static void alike_folded_weights_are_tied_to_no_table(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = drawn(a, "in ids int64 2 3\nw pos.weight float 32 8\nw onnx::MatMul_1 float 8 32\nw onnx::MatMul_2 float 32 8\nw onnx::MatMul_3 float 8 32\n"
+                                 "node Gather pos.weight ids -> e name=/pos/Gather\nnode MatMul e onnx::MatMul_1 -> f name=/a/MatMul\nnode MatMul f onnx::MatMul_2 -> g name=/b/MatMul\n"
+                                 "node MatMul g onnx::MatMul_3 -> y name=/c/MatMul\nout y float\n");
+  assert_string_equal(test_calls_text(a, p), "embedding(pos.weight,ids) linear(%,a.weight) linear(%,b.weight) linear(%,c.weight)");
+  mp_arena_free(a);
+}
+
+/* opset 13 has no training_mode: in training there are five outputs */
+static void an_old_batch_norm_trains_by_its_outputs(void **state) {
+  (void)state;
+  static const char *const form = "opset 13\nin x float 2 3 8 8\nw bn.weight float 3\nw bn.bias float 3\nw bn.running_mean float 3\nw bn.running_var float 3\n"
+                                  "node BatchNormalization x bn.weight bn.bias bn.running_mean bn.running_var -> y%s name=/bn/BatchNormalization\nnode ReduceMean y -> z keepdims=0 name=/ReduceMean\nout z float\n";
+  mp_arena *a = mp_arena_new(0);
+  assert_non_null(strstr(test_calls_text(a, drawn(a, mp_format(a, form, " m v sm sv"))), "bn.running_var,T,"));
+  assert_non_null(strstr(test_calls_text(a, drawn(a, mp_format(a, form, ""))), "bn.running_var,F,"));
+  mp_arena_free(a);
+}
+
+/* export_params=False: what is named as in a state_dict is no input. input.1 is what the exporter calls an input without a name. */
+static void parameters_among_the_inputs_are_parameters(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = drawn(a, "in input.1 float 2 4\nin fc.weight float 3 4\nin fc.bias float 3\nnode Gemm input.1 fc.weight fc.bias -> y transB=1 name=/fc/Gemm\nout y float\n");
+  assert_int_equal(test_var_named(p, "fc.weight")->role, MP_ROLE_PARAMETER);
+  assert_int_equal(test_var_named(p, "fc.bias")->role, MP_ROLE_PARAMETER);
+  assert_int_equal(test_var_named(p, "input.1")->role, MP_ROLE_INPUT);
+  assert_int_equal(p->graph->warning_count, 1);
+  assert_non_null(strstr(p->graph->warnings[0], "export_params=False"));
+  const mp_program *q = drawn(a, "in input.1 float 2 4\nin b.weight float 2 4\nw fc.weight float 3 4\nnode Add input.1 b.weight -> s\nnode Gemm s fc.weight -> y transB=1 name=/fc/Gemm\nout y float\n");
+  assert_int_equal(test_var_named(q, "b.weight")->role, MP_ROLE_INPUT);
   mp_arena_free(a);
 }
 
@@ -619,6 +676,10 @@ int main(void) {
       cmocka_unit_test(a_teacher_has_no_gradient),
       cmocka_unit_test(a_folded_batch_norm_is_put_back),
       cmocka_unit_test(a_folded_head_is_tied_to_its_embedding),
+      cmocka_unit_test(contents_tell_what_a_folded_head_is_tied_to),
+      cmocka_unit_test(alike_folded_weights_are_tied_to_no_table),
+      cmocka_unit_test(an_old_batch_norm_trains_by_its_outputs),
+      cmocka_unit_test(parameters_among_the_inputs_are_parameters),
       cmocka_unit_test(modules_alike_have_a_buffer_each),
       cmocka_unit_test(fused_operators_come_apart),
       cmocka_unit_test(an_unknown_operator_is_one_warning),
