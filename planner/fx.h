@@ -32,6 +32,7 @@ typedef struct fx_group {
   const fx_whole_row *whole; /* the last part of a call that was made whole (fx_whole.c) */
   uint32_t whole_first;      /* its first */
   bool dropped;              /* a part before the last */
+  bool padded;               /* of a batch norm: the convolution folded into it read what F.pad made (fx_folded.c) */
   bool aside, no_grad;       /* of a region without its modules; under torch.no_grad (fx_aside.c) */
 } fx_group;
 

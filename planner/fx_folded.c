@@ -1,4 +1,5 @@
 /* Calls that the exporter's optimizer merged into a convolution: the convolution itself, where a batch norm was folded into it, and the padding in front. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "planner/fx.h"
@@ -79,12 +80,68 @@ static const char *part_of(fx_rec *r, const char *weight) {
   return before ? mp_strndup(r->a, weight, (size_t)(before + 1 - weight)) : "";
 }
 
-/* Was a folded convolution padded by a call of its own? With unlike sides it was. Where odd kernels have such, as TensorFlow pads at a stride, all of that part of the model are that are
- * padded at all; an even one has none that are alike. */
-static bool is_padded_by_call(fx_rec *r, const mp_node *n) {
+static bool pads_at_all(const mp_node *n) {
   const mp_attr *pads = mp_node_attr(n, "pads");
   bool any = false;
   for (uint32_t i = 0; pads && pads->kind == MP_ATTR_INTS && i < pads->n; i++) any |= pads->as.ints[i] != 0;
+  return any;
+}
+
+static const mp_node *folded_convolution(const fx_rec *r, const fx_group *g) {
+  const mp_node *n = &r->g->nodes[g->nodes[g->node_count - 1]];
+  return g->call && !strncmp(g->call->op, "aten::_native_batch_norm", 24) && !strcmp(n->type, "Conv") ? n : NULL;
+}
+
+/* The number of a call of F.pad that the group is or reads: pad 0, pad_1 1; -1 none */
+static int64_t pad_number(fx_rec *r, const fx_group *g) {
+  int64_t number = -1;
+  for (uint32_t i = 0; g->call && i <= g->call->arg_count; i++) {
+    const char *name = i == g->call->arg_count ? g->call->name : g->call->args[i].kind == MP_FX_REF ? g->call->args[i].text : "";
+    if (!strcmp(fx_stem(r->a, name), "pad") && atoll(name + strcspn(name, "0123456789")) > number) number = atoll(name + strcspn(name, "0123456789"));
+  }
+  return number;
+}
+
+enum { UNKNOWN, ALL, THOSE_THAT_PAD, MIXED };
+
+static int padded_among(fx_rec *r, size_t first, size_t end, int64_t calls) {
+  int64_t all = 0, wide = 0;
+  for (size_t i = first; i < end; i++) {
+    const mp_node *n = folded_convolution(r, &r->groups.at[i]);
+    all += n != NULL;
+    wide += n && pads_at_all(n);
+  }
+  return !all ? UNKNOWN : calls == all ? ALL : calls == wide ? THOSE_THAT_PAD : MIXED;
+}
+
+static void mark_padded(fx_rec *r, size_t first, size_t end, int which) {
+  for (size_t i = first; i < end && (which == ALL || which == THOSE_THAT_PAD); i++) {
+    const mp_node *n = folded_convolution(r, &r->groups.at[i]);
+    r->groups.at[i].padded = n && (which == ALL || pads_at_all(n));
+  }
+}
+
+/* Calls are numbered as they run. As many numbers of F.pad as are missing between two that the file has were merged into the folded convolutions between these; behind the last one as before. */
+static void count_pads(fx_rec *r) {
+  int64_t last = -1;
+  size_t first = 0;
+  int before = UNKNOWN;
+  for (size_t i = 0; i < r->groups.n; i++) {
+    int64_t number = pad_number(r, &r->groups.at[i]);
+    if (number <= last) continue;
+    int which = number - last > 1 ? padded_among(r, first, i, number - last - 1) : UNKNOWN;
+    mark_padded(r, first, i, which);
+    if (which != UNKNOWN) before = before == UNKNOWN || before == which ? which : MIXED;
+    last = number;
+    first = i;
+  }
+  if (last >= 0) mark_padded(r, first, r->groups.n, before);
+}
+
+/* Was a folded convolution padded by a call of its own? The calls' numbers may tell. With unlike sides it was. Where odd kernels have such, as TensorFlow pads at a stride, all of that part of the model are that are
+ * padded at all; an even one has none that are alike. */
+static bool is_padded_by_call(fx_rec *r, const fx_group *g, const mp_node *n) {
+  if (!r->uneven_known) count_pads(r);
   for (uint32_t i = 0; !r->uneven_known && i < r->g->node_count; i++) {
     const mp_node *other = &r->g->nodes[i];
     const char *part = is_uneven(other) && is_odd(r, other) ? part_of(r, weight_of(r, other)) : NULL;
@@ -93,7 +150,8 @@ static bool is_padded_by_call(fx_rec *r, const mp_node *n) {
     if (!known) *mp_push(r->a, &r->uneven) = part;
   }
   r->uneven_known = true;
-  if (!any || strcmp(n->type, "Conv") != 0) return false;
+  if (g->padded) return true;
+  if (!pads_at_all(n) || strcmp(n->type, "Conv") != 0) return false;
   for (size_t i = 0; i < r->uneven.n; i++)
     if (!strncmp(weight_of(r, n), r->uneven.at[i], strlen(r->uneven.at[i]))) return true;
   return is_uneven(n);
@@ -125,7 +183,7 @@ bool fx_folded_product(fx_rec *r, const fx_group *g, const char *name) {
     bias->used = true;
     if (!bias->known) fx_give_dims(r, bias, shape->dtype, 1, &shape->dims[shape->rank > 1]);
   }
-  int32_t wide = is_padded_by_call(r, n) ? padded(r, g, n, mp_format(r->a, "%s.padded", name), x, NULL) : -1; /* merged into the convolution before that was folded */
+  int32_t wide = is_padded_by_call(r, g, n) ? padded(r, g, n, mp_format(r->a, "%s.padded", name), x, NULL) : -1; /* merged into the convolution before that was folded */
   mp_arg args[9] = {mp_arg_var(wide >= 0 ? wide : x), mp_arg_var(w->var), bias ? mp_arg_var(bias->var) : mp_arg_none()};
   uint32_t count = 3, spatial = rank > 2 ? (uint32_t)rank - 2 : 0;
   const char *op = "aten::linear", *stem = fx_stem(r->a, name);

@@ -471,6 +471,29 @@ static void a_table_handed_to_layers_is_one(void **state) {
   mp_arena_free(a);
 }
 
+#define NORMED(out, conv, norm) \
+  FX("%%bn_" out " : [num_users=1] = call_function[target=torch.ops.aten._native_batch_norm_legit_functional.default](args = (%%" conv ", %%p_" norm "_weight, %%p_" norm "_bias, %%b_" norm \
+     "_mean, %%b_" norm "_var, True, 0.1, 1e-05), kwargs = {})") IN("['', '" norm "', 'bn']", "['M', 'torch.nn.BatchNorm2d', 'aten']") "\n"
+#define NORM(norm) "p_" norm "_weight: PARAMETER target='" norm ".weight'\np_" norm "_bias: PARAMETER target='" norm ".bias'\nb_" norm "_mean: BUFFER target='" norm ".running_mean'\nb_" norm "_var: BUFFER target='" norm ".running_var'\n"
+
+/* Calls are numbered: in front of pad_2 there were pad and pad_1, and so one in front of each of the two convolutions, even of that which it adds nothing to. Without a number nothing says so. */
+static void numbers_tell_which_calls_were_merged(void **state) {
+  (void)state;
+  static const char *const form = "opset 20\nx: float[1,2,8,8]; c.weight = float[2,2,3,3]; b1 = float[2]; d.weight = float[2,2,1,1]; b2 = float[2]; to = int64[8]{0,0,0,0,0,0,1,1}\n"
+                                  "getitem = Conv(x, c.weight, b1) pads=[1,1,1,1]" NORMED("1", "conv2d", "n") "getitem_3 = Conv(getitem, d.weight, b2) pads=[0,0,0,0]" NORMED("2", "conv2d_1", "m")
+                                  "%s = Pad(getitem_3, to)" FX("%%%s : [num_users=1] = call_function[target=torch.ops.aten.pad.default](args = (%%getitem_3, [0, 1, 0, 1]), kwargs = {})") "\n"
+                                  SIGNATURE("p_c_weight: PARAMETER target='c.weight'\np_d_weight: PARAMETER target='d.weight'\n" NORM("n") NORM("m") "x: USER_INPUT") "-> %s";
+  mp_arena *a = mp_arena_new(0);
+  for (int numbered = 0; numbered < 2; numbered++) {
+    const char *name = numbered ? "pad_2" : "pad";
+    const mp_program *p = test_recovered_fx(a, mp_format(a, form, name, name, name));
+    uint32_t pads = 0;
+    for (uint32_t i = 0; i < p->call_count; i++) pads += strstr(test_call_line(a, p, i), "pad(") || strstr(test_call_line(a, p, i), "pad_nd(");
+    assert_int_equal(pads, numbered ? 3 : 1);
+  }
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_branch_that_is_taken_stands_in_place_of_the_if),
@@ -504,6 +527,7 @@ int main(void) {
       cmocka_unit_test(a_fused_norm_is_its_calls_again),
       cmocka_unit_test(a_fused_rotary_embedding_is_its_calls_again),
       cmocka_unit_test(a_table_handed_to_layers_is_one),
+      cmocka_unit_test(numbers_tell_which_calls_were_merged),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
