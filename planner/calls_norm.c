@@ -181,6 +181,10 @@ mp_ten mp_batch_norm(mp_em *e, mp_ten x, mp_ten w, mp_ten b, bool running, bool 
                (running || training) && i.rank >= 3 && i.dims[0] <= (training ? 880801 : 65535);
   const char *op = cudnn ? "aten::cudnn_batch_norm" : "aten::native_batch_norm";
   size_t s = mp_em_enter(e);
+  if (cudnn && !contiguous_as(&i, mp_is_channels_last(&i))) { /* input.contiguous(input.suggest_memory_format()) */
+    x = mp_op_contiguous(e, x);
+    i = *mp_em_info(e, x);
+  }
   mp_ten y = suggested(e, op, &i), mean = -1, inv = -1;
   if (training || !cudnn) {
     int64_t channels = i.rank > 1 ? i.dims[1] : 1;

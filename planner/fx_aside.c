@@ -16,7 +16,7 @@ static const char *generated(const fx_group *g) { return g->stack ? strstr(g->st
 /* is one of the arguments a parameter that the line of code goes by its name for? */
 static bool names_parameter(const mp_fx_item *items, uint32_t n, const char *code) {
   for (uint32_t i = 0; i < n; i++) {
-    bool parameter = items[i].kind == MP_FX_REF && !strncmp(items[i].text, "p_", 2) && strstr(code, items[i].text);
+    bool parameter = items[i].kind == MP_FX_REF && (!strncmp(items[i].text, "p_", 2) || !strncmp(items[i].text, "b_", 2)) && strstr(code, items[i].text);
     if (parameter || (items[i].kind == MP_FX_LIST && names_parameter(items[i].at, items[i].n, code))) return true;
   }
   return false;

@@ -72,7 +72,8 @@ static bool dims_in_range(const mp_arg *a, int rank) {
 
 bool fx_sound(fx_rec *r, const char *name, const mp_arg *args, uint32_t n) {
   if (strncmp(name, "aten::", 6) != 0 || makes_from_nothing(name)) return true;
-  if (!n || (args[0].kind != MP_ARG_VAR && args[0].kind != MP_ARG_VARS)) return false;
+  bool power = !strcmp(name, "aten::pow") && n > 1 && args[1].kind == MP_ARG_VAR && args[0].kind != MP_ARG_NONE; /* 25.0 ** t */
+  if (!power && (!n || (args[0].kind != MP_ARG_VAR && args[0].kind != MP_ARG_VARS))) return false;
   int rank = args[0].kind == MP_ARG_VAR ? mp_builder_at(r->b, args[0].as.var)->rank : MP_RANK;
   bool lists = FX_ONE_OF(name, "aten::permute", "aten::sum", "aten::mean", "aten::flip", "aten::amax", "aten::var", "aten::std");
   if (lists && n > 1 && args[1].kind == MP_ARG_INTS && !dims_in_range(&args[1], rank)) return false;

@@ -51,9 +51,10 @@ static int32_t by_structure(const fx_rec *r, const fx_group *g, uint32_t arg) {
       FX_ONE_OF(only->type, "Add", "Sub", "Mul", "Div", "Pow", "MatMul", "LayerNormalization", "Softmax", "LogSoftmax", "Max", "Min"))
     return only->in[arg];
   const mp_node *end = &r->g->nodes[g->nodes[g->node_count - 1]];
-  for (uint32_t i = 0; i < g->node_count && arg < 2; i++) { /* what is written into, and what is written */
+  uint32_t written = !strcmp(g->call->op, "aten::index_put") ? 2 : 1;
+  for (uint32_t i = 0; i < g->node_count && (!arg || arg == written); i++) { /* what is written into, and what is written */
     const mp_node *n = &r->g->nodes[g->nodes[i]];
-    if (n->ins > 2 && FX_ONE_OF(n->type, "ScatterND", "ScatterElements")) return origin(r, g, n->in[2 * arg]);
+    if (n->ins > 2 && FX_ONE_OF(n->type, "ScatterND", "ScatterElements")) return origin(r, g, n->in[arg ? 2 : 0]);
   }
   if (!arg && end->ins && !strcmp(end->type, "Tile")) return origin(r, g, end->in[0]);
   bool attention = !strcmp(g->call->op, "aten::scaled_dot_product_attention");
@@ -97,6 +98,28 @@ static int32_t by_place(const fx_rec *r, const fx_group *g, const char *name) {
   return -1;
 }
 
+/* An index that another call of the file reads, too, is made ready for the node once, in that call's nodes: back through those, at the place that `name` has in the list of indices. -1: none */
+static int32_t by_index(const fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {
+  bool lists = FX_ONE_OF(g->call->op, "aten::index", "aten::_unsafe_index", "aten::index_put", "aten::_unsafe_index_put");
+  bool one = FX_ONE_OF(g->call->op, "aten::index_select", "aten::gather", "aten::scatter", "aten::scatter_add", "aten::scatter_reduce", "aten::index_add");
+  if ((!(lists && arg == 1) && !(one && arg == 2)) || !strcmp(fx_stem(r->a, name), "unsqueeze")) return -1; /* which may be that call's node */
+  const mp_node *n = NULL;
+  for (uint32_t i = 0; i < g->node_count; i++)
+    if (FX_ONE_OF(r->g->nodes[g->nodes[i]].type, "GatherND", "Gather", "GatherElements", "ScatterND", "ScatterElements")) n = &r->g->nodes[g->nodes[i]];
+  uint32_t at = 0;
+  const mp_fx_item *list = lists ? &g->call->args[arg] : NULL;
+  for (uint32_t i = 0; list && list->kind == MP_FX_LIST && i < list->n; i++)
+    if (list->at[i].kind == MP_FX_REF && !strcmp(list->at[i].text, name)) at = i;
+  for (int32_t value = n && n->ins > 1 ? n->in[1] : -1; value >= 0;) {
+    if (r->var_of_value[value] >= 0) return value;
+    const mp_node *made = r->g->values[value].producer < 0 ? NULL : &r->g->nodes[r->g->values[value].producer];
+    bool joins = made && !strcmp(made->type, "Concat");
+    if (!made || !made->ins || (joins ? at >= made->ins : !FX_ONE_OF(made->type, "Unsqueeze", "Reshape", "Cast", "Expand"))) return -1;
+    value = made->in[joins ? at : 0];
+  }
+  return -1;
+}
+
 /* The value that the group reads in place of `name`: the one so named, else the first that no other argument stands for. */
 static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {
   int32_t value = fx_value_named(r, name);
@@ -104,7 +127,8 @@ static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name, uint32_t
     if (!strcmp(r->lifted.at[i]->name, name) && r->lifted.at[i]->target) value = fx_value_named(r, r->lifted.at[i]->target);
   if (value >= 0) return value;
   if (arg == 1 && fx_joined_indices(r, g) >= 0) return fx_joined_indices(r, g);
-  value = by_place(r, g, name);
+  value = by_index(r, g, name, arg);
+  if (value < 0) value = by_place(r, g, name);
   if (value < 0) value = by_structure(r, g, arg);
   if (value >= 0 && (r->var_of_value[value] >= 0 || r->g->values[value].kind == MP_VALUE_INITIALIZER)) return value;
   value = -1;
@@ -157,9 +181,10 @@ static int32_t twin(fx_rec *r, const fx_group *g, const char *name, const char *
   mp_var v = *mp_builder_at(r->b, x);
   if (v.call < 0) return -1;
   mp_call c = *mp_builder_call_at(r->b, (uint32_t)v.call);
-  if (strcmp(c.row->name, op) != 0 || c.out_count != 1) return -1;
+  bool difference = !strcmp(op, "aten::sub") && !strcmp(c.row->name, "aten::rsub"); /* 1 - x: FX numbers it as a sub */
+  if ((strcmp(c.row->name, op) != 0 && !difference) || c.out_count != 1) return -1;
   int32_t out = fx_result_dims(r, name, v.dtype, v.rank, v.dims);
-  fx_emit(r, g, op, c.args, c.arg_count, fx_module(r, g), &out, 1, false);
+  fx_emit(r, g, c.row->name, c.args, c.arg_count, fx_module(r, g), &out, 1, false);
   return out;
 }
 

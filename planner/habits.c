@@ -111,13 +111,17 @@ static void find_in_place(habits *r, const uint32_t *reads) {
     const mp_call *made = maker(r, x);
     bool normed = starts(made, "aten::conv") || mp_call_is(made, "aten::batch_norm") || starts(made, "aten::_native_batch_norm") || mp_call_is(made, "aten::instance_norm");
     bool again = call->module >= 0 && known(writing, mp_builder_instance(r->b, call->module)->path); /* the same module, whose flag is one */
+    bool slope = mp_call_is(call, "aten::leaky_relu") && (call->arg_count < 2 || (call->args[1].kind == MP_ARG_FLOAT && (float)call->args[1].as.f == 0.01f)); /* nn.LeakyReLU(), with nothing given to it */
+    activation |= mp_call_is(call, "aten::elu") && normed && !starts(made, "aten::conv");
+    if (slope && starts(made, "aten::conv")) activation = false;
     activation &= activations_too || again || (normed && mp_call_is(call, "aten::leaky_relu"));      /* LeakyReLU(0.01, inplace=True), whatever else the network has */
     if (activation && !again && mp_call_is(made, "aten::add") && !mp_call_is(call, "aten::relu")) activation = false; /* behind a shortcut ReLU(inplace=True) is the one that is written so */
     if (type && activation && !strstr(type, ".activation.") && (!normed || call->source))
       activation = false; /* with the source line, it says inplace=True */
     if (x < 0 || call->no_grad || !fresh(r, reads, activation && passes_on(made) && reads[x] == 1 ? mp_call_operand(made, 0) : x)) continue;
     if (mp_builder_at(r->b, x)->rank == 3) activation = false; /* sound and text: such networks are written out of place */
-    bool residual = adds && !call->source && mp_call_is(call, "aten::add") && !known(outward, kind_of(r, call)) && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
+    bool noise = y >= 0 && mp_call_is(maker(r, y), "aten::mul") && reads[y] == 1; /* out + weight * noise is no shortcut */
+    bool residual = adds && !call->source && !noise && mp_call_is(call, "aten::add") && !known(outward, kind_of(r, call)) && y >= 0 && mp_builder_at(r->b, x)->rank == 4 && same_dims(r, x, y) && maker(r, y) &&
                     mp_builder_at(r->b, y)->role == MP_ROLE_RESULT;
     if (!activation && !residual) continue;
     call->in_place = true;

@@ -44,6 +44,7 @@ static void permutation(mp_rec *r, const mp_hit *h, int rank, int64_t *perm) {
   uint32_t seen = 0;
   for (int i = 0; i < rank; i++) {
     perm[i] = a && a->kind == MP_ATTR_INTS && (int)a->n == rank ? a->as.ints[i] : rank - 1 - i;
+    if (perm[i] < 0) perm[i] += rank; /* of moveaxis, as the exporter writes it */
     if (perm[i] >= 0 && perm[i] < rank) seen |= 1u << perm[i];
   }
   if (seen != (1u << rank) - 1) mp_fail(r->a, MP_BAD_INPUT, "%s: node '%s' (Transpose): perm is no permutation of %d axes", r->g->path, n->name, rank);
