@@ -101,6 +101,7 @@ const mp_pattern mp_patterns[] = {
   {"Concat(...)", "aten::stack(tensors, dim)", mp_row_is_stack, mp_row_stack},
   {"ConcatFromSequence(_)", "aten::cat(tensors, dim); aten::stack", mp_row_is_sequence, mp_row_cat_sequence},
   {"SequenceAt(SplitToSequence($0, ...), #a)", "aten::slice($0, dim, start, end, 1)", NULL, mp_row_part},
+  {"Add($0, ScatterElements(~, Expand($1, ~), Expand($2, ~)))", "aten::index_add($0, dim, $1, $2)", mp_row_is_index_add, mp_row_index_add},
   {"GatherND(ReduceSum(Mul($0, EyeLike(_)), ...), ~)", "aten::diagonal($0, 0, -2, -1)", NULL, NULL},
 
   /* operators that an optimizer fused */

@@ -21,6 +21,8 @@ MP_ROW_EMIT(mp_row_select);
 MP_ROW_CHECK(mp_row_is_embedding);
 MP_ROW_EMIT(mp_row_gather);
 MP_ROW_EMIT(mp_row_dim_index);
+MP_ROW_CHECK(mp_row_is_index_add);
+MP_ROW_EMIT(mp_row_index_add);
 MP_ROW_EMIT(mp_row_one_hot);
 MP_ROW_EMIT(mp_row_index);
 MP_ROW_EMIT(mp_row_cat);

@@ -311,6 +311,25 @@ MP_ROW_EMIT(mp_row_gather) {
   mp_r_last(r, h, "aten::index_select", args, 3);
 }
 
+/* torch.onnx.symbolic_opset9.index_add: what is scattered into zeros is added */
+static int32_t scattered(const mp_rec *r, const mp_hit *h) {
+  for (uint32_t i = 0; i < h->node_count; i++)
+    if (!strcmp(mp_r_node(r, h->nodes[i])->type, "ScatterElements")) return h->nodes[i];
+  return -1;
+}
+
+MP_ROW_CHECK(mp_row_is_index_add) {
+  int32_t s = scattered(r, h);
+  return s >= 0 && !mp_node_attr(mp_r_node(r, s), "reduction") && mp_r_maker(r, mp_r_raw(r, s, 0), "Constant") >= 0;
+}
+
+MP_ROW_EMIT(mp_row_index_add) {
+  int32_t s = scattered(r, h);
+  mp_arg dim = mp_arg_int(mp_r_axis(r, s, mp_node_int(mp_r_node(r, s), "axis", 0), mp_r_rank(r, h->values[0])));
+  mp_arg args[] = {mp_r_tensor(r, h->values[0]), dim, mp_r_tensor(r, h->values[1]), mp_r_tensor(r, h->values[2])};
+  mp_r_last(r, h, "aten::index_add", args, 4);
+}
+
 /* calls of (tensor, dim, ...) */
 MP_ROW_EMIT(mp_row_dim_index) {
   const mp_node *n = mp_r_node(r, h->root);

@@ -136,6 +136,24 @@ static bool is_trained(mp_rec *r, int32_t v) {
   return ends_with(name, ".weight") || !(named_as_table(name) || leads(r, v, &angles, 0, &left) || leads(r, v, &tests, 0, &more));
 }
 
+/* A module's own tensors stand in the order of its state_dict, parameters before buffers: behind a buffer there is no parameter. */
+typedef struct owner {
+  const char *name; /* of its latest tensor, */
+  size_t length;    /* of which this is the module's path */
+  bool buffers;     /* one was a buffer */
+} owner;
+
+static bool is_behind_buffer(owner *o, const char *name, bool buffer) {
+  const char *dot = strrchr(name, '.');
+  size_t length = dot ? (size_t)(dot - name) : 0;
+  if (!o->name || o->length != length || strncmp(o->name, name, length) != 0 || strstr(name, "::")) o->buffers = false;
+  bool behind = o->buffers;
+  o->name = name;
+  o->length = length;
+  o->buffers |= buffer && !strstr(name, "::");
+  return behind;
+}
+
 /* A folded weight that is a table already, once that has its variable. The contents prove it, or the dims suggest it, which is said. */
 static void tie_folded(mp_rec *r) {
   bool guessed = false;
@@ -151,11 +169,13 @@ void mp_r_make_parameters(mp_rec *r) {
   const mp_graph *g = r->g;
   uint32_t anonymous = 0;
   bool guessed;
+  owner own = {0};
   for (uint32_t v = 0; v < g->value_count; v++) {
     const mp_value *x = &g->values[v];
     if (x->kind != MP_VALUE_INITIALIZER || mp_r_is_number_initializer(r, (int32_t)v)) continue;
     bool statistic = running_statistic(r, (int32_t)v) || ends_with(x->name, ".running_mean") || ends_with(x->name, ".running_var");
     bool parameter = mp_dtype_is_float(x->dtype) && !statistic && is_trained(r, (int32_t)v);
+    if (is_behind_buffer(&own, x->name, !parameter)) parameter = false;
     if (!parameter && !x->users && !mp_dtype_is_float(x->dtype)) continue;
     if (parameter && tied_table(r, (int32_t)v, &guessed) >= 0) continue;
     mp_r_make_var(r, parameter ? MP_ROLE_PARAMETER : MP_ROLE_BUFFER, (int32_t)v);
