@@ -41,7 +41,13 @@ static bool is_part(const mp_call *c, const char *word, size_t n) {
   return !strncmp(word, "split", 5) ? !strncmp(name, "split", 5) || !strcmp(name, "chunk") : strlen(name) == n && !strncmp(name, word, n);
 }
 
-static bool is_factory(const mp_call *c) { return !strcmp(c->row->name, "aten::new_full") || !strcmp(c->row->name, "aten::full") || !strcmp(c->row->name, "aten::new_zeros"); }
+/* what made a first state, and was merged with another's until the cell read it */
+static bool is_factory(const mp_call *c) {
+  static const char *const names[] = {"aten::new_full", "aten::full", "aten::new_zeros", "aten::zeros", "aten::zeros_like", "aten::select", "aten::detach"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (!strcmp(c->row->name, names[i])) return true;
+  return false;
+}
 
 /* the calls from `first` on that are the cell; false: they are not */
 static bool find(pass *p, uint32_t first, const cell *row, uint32_t *part) {
@@ -102,6 +108,11 @@ static void fuse(pass *p, uint32_t first, const cell *row, bool *dead) {
   if (!find(p, first, row, part)) return;
   int n = row->next < 0 ? 14 : 13;
   uint32_t last = part[n - 1];
+  if (named(p, part[row->input], "weight_hh") && named(p, part[row->hidden], "weight_ih")) { /* the first was merged with another, and made again where it is read */
+    uint32_t input = part[row->input];
+    part[row->input] = part[row->hidden];
+    part[row->hidden] = input;
+  }
   if (!named(p, part[row->input], "weight_ih") || !named(p, part[row->hidden], "weight_hh")) return;
   mp_arg h = argument(p, part[row->hidden], 0), c = row->state < 0 ? mp_arg_none() : state_of(p, part[row->state], part, n);
   if (h.kind != MP_ARG_VAR || (row->state >= 0 && c.kind != MP_ARG_VAR)) return;
