@@ -18,6 +18,19 @@ typedef struct fx_ref {
   const int32_t *members; /* of a tuple: variables */
 } fx_ref;
 
+/* How a name is read: by calls of the file, and by others that the exporter's optimizer merged or removed. */
+typedef struct fx_use {
+  uint32_t references, readers; /* in arguments that the file has; calls that have one */
+  uint32_t users, lost;         /* calls that there were (num_users; 0: not known); those of the lost that were found again */
+  uint32_t latest;              /* 1 + the group that was counted last */
+} fx_use;
+
+/* What stands for a result that was merged with `of`, for so many more readers. */
+typedef struct fx_remade {
+  int32_t of, var;
+  uint32_t left;
+} fx_remade;
+
 typedef struct fx_whole_row fx_whole_row;
 
 /* The nodes that one FX call became; call NULL: a node that an optimizer put in without saying what for. */
@@ -97,7 +110,8 @@ typedef struct fx_rec {
   MP_VEC(fx_group) groups;
   MP_VEC(fx_param) params;
   MP_VEC(const mp_fx_spec *) lifted; /* tensors written in a forward: torch.tensor(...) makes them anew in every pass */
-  MP_VEC(uint32_t) uses;             /* references in arguments, by number of the name */
+  MP_VEC(fx_use) uses; /* by number of the name */
+  MP_VEC(fx_remade) remade;
   mp_names *value_names;
   MP_VEC(int32_t) value_ids;
   MP_VEC(fx_layer) layers;
@@ -132,6 +146,7 @@ int32_t fx_value_output(const fx_rec *r, const fx_group *g);            /* the v
 const int32_t *fx_externals(fx_rec *r, const fx_group *g, uint32_t *n); /* values read and not made by the group, in order, each once */
 int32_t fx_value_named(fx_rec *r, const char *name);                    /* -1: none */
 uint32_t fx_uses(fx_rec *r, const char *name);                          /* references to it in all arguments */
+fx_use *fx_use_of(fx_rec *r, const char *name);                         /* made when new; valid until the next one is made */
 const char *fx_stem(mp_arena *a, const char *name);                     /* "clone_3" -> "clone" */
 
 /* fx_unfuse.c: the graph with the nodes that the exporter's optimizer fused at opset 23 written out again; g itself where there are none. Its first values are g's. */
@@ -170,6 +185,11 @@ void fx_settle_params(fx_rec *r);                                            /* 
 const fx_param *fx_twin_of(fx_rec *r, const fx_param *p);
 
 /* fx_twins.c: x, made in another member of a list by the operation `stem`, as the reader's own member made it: a variable `name`; -1 where it is not so */
+/* Is it read by a call that the file has no more, and that nothing stands for yet? */
+bool fx_has_lost_reader(fx_rec *r, const char *name);
+/* The operand of a merged call that is made again: var, where lost calls read it; else var was merged, too, and is made again as well, in the group's module */
+int32_t fx_operand_again(fx_rec *r, const fx_group *g, int32_t var, uint32_t depth);
+const mp_arg *fx_args_again(fx_rec *r, const fx_group *g, const mp_call *c, uint32_t depth); /* of all of a call */
 int32_t fx_made_again(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t x);
 
 /* fx_analogy.c: sizes of parameters that no call names: before calls are read, and again with what these told */

@@ -184,7 +184,7 @@ static int32_t twin(fx_rec *r, const fx_group *g, const char *name, const char *
   bool difference = !strcmp(op, "aten::sub") && !strcmp(c.row->name, "aten::rsub"); /* 1 - x: FX numbers it as a sub */
   if ((strcmp(c.row->name, op) != 0 && !difference) || c.out_count != 1) return -1;
   int32_t out = fx_result_dims(r, name, v.dtype, v.rank, v.dims);
-  fx_emit(r, g, c.row->name, c.args, c.arg_count, fx_module(r, g), &out, 1, false);
+  fx_emit(r, g, c.row->name, fx_args_again(r, g, &c, 0), c.arg_count, fx_module(r, g), &out, 1, false);
   return out;
 }
 
@@ -247,7 +247,8 @@ static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const cha
     return x; /* they changed nothing, and PyTorch returns the operand itself or a view of all of it */
   if (!strcmp(stem, "detach")) return fx_emit_unary(r, g, "aten::detach", name, args, 1, x);
   if (!strcmp(stem, "clone")) return lost_clone(r, g, name, x);
-  int32_t same = twin(r, g, name, mp_format(r->a, "aten::%s", stem), x);
+  bool unit = FX_ONE_OF(stem, "mul", "div", "add", "sub", "pow"), read = unit && v.role == MP_ROLE_RESULT && fx_has_lost_reader(r, v.name); /* by that call: not one merged with x */
+  int32_t same = read ? -1 : twin(r, g, name, mp_format(r->a, "aten::%s", stem), x);
   if (same >= 0 && !FX_ONE_OF(stem, "transpose", "permute", "view", "unsqueeze")) return same;
   if (FX_ONE_OF(stem, "bmm", "matmul", "mm")) {
     int32_t product = lost_product(r, g, name);
@@ -261,9 +262,10 @@ static int32_t rebuilt(fx_rec *r, const fx_group *g, const char *name, const cha
     return out;
   }
   if (FX_ONE_OF(stem, "view", "reshape", "_unsafe_view", "squeeze", "flatten", "slice", "select", "t")) return fx_lost_view(r, g, name, x, arg);
-  if (FX_ONE_OF(stem, "mul", "div", "add", "sub", "pow")) { /* by 1, plus 0: no node, yet a tensor */
-    int unit = FX_ONE_OF(stem, "add", "sub") ? 0 : 1;
-    args[1] = mp_dtype_is_float(v.dtype) ? mp_arg_float(unit) : mp_arg_int(unit);
+  if (unit) { /* by 1, plus 0: no node, yet a tensor */
+    int by = FX_ONE_OF(stem, "add", "sub") ? 0 : 1;
+    if (read) fx_use_of(r, v.name)->lost++;
+    args[1] = mp_dtype_is_float(v.dtype) ? mp_arg_float(by) : mp_arg_int(by);
     return fx_emit_unary(r, g, mp_format(r->a, "aten::%s", stem), name, args, 2, x);
   }
   if (v.role == MP_ROLE_INPUT) return x; /* its placeholder has another name */

@@ -151,6 +151,9 @@ const mp_fx_call *mp_fx_parse(mp_arena *a, const char *text) {
   c->name = name_at(&r);
   const char *kind = strstr(r.p, "call_function[target=");
   if (r.bad || !kind) return NULL;
+  static const char users[] = "[num_users=";
+  const char *count = strstr(r.p, users);
+  if (count && count < kind) c->users = (uint32_t)strtoul(count + sizeof users - 1, NULL, 10);
   r.p = kind + strlen("call_function[target=");
   target(&r, c);
   if (r.bad || !take(&r, "(args = (")) return NULL;

@@ -29,6 +29,7 @@ typedef struct mp_fx_call {
   mp_fx_item *args;
   mp_fx_key *kwargs;
   uint32_t arg_count, kwarg_count;
+  uint32_t users; /* calls that read its result, among them those that the exporter's optimizer merged or removed since; 0: not said */
 } mp_fx_call;
 
 /* NULL where the text is not of that form (then it is not a call). */

@@ -123,3 +123,48 @@ int32_t fx_made_again(fx_rec *r, const fx_group *g, const char *name, const char
   twins t = {.r = r, .g = g, .from = mp_strndup(r->a, path, from_length), .from_length = from_length, .to = mp_strndup(r->a, g->path, to_length)};
   return mergeable(&t, x, 0) ? again(&t, name, x, 0) : -1;
 }
+
+/* ---- what merged calls read ---- */
+
+bool fx_has_lost_reader(fx_rec *r, const char *name) {
+  const fx_use *u = fx_use_of(r, name);
+  return u->users && u->readers + u->lost < u->users;
+}
+
+static bool spoken_for(fx_rec *r, const char *name) {
+  bool free = !fx_use_of(r, name)->users || fx_has_lost_reader(r, name);
+  fx_use_of(r, name)->lost += free;
+  return !free;
+}
+
+int32_t fx_operand_again(fx_rec *r, const fx_group *g, int32_t var, uint32_t depth) {
+  const mp_var v = *mp_builder_at(r->b, var);
+  if (v.role != MP_ROLE_RESULT || v.call < 0 || depth > DEEPEST || !v.name || !spoken_for(r, v.name)) return var;
+  for (size_t i = 0; i < r->remade.n; i++)
+    if (r->remade.at[i].of == var && r->remade.at[i].left) {
+      r->remade.at[i].left--;
+      return r->remade.at[i].var;
+    }
+  const mp_call c = *mp_builder_call_at(r->b, (uint32_t)v.call);
+  if (c.out_count != 1 || c.no_grad) return var;
+  int32_t out = fx_result_dims(r, mp_format(r->a, "%s.again", v.name), v.dtype, v.rank, v.dims);
+  const mp_arg *args = fx_args_again(r, g, &c, depth + 1);
+  fx_emit(r, g, c.row->name, args, c.arg_count, fx_module(r, g), &out, 1, false);
+  *mp_push(r->a, &r->remade) = (fx_remade){var, out, fx_use_of(r, v.name)->users - 1};
+  return out;
+}
+
+const mp_arg *fx_args_again(fx_rec *r, const fx_group *g, const mp_call *c, uint32_t depth) {
+  const char *end = strrchr(c->row->name, '_');
+  if (reads_nothing(c) || (end && !strcmp(end, "_like"))) return c->args;
+  mp_arg *again = mp_alloc_array(r->a, (size_t)c->arg_count + 1, sizeof *again);
+  for (uint32_t i = 0; i < c->arg_count; i++) {
+    again[i] = c->args[i];
+    if (again[i].kind == MP_ARG_VAR) again[i].as.var = fx_operand_again(r, g, c->args[i].as.var, depth);
+    if (again[i].kind != MP_ARG_VARS) continue;
+    int32_t *vars = mp_alloc_array(r->a, (size_t)again[i].n + 1, sizeof *vars);
+    for (uint32_t k = 0; k < again[i].n; k++) vars[k] = c->args[i].as.vars[k] < 0 ? -1 : fx_operand_again(r, g, c->args[i].as.vars[k], depth);
+    again[i].as.vars = vars;
+  }
+  return again;
+}

@@ -426,21 +426,28 @@ static const char *last_line(mp_arena *a, const char *stack) {
   return mp_strndup(a, stack + start, n - start);
 }
 
-static void count_uses(fx_rec *r, const mp_fx_item *items, uint32_t n) {
+fx_use *fx_use_of(fx_rec *r, const char *name) {
+  bool fresh;
+  uint32_t id = mp_names_add(r->a, r->names, name, strlen(name), &fresh);
+  if (fresh) *mp_push(r->a, &r->refs) = (fx_ref){0};
+  while (r->uses.n <= id) *mp_push(r->a, &r->uses) = (fx_use){0};
+  return &r->uses.at[id];
+}
+
+static void count_uses(fx_rec *r, const mp_fx_item *items, uint32_t n, uint32_t group) {
   for (uint32_t i = 0; i < n; i++) {
-    if (items[i].kind == MP_FX_LIST) count_uses(r, items[i].at, items[i].n);
+    if (items[i].kind == MP_FX_LIST) count_uses(r, items[i].at, items[i].n, group);
     if (items[i].kind != MP_FX_REF) continue;
-    bool fresh;
-    uint32_t id = mp_names_add(r->a, r->names, items[i].text, strlen(items[i].text), &fresh);
-    if (fresh) *mp_push(r->a, &r->refs) = (fx_ref){0};
-    while (r->uses.n <= id) *mp_push(r->a, &r->uses) = 0;
-    r->uses.at[id]++;
+    fx_use *u = fx_use_of(r, items[i].text);
+    u->references++;
+    u->readers += u->latest != group + 1;
+    u->latest = group + 1;
   }
 }
 
 uint32_t fx_uses(fx_rec *r, const char *name) {
   uint32_t id = mp_names_find(r->names, name, strlen(name));
-  return id < r->uses.n ? r->uses.at[id] : 0;
+  return id < r->uses.n ? r->uses.at[id].references : 0;
 }
 
 /* A group stands where the node stands that makes its result. */
@@ -510,8 +517,9 @@ static uint32_t make_groups(fx_rec *r) {
       g->source = last_line(r->a, g->stack);
       if (call) {
         group_of_name[id] = k;
-        count_uses(r, call->args, call->arg_count);
-        for (uint32_t j = 0; j < call->kwarg_count; j++) count_uses(r, &call->kwargs[j].value, 1);
+        fx_use_of(r, call->name)->users = call->users;
+        count_uses(r, call->args, call->arg_count, (uint32_t)k);
+        for (uint32_t j = 0; j < call->kwarg_count; j++) count_uses(r, &call->kwargs[j].value, 1, (uint32_t)k);
         r->convolutional |= FX_ONE_OF(call->op, "aten::conv2d", "aten::conv3d") || !strncmp(call->op, "aten::_native_batch_norm", 24);
       }
     }
