@@ -149,7 +149,10 @@ int32_t fx_operand_again(fx_rec *r, const fx_group *g, int32_t var, uint32_t dep
   if (c.out_count != 1 || c.no_grad) return var;
   int32_t out = fx_result_dims(r, mp_format(r->a, "%s.again", v.name), v.dtype, v.rank, v.dims);
   const mp_arg *args = fx_args_again(r, g, &c, depth + 1);
-  fx_emit(r, g, c.row->name, args, c.arg_count, fx_module(r, g), &out, 1, false);
+  int32_t module = fx_module(r, g);
+  const char *path = c.module < 0 ? "" : mp_builder_instance(r->b, c.module)->path;
+  if (strcmp(path, g->path) != 0 && fx_is_inside(path, g->path)) module = mp_builder_module(r->b, path, NULL); /* one of its parts ran again */
+  fx_emit(r, g, c.row->name, args, c.arg_count, module, &out, 1, false);
   *mp_push(r->a, &r->remade) = (fx_remade){var, out, fx_use_of(r, v.name)->users - 1};
   return out;
 }

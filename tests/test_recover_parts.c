@@ -494,6 +494,45 @@ static void numbers_tell_which_calls_were_merged(void **state) {
   mp_arena_free(a);
 }
 
+#define READ(out, users, op, args) FX("%" out " : [num_users=" users "] = call_function[target=torch.ops.aten." op "](args = (" args "), kwargs = {})") "\n"
+
+/* exp(2 x) + 1 and exp(2 x) - 1, each from its own 2 x: merged, the second reads sub's %exp_1, which is no more. What made it read a product of its own (mul has one reader, exp),
+ * else (two readers) the same. */
+static void operands_of_a_merged_call_were_merged_too(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  for (int own = 0; own < 2; own++) {
+    const char *users = own ? "1" : "2";
+    const mp_program *p = test_recovered_fx(a, mp_format(a, "opset 20\nx: float[2,4]; two = float[]\n"
+                                                            "mul = Mul(x, two)" FX("%%mul : [num_users=%s] = call_function[target=torch.ops.aten.mul.Tensor](args = (%%x, 2), kwargs = {})") "\n"
+                                                            "%s", users, "exp = Exp(mul)" READ("exp", "1", "exp.default", "%mul") "add = Add(exp, two)" READ("add", "1", "add.Tensor", "%exp, 1")
+                                                            "sub = Sub(exp, two)" READ("sub", "1", "sub.Tensor", "%exp_1, 1") "y = Add(add, sub)" READ("y", "1", "add.Tensor", "%add, %sub") SIGNATURE("x: USER_INPUT") "-> y"));
+    uint32_t products = 0, powers = 0;
+    for (uint32_t i = 0; i < p->call_count; i++) {
+      products += strstr(test_call_line(a, p, i), "aten::mul(") != NULL;
+      powers += strstr(test_call_line(a, p, i), "aten::exp(") != NULL;
+    }
+    assert_int_equal(powers, 2);
+    assert_int_equal(products, own ? 2 : 1);
+  }
+  mp_arena_free(a);
+}
+
+/* Two calls read one index: the node that made it ready (Unsqueeze) is the first's, and the second reads it under another name. */
+static void an_index_that_two_calls_read_is_found_behind_the_first(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[5,4]; e: int64[2,7]; one = int64[1]{-1}; zero = int64[]\n"
+                                     "select = Gather(e, zero) axis=0" READ("select", "1", "select.int", "%e, 0, 0") "val_1 = Unsqueeze(select, one)" READ("index", "1", "index.Tensor", "%x, [%select]")
+                                     "index = GatherND(x, val_1)" READ("index", "1", "index.Tensor", "%x, [%select]") "relu = Relu(x)" READ("relu", "1", "relu.default", "%x")
+                                     "index_1 = GatherND(relu, val_1)" READ("index_1", "1", "index.Tensor", "%relu, [%select_1]") "y = Add(index, index_1)" READ("y", "1", "add.Tensor", "%index, %index_1")
+                                     SIGNATURE("x: USER_INPUT\ne: USER_INPUT") "-> y");
+  uint32_t found = 0;
+  for (uint32_t i = 0; i < p->call_count; i++) found += strstr(test_call_line(a, p, i), "aten::index(%relu, [%select_1])") != NULL;
+  assert_int_equal(found, 1);
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_branch_that_is_taken_stands_in_place_of_the_if),
@@ -528,6 +567,8 @@ int main(void) {
       cmocka_unit_test(a_fused_rotary_embedding_is_its_calls_again),
       cmocka_unit_test(a_table_handed_to_layers_is_one),
       cmocka_unit_test(numbers_tell_which_calls_were_merged),
+      cmocka_unit_test(operands_of_a_merged_call_were_merged_too),
+      cmocka_unit_test(an_index_that_two_calls_read_is_found_behind_the_first),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

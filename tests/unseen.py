@@ -29,9 +29,16 @@ def load(name, *how):
     return importlib.import_module(MODELS).ROWS[name](*how)
 
 
+def free_what_no_backward_reaches(tracer):
+    """A hook that gives back the tensor itself makes a node that keeps its own result (exp, softmax) hold itself: without a backward pass to free it, it stays for ever, as it does not without hooks."""
+    pack = tracer.SavedForBackward.pack
+    tracer.SavedForBackward.pack = lambda self, t: pack(self, t).detach()
+
+
 def trace(name, out):
     sys.path.insert(0, LAB)
     import tracer  # before the models
+    free_what_no_backward_reaches(tracer)
     result = {}
     for run, options in RUNS.items():
         told = {k[2:].replace("-", "_"): v for k, v in zip(options[::2], options[1::2])}
