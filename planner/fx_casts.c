@@ -123,7 +123,7 @@ static bool is_of_transformers(const fx_group *g) { return g->type && !strncmp(g
  * has all source lines of the module, one of them says so. */
 static bool norm_with_casts(const fx_rec *r, const fx_group *g) {
   if (!g->type || !strncmp(g->type, "torch.", 6)) return false;
-  if (!strstr(g->type, "RMSNorm") && (!strstr(g->type, "LayerNorm") || !is_of_transformers(g))) return false;
+  if (!strstr(g->type, "RMSNorm") && (!strstr(g->type, "LayerNorm") || !(g->stack || is_of_transformers(g)))) return false;
   if (!g->stack || is_of_transformers(g)) return true;
   size_t at = (size_t)(g - r->groups.at), first = at > NEAR ? at - NEAR : 0;
   for (size_t i = first; i < r->groups.n && i < at + NEAR; i++) {

@@ -138,6 +138,21 @@ static bool collects(span text, span *name) {
   return name->n && n < text.n && text.at[n] == '(' && same((span){text.at + name->n, method.n}, method);
 }
 
+/* y = torch.stack(outputs, dim=1): the list that holds what is joined, though nothing shows how it got there */
+static bool joins(span text, span *name) {
+  static const char *const calls[] = {"stack(", "cat("};
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+    const char *end = text.at + text.n, *at = find(text.at, end, calls[i]);
+    if (!at) continue;
+    at += strlen(calls[i]);
+    size_t n = 0;
+    while (at + n < end && (isalnum((unsigned char)at[n]) || at[n] == '_')) n++;
+    *name = (span){at, n};
+    if (n && at + n < end && (at[n] == ',' || at[n] == ')')) return true;
+  }
+  return false;
+}
+
 static bool assigns(span text, span name) {
   span other;
   uint32_t n = targets(text, 0, &other);
@@ -198,7 +213,9 @@ int32_t mp_source_death(const mp_sources *s, int32_t owner, int32_t made, uint32
   if (in_one_statement(s, owner, made, read)) return read;
   if (k >= m->n || k >= r->n || !same_frame(&m->at[k], &r->at[k])) return -1;
   if (m->at[k].line == r->at[k].line) return read; /* inside one expression */
-  if (!targets(m->at[k].text, slot, &name) && !collects(m->at[k].text, &name)) return -1; /* the rest of a statement of several lines */
+  const mp_call *reader = &s->calls[read];
+  bool joined = reader->arg_count && reader->args[0].kind == MP_ARG_VARS && reader->args[0].n > 2 && joins(r->at[k].text, &name);
+  if (!joined && !targets(m->at[k].text, slot, &name) && !collects(m->at[k].text, &name)) return -1; /* the rest of a statement of several lines */
   int32_t end = (int32_t)s->instances[owner].end;
   long line = -1;
   for (int32_t c = read; c < end && c - read < FARTHEST; c++) {
