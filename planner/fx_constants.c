@@ -49,10 +49,10 @@ static int32_t a_parameter(const fx_rec *r, mp_dtype t) {
   return -1;
 }
 
-/* Made anew in every forward pass. Floating ones follow the type of what they meet: models write dtype=x.dtype. What a member of a list of modules looks at was made elsewhere, in the model's type. */
+/* Made anew in every forward pass. Floating ones follow the type of what they meet: models write dtype=x.dtype. What is looked at as a view was made elsewhere, in the model's type. */
 static void emit_factory(fx_rec *r, const fx_group *g, const char *stem, mp_dtype t, int rank, const int64_t *dims, int32_t out) {
   bool like = strstr(stem, "_like") != NULL;
-  int32_t x = !mp_dtype_is_float(t) ? -1 : like ? fx_latest(r, t, rank, dims) : is_view(stem) && g->path && strpbrk(g->path, "0123456789") ? a_parameter(r, t) : -1;
+  int32_t x = !mp_dtype_is_float(t) ? -1 : like ? fx_latest(r, t, rank, dims) : is_view(stem) ? a_parameter(r, t) : -1;
   if (x < 0 && mp_dtype_is_float(t)) x = fx_latest(r, t, 0, NULL);
   mp_arg size = mp_arg_ints(r->a, dims, (uint32_t)rank);
   if (x >= 0 && like)

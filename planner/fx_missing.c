@@ -120,6 +120,15 @@ static int32_t by_index(const fx_rec *r, const fx_group *g, const char *name, ui
   return -1;
 }
 
+/* the second operand of a Reshape or an Expand: no tensor of the program */
+static bool is_size(const fx_rec *r, const fx_group *g, int32_t value) {
+  for (uint32_t i = 0; i < g->node_count; i++) {
+    const mp_node *n = &r->g->nodes[g->nodes[i]];
+    if (n->ins > 1 && n->in[1] == value && FX_ONE_OF(n->type, "Reshape", "Expand")) return true;
+  }
+  return false;
+}
+
 /* The value that the group reads in place of `name`: the one so named, else the first that no other argument stands for. */
 static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {
   int32_t value = fx_value_named(r, name);
@@ -148,11 +157,13 @@ static int32_t stand_in(fx_rec *r, const fx_group *g, const char *name, uint32_t
     }
     if (value >= 0) return value;
   }
+  bool factory = constants;
   for (uint32_t pass = 0; pass < 2; pass++) /* values that nodes make come first, but constants where the name says so */
     for (uint32_t i = 0; i < n; i++) {
       bool constant = r->g->values[in[i]].kind == MP_VALUE_INITIALIZER && r->var_of_value[in[i]] < 0;
       int32_t var = r->var_of_value[in[i]];
       if (fx_is_taken(r, in[i]) || constant != (pass ? !constants : constants)) continue;
+      if (!factory && is_size(r, g, in[i])) continue;
       if (!constant && var < 0) continue; /* a shape, or a value that another call has to itself */
       if (fx_item_has_value(r, g->call->args, g->call->arg_count, in[i])) continue;
       return in[i];

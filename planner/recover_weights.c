@@ -121,7 +121,7 @@ static bool leads(mp_rec *r, int32_t v, const way *w, int depth, uint32_t *left)
 
 /* Tables that no optimizer trains have names that say so: freqs_cos, cos_cached, causal_mask, a positional encoding's pe. */
 static bool named_as_table(const char *name) {
-  static const char *const words[] = {"pe", "cos", "sin", "cis", "freqs", "freq", "tril", "triu", "mask", "alibi", "slopes", "cumprod", NULL};
+  static const char *const words[] = {"pe", "cos", "sin", "cis", "freqs", "freq", "tril", "triu", "mask", "alibi", "slopes", "cumprod", "encoding", NULL};
   static const char *const cached[] = {"cos_cached", "sin_cached", NULL};
   const char *last = strrchr(name, '.');
   last = last ? last + 1 : name;

@@ -10,22 +10,25 @@ from zoo_transformers import floats, ints
 ROWS = {}
 
 
-def written(inputs):
-    """The class below is a model whose forward(**inputs) gives the loss."""
-    def keep(cls):
-        name = "own-" + cls.__name__.lower().replace("_", "-")
+def register(rows, prefix):
+    def written(inputs):
+        """The class below is a model whose forward(**inputs) gives the loss."""
+        def keep(cls):
+            def make(checkpoint="none"):
+                if checkpoint != "none" and not hasattr(cls, "recompute"): raise ValueError("nothing to recompute")
 
-        def make(checkpoint="none"):
-            if checkpoint != "none" and not hasattr(cls, "recompute"): raise ValueError("nothing to recompute")
+                def build():
+                    m = cls()
+                    if checkpoint != "none": m.recompute = True
+                    return m
+                return build, inputs, lambda m, b: m(**b)
+            rows[prefix + cls.__name__.lower().replace("_", "-")] = make
+            return cls
+        return keep
+    return written
 
-            def build():
-                m = cls()
-                if checkpoint != "none": m.recompute = True
-                return m
-            return build, inputs, lambda m, b: m(**b)
-        ROWS[name] = make
-        return cls
-    return keep
+
+written = register(ROWS, "own-")
 
 
 def ids(b, n, device): return dict(idx=ints(b, n, device=device), targets=ints(b, n, device=device))
