@@ -1,6 +1,7 @@
 /* Calls that the exporter's optimizer removed. What is left of one is a reference in somebody's arguments, %clone_3: its name tells the operation,
  * and the value that the reader's nodes take in its place is what it was made from. */
 #include <stdlib.h>
+#include <strings.h>
 
 #include "planner/fx.h"
 #include "planner/reading.h"
@@ -333,9 +334,26 @@ static int32_t made_inside(fx_rec *r, const fx_group *g, uint32_t arg) {
   return value >= 0 && r->var_of_value[value] < 0 && made_anew(r, g, value, 0) >= 0 ? value : -1;
 }
 
+/* The same of an elementwise call whose node another call has as a part: sigmoid(x) beside binary_cross_entropy_with_logits(x, y), which is written out with one. False: it is none */
+static bool part_of_another(fx_rec *r, const fx_group *g, const char *name, const char *stem) {
+  uint32_t n;
+  const int32_t *in = fx_externals(r, g, &n);
+  for (uint32_t i = 0; i < n && fx_value_named(r, name) < 0; i++) {
+    const mp_value *v = &r->g->values[in[i]];
+    const mp_node *made = v->producer < 0 || r->var_of_value[in[i]] >= 0 ? NULL : &r->g->nodes[v->producer];
+    if (!made || made->ins != 1 || made->in[0] < 0 || strcasecmp(made->type, stem) != 0 || r->var_of_value[made->in[0]] < 0) continue;
+    int32_t out = fx_result(r, name, in[i], -1);
+    fx_emit(r, g, mp_format(r->a, "aten::%s", stem), (mp_arg[]){mp_arg_var(r->var_of_value[made->in[0]])}, 1, fx_module(r, g), &out, 1, false);
+    fx_set(r, name, out);
+    fx_ref_of(r, name)->stands = in[i] + 1;
+    return true;
+  }
+  return false;
+}
+
 bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg) {
   const char *stem = fx_stem(r->a, name);
-  if (fx_folded_product(r, g, name) || fx_merged_pad(r, g, name, stem)) return true;
+  if (fx_folded_product(r, g, name) || fx_merged_pad(r, g, name, stem) || part_of_another(r, g, name, stem)) return true;
   int32_t value = fx_value_named(r, name) < 0 ? made_inside(r, g, arg) : -1;
   if (value >= 0) {
     int32_t made = r->var_of_value[value];

@@ -533,6 +533,18 @@ static void an_index_that_two_calls_read_is_found_behind_the_first(void **state)
   mp_arena_free(a);
 }
 
+/* log_sigmoid(x) is written out as Log(Sigmoid(x)), and the program's own sigmoid(x) reads that node: it is a call all the same */
+static void a_call_that_is_a_part_of_another_is_made_too(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[2,4]; to = int64[1]{8}\n"
+                                     "tmp = Sigmoid(x)" READ("log_sigmoid", "1", "log_sigmoid.default", "%x") "log_sigmoid = Log(tmp)" READ("log_sigmoid", "1", "log_sigmoid.default", "%x")
+                                     "view = Reshape(tmp, to)" READ("view", "1", "view.default", "%sigmoid, [8]") "view_1 = Reshape(log_sigmoid, to)" READ("view_1", "1", "view.default", "%log_sigmoid, [8]")
+                                     "y = Mul(view, view_1)" READ("y", "1", "mul.Tensor", "%view, %view_1") SIGNATURE("x: USER_INPUT") "-> y");
+  assert_string_equal(test_calls_text(a, p), "log_sigmoid(x) sigmoid(x) view(%,8) view(%,8) mul(%,%)");
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_branch_that_is_taken_stands_in_place_of_the_if),
@@ -569,6 +581,7 @@ int main(void) {
       cmocka_unit_test(numbers_tell_which_calls_were_merged),
       cmocka_unit_test(operands_of_a_merged_call_were_merged_too),
       cmocka_unit_test(an_index_that_two_calls_read_is_found_behind_the_first),
+      cmocka_unit_test(a_call_that_is_a_part_of_another_is_made_too),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
