@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One model, exported in other ways: does the prediction stay? Other opsets, constants folded, no parameters, sizes as numbers, nothing optimized; each beside the same exporter's file as unseen.py makes it.
 usage: unseen_exports.py OUT [MODEL ...]    MODEL: rows of unseen_models (default a few of each kind). What OUT holds already is not made again; needs what unseen.py needs."""
-import os, sys
+import contextlib, io, os, sys
 import unseen as U
 
 TS = {"plain": {}, "opset13": dict(opset_version=13), "opset16": dict(opset_version=16), "opset20": dict(opset_version=20), "folded": dict(do_constant_folding=True),
@@ -39,7 +39,8 @@ def main():
             for way, options in ways.items():
                 path = f"{out}/{name}.{exporter}.{way}.onnx"
                 try:
-                    if not os.path.exists(path): export(name, exporter, options, path)
+                    with contextlib.redirect_stdout(io.StringIO()):  # what an exporter prints of a graph that it cannot write
+                        if not os.path.exists(path): export(name, exporter, options, path)
                 except Exception as e:
                     print(f"{name} {exporter} {way}: not exported: {type(e).__name__}")
                     continue
