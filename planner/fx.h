@@ -197,6 +197,7 @@ void fx_size_by_analogy(fx_rec *r);
 
 /* fx_missing.c: calls that the exporter's optimizer removed, from the references that are left */
 bool fx_resurrect(fx_rec *r, const fx_group *g, const char *name, uint32_t arg);
+bool fx_is_dropped_out(const fx_rec *r, int32_t x);                                    /* is a clone of x a dropout that does not act, as far as what made x tells? */
 bool fx_is_taken(const fx_rec *r, int32_t value);                                      /* by a reference of the group being read */
 bool fx_item_has_value(fx_rec *r, const mp_fx_item *items, uint32_t n, int32_t value); /* do the arguments name what the value is read for */
 bool fx_is_factory(const char *stem);                                                  /* "zeros_like": made from nothing in every pass */

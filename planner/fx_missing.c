@@ -233,6 +233,13 @@ static int32_t of_equal_parameter(fx_rec *r, const fx_group *g, const char *name
   return out;
 }
 
+bool fx_is_dropped_out(const fx_rec *r, int32_t x) {
+  int32_t call = mp_builder_at(r->b, x)->call;
+  const char *made = call < 0 ? "" : mp_builder_call_at(r->b, (uint32_t)call)->row->name;
+  return *made && !FX_ONE_OF(made, "aten::transpose", "aten::permute", "aten::view", "aten::reshape", "aten::expand", "aten::slice", "aten::select", "aten::unbind", "aten::split",
+                             "aten::split_with_sizes", "aten::chunk", "aten::narrow", "aten::unsqueeze", "aten::squeeze", "aten::flatten", "aten::unfold", "aten::cat");
+}
+
 /* A dropout that does not act (p = 0, inference) leaves a clone, as contiguous() does, and returns its operand. contiguous() follows what turns, cuts or joins tensors. */
 static int32_t lost_clone(fx_rec *r, const fx_group *g, const char *name, int32_t x) {
   if (FX_ONE_OF(g->call->op, "aten::transpose", "aten::permute")) { /* x.permute(..).contiguous().permute(..): what was copied had been turned */
@@ -241,11 +248,8 @@ static int32_t lost_clone(fx_rec *r, const fx_group *g, const char *name, int32_
   }
   mp_arg args[3] = {mp_arg_var(x), mp_arg_float(0), mp_arg_bool(false)};
   int32_t call = mp_builder_at(r->b, x)->call;
-  const char *made = call < 0 ? "" : mp_builder_call_at(r->b, (uint32_t)call)->row->name;
-  bool turned = !*made || FX_ONE_OF(made, "aten::transpose", "aten::permute", "aten::view", "aten::reshape", "aten::expand", "aten::slice", "aten::select", "aten::unbind", "aten::split",
-                                    "aten::split_with_sizes", "aten::chunk", "aten::narrow", "aten::unsqueeze", "aten::squeeze", "aten::flatten", "aten::unfold", "aten::cat");
   bool sum = !strcmp(g->call->op, "aten::add") && !(call >= 0 && mp_call_makes_maps(mp_builder_call_at(r->b, (uint32_t)call))); /* of a shortcut, and what a dropout let through: attention's result, turned */
-  if (!turned || sum || FX_ONE_OF(g->call->op, "aten::layer_norm", "aten::linear", "aten::native_layer_norm")) return fx_emit_unary(r, g, "aten::dropout", name, args, 3, x);
+  if (fx_is_dropped_out(r, x) || sum || FX_ONE_OF(g->call->op, "aten::layer_norm", "aten::linear", "aten::native_layer_norm")) return fx_emit_unary(r, g, "aten::dropout", name, args, 3, x);
   return fx_emit_unary(r, g, "aten::contiguous", name, args, 1, x);
 }
 

@@ -323,6 +323,12 @@ static void read_call(fx_rec *r, fx_group *g) {
       outs_n)
     outs_n = 1;
   const char *name = name_of_call(g, args, &n);
+  if (!strcmp(name, "aten::clone") && n == 1 && args[0].kind == MP_ARG_VAR && fx_is_dropped_out(r, args[0].as.var)) { /* a file that was not optimized */
+    name = "aten::dropout";
+    args[1] = mp_arg_float(0);
+    args[2] = mp_arg_bool(false);
+    n = 3;
+  }
   fx_casts_before(r, g, name, args, n);
   int32_t module = fx_module(r, g);
   if (outs_n) {

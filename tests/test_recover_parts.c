@@ -545,6 +545,18 @@ static void a_call_that_is_a_part_of_another_is_made_too(void **state) {
   mp_arena_free(a);
 }
 
+/* A file that was not optimized keeps the clones: of a softmax, a dropout that did not act; of what was turned, or in a memory format, a copy. */
+static void a_kept_clone_is_a_dropout_or_a_copy(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[2,4]\nsoftmax = Softmax(x) axis=-1" READ("softmax", "1", "softmax.int", "%x, -1") "clone = Identity(softmax)" READ("clone", "1", "clone.default", "%softmax")
+                                     "t = Transpose(clone) perm=[1,0]" READ("t", "1", "transpose.int", "%clone, 0, 1") "clone_1 = Identity(t)" READ("clone_1", "1", "clone.default", "%t")
+                                     SIGNATURE("x: USER_INPUT") "-> clone_1");
+  assert_string_equal(test_call_line(a, p, 1), ".  aten::dropout(%softmax, 0, False)");
+  assert_string_equal(test_call_line(a, p, 3), ".  aten::clone(%t)");
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_branch_that_is_taken_stands_in_place_of_the_if),
@@ -582,6 +594,7 @@ int main(void) {
       cmocka_unit_test(operands_of_a_merged_call_were_merged_too),
       cmocka_unit_test(an_index_that_two_calls_read_is_found_behind_the_first),
       cmocka_unit_test(a_call_that_is_a_part_of_another_is_made_too),
+      cmocka_unit_test(a_kept_clone_is_a_dropout_or_a_copy),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
