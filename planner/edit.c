@@ -381,7 +381,7 @@ static void copy_calls(edit *e) {
       put_attention(e, old, e->fusion->at[c], enter(e, old->module));
       continue;
     }
-    if (e->copies && inert_copy(e, old)) {
+    if (e->copies && old->out_count && inert_copy(e, old)) {
       int32_t at = enter(e, common_module(e, old));
       mp_arg drop[] = {renamed(e, old->args[0]), mp_arg_float(e->run->dropout), mp_arg_bool(true)};
       call(e, at, "aten::dropout", drop, 3, old->outs[0]);

@@ -53,7 +53,7 @@ static int32_t a_parameter(const fx_rec *r, mp_dtype t) {
 static void emit_factory(fx_rec *r, const fx_group *g, const char *stem, mp_dtype t, int rank, const int64_t *dims, int32_t out) {
   bool like = strstr(stem, "_like") != NULL;
   int32_t x = !mp_dtype_is_float(t) ? -1 : like ? fx_latest(r, t, rank, dims) : is_view(stem) ? a_parameter(r, t) : -1;
-  if (x < 0 && mp_dtype_is_float(t)) x = fx_latest(r, t, 0, NULL);
+  if (x < 0 && !like && mp_dtype_is_float(t)) x = fx_latest(r, t, 0, NULL);
   mp_arg size = mp_arg_ints(r->a, dims, (uint32_t)rank);
   if (x >= 0 && like)
     fx_emit(r, g, mp_format(r->a, "aten::%s", stem), (mp_arg[]){mp_arg_var(x)}, 1, fx_module(r, g), &out, 1, false);
