@@ -41,8 +41,8 @@ static bool is_part(const mp_call *c, const char *word, size_t n) {
   return !strncmp(word, "split", 5) ? !strncmp(name, "split", 5) || !strcmp(name, "chunk") : strlen(name) == n && !strncmp(name, word, n);
 }
 
-/* what made a first state, and was merged with another's until the cell read it */
-static bool is_factory(const mp_call *c) {
+/* does it make a first state, which was merged with another's until the cell read it? */
+static bool makes_first_state(const mp_call *c) {
   static const char *const names[] = {"aten::new_full", "aten::full", "aten::new_zeros", "aten::zeros", "aten::zeros_like", "aten::select", "aten::detach"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (!strcmp(c->row->name, names[i])) return true;
@@ -59,7 +59,7 @@ static bool find(pass *p, uint32_t first, const cell *row, uint32_t *part) {
     if (at >= n || k == MOST) return false;
     const mp_call *c = mp_builder_call_at(p->b, at);
     if (c->module != module) return false;
-    if (k && is_factory(c)) continue;
+    if (k && makes_first_state(c)) continue;
     if (!is_part(c, w, len) || !c->out_count || c->outs[0] < 0 || c->arg_count < 1) return false;
     part[k++] = at;
     w += len + (w[len] == ' ');

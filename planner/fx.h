@@ -185,12 +185,12 @@ void fx_settle_params(fx_rec *r);                                            /* 
 const fx_param *fx_twin_of(fx_rec *r, const fx_param *p);
 
 /* fx_twins.c: x, made in another member of a list by the operation `stem`, as the reader's own member made it: a variable `name`; -1 where it is not so */
+int32_t fx_made_again(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t x);
 /* Is it read by a call that the file has no more, and that nothing stands for yet? */
 bool fx_has_lost_reader(fx_rec *r, const char *name);
 /* The operand of a merged call that is made again: var, where lost calls read it; else var was merged, too, and is made again as well, in the group's module */
 int32_t fx_operand_again(fx_rec *r, const fx_group *g, int32_t var, uint32_t depth);
 const mp_arg *fx_args_again(fx_rec *r, const fx_group *g, const mp_call *c, uint32_t depth); /* of all of a call */
-int32_t fx_made_again(fx_rec *r, const fx_group *g, const char *name, const char *stem, int32_t x);
 
 /* fx_analogy.c: sizes of parameters that no call names: before calls are read, and again with what these told */
 void fx_size_by_analogy(fx_rec *r);

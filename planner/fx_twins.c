@@ -18,7 +18,7 @@ typedef struct twins {
   uint32_t work;
 } twins;
 
-#define MOST_WORK 4096 /* calls that are looked at for one reference */
+#define MOST_WORK 4096 /* calls that are looked at for one reference, and made again in all */
 
 /* the first members of a list at which the paths part: their lengths, 0 where they do not part so */
 static size_t parting(const char *a, const char *b, size_t *b_length) {
@@ -139,7 +139,7 @@ static bool spoken_for(fx_rec *r, const char *name) {
 
 int32_t fx_operand_again(fx_rec *r, const fx_group *g, int32_t var, uint32_t depth) {
   const mp_var v = *mp_builder_at(r->b, var);
-  if (v.role != MP_ROLE_RESULT || v.call < 0 || depth > DEEPEST || !v.name || !spoken_for(r, v.name)) return var;
+  if (v.role != MP_ROLE_RESULT || v.call < 0 || depth > DEEPEST || r->remade.n >= MOST_WORK || !v.name || !spoken_for(r, v.name)) return var;
   for (size_t i = 0; i < r->remade.n; i++)
     if (r->remade.at[i].of == var && r->remade.at[i].left) {
       r->remade.at[i].left--;
@@ -163,7 +163,9 @@ const mp_arg *fx_args_again(fx_rec *r, const fx_group *g, const mp_call *c, uint
   mp_arg *again = mp_alloc_array(r->a, (size_t)c->arg_count + 1, sizeof *again);
   for (uint32_t i = 0; i < c->arg_count; i++) {
     again[i] = c->args[i];
-    if (again[i].kind == MP_ARG_VAR) again[i].as.var = fx_operand_again(r, g, c->args[i].as.var, depth);
+    uint32_t same = 0; /* x * x reads x once */
+    while (same < i && (again[i].kind != MP_ARG_VAR || c->args[same].kind != MP_ARG_VAR || c->args[same].as.var != c->args[i].as.var)) same++;
+    if (again[i].kind == MP_ARG_VAR) again[i].as.var = same < i ? again[same].as.var : fx_operand_again(r, g, c->args[i].as.var, depth);
     if (again[i].kind != MP_ARG_VARS) continue;
     int32_t *vars = mp_alloc_array(r->a, (size_t)again[i].n + 1, sizeof *vars);
     for (uint32_t k = 0; k < again[i].n; k++) vars[k] = c->args[i].as.vars[k] < 0 ? -1 : fx_operand_again(r, g, c->args[i].as.vars[k], depth);

@@ -142,6 +142,13 @@ static int32_t angles_of(const mp_graph *g, const mp_node *n) {
   return of[0] == of[1] ? of[0] : -1;
 }
 
+/* The fused node's call, add(x * cos, turned * sin), where it is one that is written out again, with its angles; NULL */
+static const mp_fx_call *rotary_call(const unfused *u, const mp_node *n, int32_t *angles) {
+  *angles = angles_of(u->g, n);
+  const mp_fx_call *c = *angles < 0 ? NULL : call_of(u->a, n);
+  return c && !strcmp(c->op, "aten::add") && c->arg_count == HALVES ? c : NULL;
+}
+
 static mp_int scaled(mp_int n, int64_t by, int64_t part) { return mp_int_is_number(n) && n.n < INT32_MAX ? mp_int_of(n.n * by / part) : mp_int_unknown(); }
 
 /* emb = cat((freqs, freqs)); cos = emb.cos() * self.attention_scaling: transformers since 4.45, others without the scale */
@@ -151,7 +158,9 @@ static const table *tables_of(unfused *u, int32_t angles, const mp_node *from) {
   const char *classes = mp_node_meta(from, "pkg.torch.onnx.class_hierarchy");
   int32_t in[] = {angles, angles}, both = value_like(u, angles, fresh(u, "cat"), u->values.at[angles].dtype, scaled(last_of(u, angles), HALVES, 1));
   add_node(u, from, "Concat", "cat.default", joined(u, angles, angles), in, HALVES, both);
-  table t = {angles, one(u, from, "Cos", "cos.default", both, "", fresh(u, "cos"), last_of(u, both)), one(u, from, "Sin", "sin.default", both, "", fresh(u, "sin"), last_of(u, both))};
+  table t = {.angles = angles};
+  t.cos = one(u, from, "Cos", "cos.default", both, "", fresh(u, "cos"), last_of(u, both));
+  t.sin = one(u, from, "Sin", "sin.default", both, "", fresh(u, "sin"), last_of(u, both));
   if (classes && strstr(classes, "transformers.") && strstr(classes, "RotaryEmbedding'")) {
     t.cos = one(u, from, "Mul", "mul.Tensor", t.cos, ", 1.0", fresh(u, "mul"), last_of(u, both));
     t.sin = one(u, from, "Mul", "mul.Tensor", t.sin, ", 1.0", fresh(u, "mul"), last_of(u, both));
@@ -177,9 +186,9 @@ static int32_t for_heads(unfused *u, const mp_node *from, int32_t t) {
 
 /* x * cos + cat((-x[half:], x[:half])) * sin */
 static bool unfuse_rotary(unfused *u, const mp_node *n) {
-  int32_t angles = angles_of(u->g, n);
-  const mp_fx_call *c = angles < 0 ? NULL : call_of(u->a, n);
-  if (!c || strcmp(c->op, "aten::add") != 0 || c->arg_count != HALVES) return false;
+  int32_t angles;
+  const mp_fx_call *c = rotary_call(u, n, &angles);
+  if (!c) return false;
   const char *name[HALVES];
   for (int i = 0; i < HALVES; i++) name[i] = c->args[i].kind == MP_FX_REF ? c->args[i].text : fresh(u, "mul");
   int32_t x = n->in[0], made = u->g->values[angles].producer;
@@ -200,11 +209,12 @@ static bool unfuse_rotary(unfused *u, const mp_node *n) {
 /* ---- the graph ---- */
 
 /* What readers of the fused nodes will not read any more: tables of half the angles. */
-static void drop_tables(const mp_graph *g, bool *dropped, bool *is_angles) {
+static void drop_tables(const unfused *u, bool *dropped, bool *is_angles) {
+  const mp_graph *g = u->g;
   for (uint32_t i = 0; i < g->node_count; i++) {
     const mp_node *n = &g->nodes[i];
-    int32_t angles = angles_of(g, n);
-    if (angles < 0) continue;
+    int32_t angles;
+    if (!rotary_call(u, n, &angles)) continue;
     is_angles[angles] = true;
     for (int k = 0; k < HALVES; k++)
       if (g->values[n->in[k + 1]].users == 1) dropped[g->values[n->in[k + 1]].producer] = true;
@@ -221,19 +231,24 @@ static const mp_graph *rewritten(unfused *u) {
   const mp_graph *g = u->g;
   bool *dropped = mp_alloc_array(u->a, g->node_count, sizeof *dropped), *is_angles = mp_alloc_array(u->a, g->value_count, sizeof *is_angles);
   int32_t *now = mp_alloc_array(u->a, g->node_count, sizeof *now);
-  drop_tables(g, dropped, is_angles);
   for (uint32_t i = 0; i < g->value_count; i++) *mp_push(u->a, &u->values) = g->values[i];
+  drop_tables(u, dropped, is_angles);
   for (uint32_t i = 0; i < g->node_count; i++) {
     const mp_node *n = &g->nodes[i];
     if (!dropped[i] && !unfuse_norm(u, n) && !unfuse_rotary(u, n)) keep(u, n);
     now[i] = dropped[i] ? -1 : (int32_t)u->nodes.n - 1;
-    for (int k = 0; k < n->outs; k++)
-      if (n->out[k] >= 0 && is_angles[n->out[k]]) tables_of(u, n->out[k], n);
+    for (int k = 0; k < n->outs; k++) {
+      if (n->out[k] < 0) continue;
+      if (dropped[i]) u->values.at[n->out[k]].producer = -1;
+      if (is_angles[n->out[k]]) tables_of(u, n->out[k], n);
+    }
   }
   mp_reason *reasons = mp_alloc_array(u->a, g->reason_count, sizeof *reasons);
+  uint32_t kept = 0;
   for (uint32_t i = 0; i < g->reason_count; i++) {
-    reasons[i] = g->reasons[i];
-    if (reasons[i].node >= 0) reasons[i].node = now[reasons[i].node];
+    mp_reason why = g->reasons[i];
+    if (why.node >= 0) why.node = now[why.node];
+    if (why.node >= 0 || g->reasons[i].node < 0) reasons[kept++] = why;
   }
   mp_graph *to = mp_alloc(u->a, sizeof *to);
   *to = *g;
@@ -242,6 +257,7 @@ static const mp_graph *rewritten(unfused *u) {
   to->values = u->values.at;
   to->value_count = (uint32_t)u->values.n;
   to->reasons = reasons;
+  to->reason_count = kept;
   return to;
 }
 

@@ -518,6 +518,24 @@ static void operands_of_a_merged_call_were_merged_too(void **state) {
   mp_arena_free(a);
 }
 
+/* x * x is one reader of x: made again, it reads one x that was made again. A chain of such, whose counts say that nobody else read, stays as long as it is. */
+static void a_square_reads_its_operand_once(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[2,4]; one = float[]\n"
+                                     "neg = Neg(x)" READ("neg", "1", "neg.default", "%x") "mul = Mul(neg, neg)" READ("mul", "1", "mul.Tensor", "%neg, %neg") "mul_1 = Mul(mul, mul)" READ("mul_1", "1", "mul.Tensor", "%mul, %mul")
+                                     "exp = Exp(mul_1)" READ("exp", "1", "exp.default", "%mul_1") "add = Add(exp, one)" READ("add", "1", "add.Tensor", "%exp, 1") "sub = Sub(exp, one)" READ("sub", "1", "sub.Tensor", "%exp_1, 1")
+                                     "y = Add(add, sub)" READ("y", "1", "add.Tensor", "%add, %sub") SIGNATURE("x: USER_INPUT") "-> y");
+  uint32_t negatives = 0, squares = 0;
+  for (uint32_t i = 0; i < p->call_count; i++) {
+    negatives += strstr(test_call_line(a, p, i), "aten::neg(") != NULL;
+    squares += strstr(test_call_line(a, p, i), "aten::mul(") != NULL;
+  }
+  assert_int_equal(negatives, 2);
+  assert_int_equal(squares, 4);
+  mp_arena_free(a);
+}
+
 /* Two calls read one index: the node that made it ready (Unsqueeze) is the first's, and the second reads it under another name. */
 static void an_index_that_two_calls_read_is_found_behind_the_first(void **state) {
   (void)state;
@@ -592,6 +610,7 @@ int main(void) {
       cmocka_unit_test(a_table_handed_to_layers_is_one),
       cmocka_unit_test(numbers_tell_which_calls_were_merged),
       cmocka_unit_test(operands_of_a_merged_call_were_merged_too),
+      cmocka_unit_test(a_square_reads_its_operand_once),
       cmocka_unit_test(an_index_that_two_calls_read_is_found_behind_the_first),
       cmocka_unit_test(a_call_that_is_a_part_of_another_is_made_too),
       cmocka_unit_test(a_kept_clone_is_a_dropout_or_a_copy),
