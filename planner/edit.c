@@ -112,6 +112,18 @@ static bool projected(const edit *e, int32_t v) {
   return false;
 }
 
+/* Attention's probabilities, before views and behind a cast, where a product with the values reads them; else -1. */
+static int32_t probabilities(const edit *e, const mp_call *product) {
+  bool sums = mp_call_is(product, "aten::einsum") && product->arg_count > 1 && product->args[1].kind == MP_ARG_VARS && product->args[1].n == 2;
+  if (!sums && !mp_call_is(product, "aten::matmul") && !mp_call_is(product, "aten::bmm")) return -1;
+  int32_t a = sums ? product->args[1].as.vars[0] : mp_call_operand(product, 0), b = sums ? product->args[1].as.vars[1] : mp_call_operand(product, 1);
+  if (a < 0 || b < 0 || var_at(e, b)->role != MP_ROLE_RESULT) return -1;
+  while (maker(e, a) && view(maker(e, a)) && e->reads[a] == 1 && mp_call_operand(maker(e, a), 0) >= 0) a = mp_call_operand(maker(e, a), 0);
+  const mp_call *m = maker(e, a);
+  if (mp_call_is(m, "aten::to") || mp_call_is(m, "aten::type_as") || mp_call_is(m, "aten::_to_copy")) m = maker(e, mp_call_operand(m, 0));
+  return mp_call_is(m, "aten::softmax") ? a : -1;
+}
+
 /* -> how many; their calls are copied as dropouts */
 static uint32_t find_inert_copies(edit *e) {
   uint32_t n = 0;
@@ -129,10 +141,8 @@ static void place_dropout(edit *e) {
     if (mp_call_is(call, "aten::add") && a >= 0 && b >= 0 && var_at(e, a)->rank == 3 && same_dims(e, a, b)) {
       if (projected(e, a)) e->drop[a] = true;
       if (projected(e, b)) e->drop[b] = true;
-    } else if (mp_call_is(call, "aten::matmul") || mp_call_is(call, "aten::bmm")) {
-      const mp_call *m = maker(e, a);
-      if (mp_call_is(m, "aten::to") || mp_call_is(m, "aten::type_as") || mp_call_is(m, "aten::_to_copy")) m = maker(e, mp_call_operand(m, 0));
-      if (mp_call_is(m, "aten::softmax") && b >= 0 && var_at(e, b)->role == MP_ROLE_RESULT) e->drop[a] = true;
+    } else if (probabilities(e, call) >= 0) {
+      e->drop[probabilities(e, call)] = true;
     } else if (out >= 0 && e->reads[out] > 1 && var_at(e, out)->rank == 3 && embedded(e, out)) {
       e->drop[out] = true;
     }
@@ -434,19 +444,23 @@ static bool scalar_loss(const mp_program *p) {
   return p->output_count == 1 && p->vars[p->outputs[0]].rank == 0 && mp_dtype_is_float(p->vars[p->outputs[0]].dtype);
 }
 
-/* Does the model predict the next token: it looks at the past alone, and reads one sequence only. An encoder and a decoder read two; the decoder's labels are its own, not
- * shifted. */
+/* Does the model predict the next token: it looks at the past alone, and reads one sequence only. An encoder and a decoder read two (the decoder's may be made of the
+ * encoder's: it looks up a table as long as that of the tokens); the decoder's labels are its own, not shifted. */
 static bool causal(const mp_program *p) {
   int32_t sequence = -1;
-  for (uint32_t c = 0; c < p->call_count; c++) {
-    const mp_call *x = &p->calls[c];
-    if (!mp_call_is(x, "aten::embedding")) continue;
-    int32_t ids = mp_call_operand(x, 1);
-    while (ids >= 0 && p->vars[ids].call >= 0 && view(&p->calls[p->vars[ids].call])) ids = mp_call_operand(&p->calls[p->vars[ids].call], 0);
-    if (ids < 0 || p->vars[ids].role != MP_ROLE_INPUT) continue;
-    if (sequence >= 0 && sequence != ids) return false;
-    sequence = ids;
-  }
+  int64_t tokens = 0;
+  for (int pass = 0; pass < 2; pass++)
+    for (uint32_t c = 0; c < p->call_count; c++) {
+      const mp_call *x = &p->calls[c];
+      int32_t table = mp_call_is(x, "aten::embedding") ? mp_call_operand(x, 0) : -1, ids = mp_call_operand(x, 1);
+      if (table < 0) continue;
+      while (ids >= 0 && p->vars[ids].call >= 0 && view(&p->calls[p->vars[ids].call])) ids = mp_call_operand(&p->calls[p->vars[ids].call], 0);
+      if (ids < 0) continue;
+      if (p->vars[ids].role != MP_ROLE_INPUT && (!tokens || p->vars[table].dims[0] != tokens)) continue;
+      if (sequence >= 0 && sequence != ids) return false;
+      if (p->vars[ids].role == MP_ROLE_INPUT && p->vars[table].dims[0] > tokens) tokens = p->vars[table].dims[0];
+      sequence = ids;
+    }
   for (uint32_t i = 0; i < p->input_count; i++)
     if (mp_dtype_is_float(p->vars[p->inputs[i]].dtype)) return false;
   return mp_looks_back(p);

@@ -73,12 +73,17 @@ static int32_t hidden(const mp_program *p, int32_t v) {
   return behind(p, v, ways, MP_COUNT(ways));
 }
 
-/* Does the model look at the past alone: a flag, or a mask made by comparing positions, or a square one among its buffers? */
+/* Does the model look at the past alone: a flag, or a mask made by comparing positions, or a square one among its buffers, which chooses scores or multiplies them? */
 static bool compares_positions(const mp_program *p, const mp_call *c) {
   static const char *const comparisons[] = {"aten::le", "aten::lt", "aten::ge", "aten::gt"};
   int32_t x = mp_call_operand(c, 0), y = mp_call_operand(c, 1);
   return mp_call_is_one(c, comparisons, MP_COUNT(comparisons)) && x >= 0 && y >= 0 && c->out_count && c->outs[0] >= 0 && p->vars[c->outs[0]].rank >= 2 && !mp_dtype_is_float(p->vars[x].dtype) &&
          !mp_dtype_is_float(p->vars[y].dtype);
+}
+
+static bool is_square(const mp_program *p, int32_t mask) {
+  const mp_var *v = mask < 0 ? NULL : &p->vars[mask];
+  return v && (v->role == MP_ROLE_BUFFER || v->role == MP_ROLE_CONSTANT) && v->rank >= 2 && v->dims[v->rank - 1] > 1 && v->dims[v->rank - 1] == v->dims[v->rank - 2];
 }
 
 bool mp_looks_back(const mp_program *p) {
@@ -87,9 +92,8 @@ bool mp_looks_back(const mp_program *p) {
     const mp_call *x = &p->calls[c];
     if (mp_call_is(x, "aten::scaled_dot_product_attention") && x->arg_count > 5 && x->args[5].kind == MP_ARG_BOOL && x->args[5].as.b) return true;
     if (mp_call_is_one(x, triangles, MP_COUNT(triangles)) || compares_positions(p, x)) return true;
-    int32_t mask = mp_call_is(x, "aten::where") ? behind(p, mp_call_operand(x, 0), views, MP_COUNT(views)) : -1;
-    const mp_var *v = mask < 0 ? NULL : &p->vars[mask];
-    if (v && (v->role == MP_ROLE_BUFFER || v->role == MP_ROLE_CONSTANT) && v->rank >= 2 && v->dims[v->rank - 1] > 1 && v->dims[v->rank - 1] == v->dims[v->rank - 2]) return true;
+    if (mp_call_is(x, "aten::where") && is_square(p, behind(p, mp_call_operand(x, 0), views, MP_COUNT(views)))) return true;
+    if (mp_call_is(x, "aten::mul") && mp_call_operand(x, 0) >= 0 && p->vars[mp_call_operand(x, 0)].rank == 4 && is_square(p, behind(p, mp_call_operand(x, 1), views, MP_COUNT(views)))) return true;
   }
   return false;
 }

@@ -1,6 +1,8 @@
 /* What a run asks for and the file lacks: a loss behind logits, dropout, adapters. (Attention in one kernel: test_fuse.c.) */
 #include "planner/inside.h"
+#include "planner/reading.h"
 #include "support_base.h"
+#include "support_program.h"
 #include "support_recover.h"
 
 static const mp_program *edited(mp_arena *a, const char *drawing, const mp_run *run) {
@@ -49,6 +51,54 @@ static void dropout_goes_where_a_block_has_it(void **state) {
                       "linear(%,o.weight) dropout(%,0.1,T) add(%,%) sum(%)");
   assert_true(test_program_warned(p, "3 places"));
   assert_string_equal(p->instances[p->calls[8].module].path, "h.0");
+  mp_arena_free(a);
+}
+
+static const mp_program *edited_text(mp_arena *a, const char *text, const mp_run *run) {
+  mp_err err;
+  mp_program inference = *test_program(a, text);
+  inference.training = false;
+  const mp_program *p = mp_program_edit(a, &inference, run, &err);
+  if (!p) fail_msg("%s", err.text);
+  return p;
+}
+
+static uint32_t count_calls(const mp_program *p, const char *name) {
+  uint32_t n = 0;
+  for (uint32_t c = 0; c < p->call_count; c++) n += mp_call_is(&p->calls[c], name);
+  return n;
+}
+
+/* XGLM and DeBERTa turn the probabilities into (batch * heads, queries, keys) behind the dropout, XLNet's product is an einsum */
+static void dropout_goes_on_probabilities_before_their_views(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_run run = mp_run_default();
+  run.dropout = 0.1;
+  run.loss = MP_LOSS_SUM;
+#define SCORES "in s float32 2 3 4 4\nin v float32 6 4 8\nin w float32 2 3 4 8\ncall mul vs v 2.0\ncall mul ws w 2.0\ncall softmax p s -1\n"
+  static const char *const products[] = {SCORES "call reshape r p [6,4,4]\ncall matmul y:6x4x8 r vs\nout y\n", SCORES "call einsum y:2x3x4x8 \"bnij,bnjd->bnid\" (p,ws)\nout y\n"};
+  for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
+    const mp_program *p = edited_text(a, products[i], &run);
+    assert_int_equal(count_calls(p, "aten::dropout"), 1);
+    assert_true(mp_call_is(&p->calls[3], "aten::dropout")); /* the two values, the softmax, then it */
+  }
+  mp_arena_free(a);
+}
+
+/* A model that predicts the next token: transformers' loss is of float32 logits and shifted labels. A decoder behind an encoder has labels of its own, and its
+ * tokens may be made of the encoder's. */
+static void the_loss_of_a_decoder_alone_is_shifted(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  mp_run run = mp_run_default();
+#define HEAD "call linear logits:2x4x16 h table none\nout logits\n"
+#define IDS "in ids int64 2 4\np table float32 16 8\nb triangle float32 1 1 4 4\ncall embedding x table ids\n"
+#define SELF "call view q x [2,4,2,4]\ncall transpose t q 1 2\ncall transpose k t 2 3\ncall matmul s:2x2x4x4 t k\ncall slice m triangle 2 none 4\ncall mul f s m\ncall softmax p f -1\ncall matmul o p t\ncall transpose u o 1 2\ncall reshape h u [2,4,8]\n"
+  const mp_program *alone = edited_text(a, IDS SELF HEAD, &run);
+  assert_int_equal(count_calls(alone, "aten::pad"), 1);
+  const mp_program *behind = edited_text(a, IDS "call roll turned ids [1] [1]\ncall embedding z table turned\n" SELF HEAD, &run);
+  assert_int_equal(count_calls(behind, "aten::pad"), 0);
   mp_arena_free(a);
 }
 
@@ -103,6 +153,7 @@ static void lora_leaves_heads_and_attention_alone(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(a_loss_is_put_behind_logits), cmocka_unit_test(dropout_goes_where_a_block_has_it), cmocka_unit_test(lora_adds_two_products), cmocka_unit_test(lora_leaves_heads_and_attention_alone)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(a_loss_is_put_behind_logits), cmocka_unit_test(dropout_goes_where_a_block_has_it), cmocka_unit_test(dropout_goes_on_probabilities_before_their_views),
+                                     cmocka_unit_test(the_loss_of_a_decoder_alone_is_shifted), cmocka_unit_test(lora_adds_two_products), cmocka_unit_test(lora_leaves_heads_and_attention_alone)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
