@@ -341,7 +341,8 @@ int32_t fx_constant_var(fx_rec *r, const fx_group *g, const char *name, int32_t 
 
 int32_t fx_var_of_initializer(fx_rec *r, int32_t value) {
   const mp_value *v = &r->g->values[value];
-  if (v->kind != MP_VALUE_INITIALIZER) return -1;
+  bool is_constant = v->kind == MP_VALUE_INITIALIZER || (v->producer >= 0 && !strcmp(r->g->nodes[v->producer].type, "Constant"));
+  if (!is_constant) return -1;
   int64_t dims[MP_RANK] = {0};
   int rank = fx_dims_of_value(r, value, dims);
   int32_t var = mp_builder_var(r->b, MP_ROLE_CONSTANT, v->name, v->dtype, rank, dims, value);

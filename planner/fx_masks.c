@@ -3,7 +3,11 @@
  * transformers drops a mask that hides nothing but the future (or nothing at all) and tells the kernel is_causal instead, and then lets the kernel
  * repeat the heads of keys and values (enable_gqa). While a model is traced it cannot look, and writes both out. So in its modules a mask that
  * follows from positions alone, without the attention_mask input or a buffer, is not what a training run makes, but for one of a window (or of chunks) that
- * the sequence fills (transformers/masking_utils.py, _ignore_causal_mask_sdpa and _ignore_bidirectional_mask_sdpa: local_attention_size). */
+ * the sequence fills (transformers/masking_utils.py, _ignore_causal_mask_sdpa and _ignore_bidirectional_mask_sdpa: local_attention_size).
+ *
+ * Its own exporter gives the kernel a boolean mask as an additive one, and puts zeros where a row is hidden whole (transformers/exporters/exporter_onnx.py, _patch_sdpa):
+ *   attended = mask.to(q.dtype), or (mask > least).to(q.dtype) of one that is additive
+ *   where(attended.sum(-1, keepdim=True) < 1, 0, sdpa(q, k, v, ~mask.to(q.dtype) * least)) */
 #include "planner/fx.h"
 
 static const mp_call *maker(fx_rec *r, int32_t var) {
@@ -165,9 +169,44 @@ static bool drop_from_sum(fx_rec *r, uint32_t number, uint32_t calls, bool *cand
   return true;
 }
 
+/* what made operand `at` of c, if it is one of these calls; candidates: it is to go */
+static const mp_call *behind(fx_rec *r, const mp_call *c, uint32_t at, bool *candidates, const char *a, const char *b) {
+  const mp_call *m = c && c->arg_count > at && c->args[at].kind == MP_ARG_VAR ? maker(r, c->args[at].as.var) : NULL;
+  if (!m || !FX_ONE_OF(m->row->name, a, b)) return NULL;
+  candidates[mp_builder_at(r->b, c->args[at].as.var)->call] = true;
+  return m;
+}
+
+/* where(attended.sum() < 1, 0, kernel) -> the kernel itself, with the mask that it was given. -> was it one */
+static bool without_zeroed_rows(fx_rec *r, uint32_t number, uint32_t calls, bool *candidates) {
+  const mp_call *where = mp_builder_call_at(r->b, number);
+  if (strcmp(where->row->name, "aten::where") != 0 || where->arg_count != 3 || where->args[2].kind != MP_ARG_VAR) return false;
+  mp_call *kernel = (mp_call *)maker(r, where->args[2].as.var);
+  if (!kernel || strcmp(kernel->row->name, "aten::scaled_dot_product_attention") != 0 || kernel->arg_count < 4 || kernel->args[3].kind != MP_ARG_VAR) return false;
+  bool *gone = mp_alloc_array(r->a, calls, sizeof *gone);
+  const mp_call *less = behind(r, where, 0, gone, "aten::lt", "aten::lt"), *sum = behind(r, less, 0, gone, "aten::sum", "aten::sum");
+  const mp_call *attended = behind(r, sum, 0, gone, "aten::_to_copy", "aten::type_as");
+  if (!attended) return false;
+  behind(r, where, 1, gone, "aten::new_full", "aten::zeros");
+  if (!behind(r, attended, 0, gone, "aten::gt", "aten::gt")) { /* not of one that is additive: boolean */
+    const mp_call *least = behind(r, kernel, 3, gone, "aten::mul", "aten::mul"), *cast = behind(r, least, 0, gone, "aten::_to_copy", "aten::type_as");
+    const mp_call *negated = behind(r, cast, 0, gone, "aten::bitwise_not", "aten::logical_not");
+    if (!negated) return false;
+    mp_arg *args = mp_alloc_array(r->a, kernel->arg_count, sizeof *args);
+    memcpy(args, kernel->args, kernel->arg_count * sizeof *args);
+    args[3] = negated->args[0];
+    kernel->args = args;
+  }
+  read_instead(r, where->outs[0], where->args[2].as.var);
+  gone[number] = true;
+  for (uint32_t i = 0; i < calls; i++) candidates[i] |= gone[i];
+  return true;
+}
+
 void fx_drop_masks(fx_rec *r) {
   uint32_t calls = mp_builder_call_count(r->b), dropped = 0;
-  bool *candidates = mp_alloc_array(r->a, calls, sizeof *candidates);
+  bool *candidates = mp_alloc_array(r->a, calls, sizeof *candidates), zeroed = false;
+  for (uint32_t c = 0; c < calls; c++) zeroed |= without_zeroed_rows(r, c, calls, candidates);
   for (uint32_t c = 0; c < calls; c++) {
     mp_call *call = mp_builder_call_at(r->b, c);
     const char *type = mp_builder_instance(r->b, call->module)->type;
@@ -177,8 +216,8 @@ void fx_drop_masks(fx_rec *r) {
     else if (!strcmp(call->row->name, "aten::add") && strstr(type, "Attention"))
       dropped += drop_from_sum(r, c, calls, candidates);
   }
+  if (dropped || zeroed) drop_unread(r, candidates);
   if (!dropped) return;
-  drop_unread(r, candidates);
   mp_builder_warn(r->b,
                   "%u attention calls: the mask follows from positions alone; transformers makes none of it in a training run (is_causal instead)",
                   dropped);

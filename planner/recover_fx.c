@@ -351,6 +351,27 @@ static void read_call(fx_rec *r, fx_group *g) {
   if (FX_ONE_OF(name, "aten::native_dropout", "aten::_native_batch_norm_legit_functional", "aten::bernoulli")) r->train_op = true;
 }
 
+/* Of mask[rows, columns] with constants, transformers' exporter makes one lookup in all dims as one (exporter_onnx.py, _fix_ir_constant_gather_nd). */
+static bool read_bare_index(fx_rec *r, const fx_group *g, const mp_node *n, int32_t x) {
+  const mp_value *out = &r->g->values[n->out[0]];
+  int64_t dims[MP_RANK];
+  int rank = fx_dims_of_value(r, n->out[0], dims);
+  mp_arg args[2] = {mp_arg_var(x)};
+  if (!strcmp(n->type, "Reshape")) {
+    args[1] = mp_arg_ints(r->a, dims, (uint32_t)rank);
+  } else {
+    if (strcmp(n->type, "Gather") != 0 || mp_node_int(n, "axis", 0) || n->ins < 2 || n->in[1] < 0) return false;
+    int32_t index = r->var_of_value[n->in[1]] >= 0 ? r->var_of_value[n->in[1]] : fx_var_of_initializer(r, n->in[1]);
+    if (index < 0) return false;
+    args[1] = mp_arg_vars(r->a, &index, 1);
+  }
+  int32_t var = fx_result(r, out->name, n->out[0], n->out[0]);
+  fx_emit(r, g, !strcmp(n->type, "Reshape") ? "aten::reshape" : "aten::index", args, 2, fx_module(r, g), &var, 1, true);
+  fx_set(r, out->name, var);
+  r->var_of_value[n->out[0]] = var;
+  return true;
+}
+
 /* A node that nothing names: what the exporter's optimizer made of several. */
 static void read_bare_node(fx_rec *r, const fx_group *g) {
   const mp_node *n = &r->g->nodes[g->nodes[0]];
@@ -375,6 +396,7 @@ static void read_bare_node(fx_rec *r, const fx_group *g) {
     return;
   }
   const mp_value *in = &r->g->values[n->in[0]], *out = &r->g->values[n->out[0]];
+  if (read_bare_index(r, g, n, x)) return;
   bool same = in->dtype == out->dtype || !strcmp(fx_stem(r->a, out->name), "bernoulli") || !strcmp(n->type, "Identity");
   int32_t var = x;
   if (!same || strcmp(n->type, "Cast") != 0) {
