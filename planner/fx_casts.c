@@ -1,6 +1,7 @@
 /* Casts that an export in float32 cannot show: `.float()` and `.to(x.dtype)` of a value that has the type already leave no node, yet in half
  * precision they are copies. Where the idiom is known they are put back; in float32 they make nothing. */
 #include "planner/fx.h"
+#include "planner/fx_written.h"
 
 static int32_t cast(fx_rec *r, const fx_group *g, const char *op, int32_t x, mp_arg to) {
   mp_var v = *mp_builder_at(r->b, x);
@@ -71,50 +72,6 @@ static void in_norm(fx_rec *r, const fx_group *g, const char *name, mp_arg *args
   r->norm.path = NULL;
 }
 
-/* What the source line says of the first argument of `call(` ("softmax(x.float(), dim=-1).to(x.dtype)"), and of what is done with its result. */
-typedef struct written {
-  bool widened, back;
-} written;
-
-static bool ends_with(const char *text, size_t n, const char *end) {
-  size_t m = strlen(end);
-  return n >= m && !memcmp(text + n - m, end, m);
-}
-
-static written as_written(const char *source, const char *call) {
-  written w = {0};
-  const char *at = source ? strstr(source, call) : NULL;
-  if (!at) return w;
-  at += strlen(call);
-  int depth = 0;
-  bool first = true;
-  for (const char *p = at; *p; p++) {
-    if (*p == '(' || *p == '[') depth++;
-    if (first && !depth && (*p == ',' || *p == ')')) {
-      size_t n = (size_t)(p - at);
-      w.widened = ends_with(at, n, ".float()") || ends_with(at, n, ".to(torch.float32)") || ends_with(at, n, ".to(dtype=torch.float32)");
-      first = false;
-    }
-    if (*p == ')' && !depth) {
-      w.back = !strncmp(p + 1, ".to(", 4) || !strncmp(p + 1, ".type_as(", 9);
-      break;
-    }
-    if (*p == ')' || *p == ']') depth--;
-  }
-  return w;
-}
-
-/* how a source line writes the call whose argument may be widened; NULL: its argument is not looked at */
-static const char *written_call(const char *name) {
-  static const struct {
-    const char *name, *call;
-  } calls[] = {{"aten::softmax", "softmax("}, {"aten::_softmax", "softmax("}, {"aten::layer_norm", "layer_norm("}, {"aten::native_layer_norm", "layer_norm("},
-               {"aten::exp", "exp("},         {"aten::log", "log("},           {"aten::softplus", "softplus("},     {"aten::sigmoid", "sigmoid("}};
-  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
-    if (!strcmp(name, calls[i].name)) return calls[i].call;
-  return NULL;
-}
-
 static bool is_of_transformers(const fx_group *g) { return g->type && !strncmp(g->type, "transformers.", strlen("transformers.")); }
 
 #define NEAR 32 /* groups: more than a norm has */
@@ -151,13 +108,13 @@ static bool is_typed_back(fx_rec *r, const fx_group *g) {
 
 /* What is done with the first argument of a call and with its result, where the source line says so. Without one, a layer norm in a module that is named for
  * float32 (Fp32LayerNorm), or of transformers' own that has no weights, which torch.nn's would have done otherwise, is widened and cast back. */
-static written casts_of(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n) {
-  const char *call = written_call(name);
-  if (call && is_typed_back(r, g)) return (written){.widened = true, .back = true};
-  if (!call || g->source) return call ? as_written(g->source, call) : (written){0};
+static fx_written casts_of(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n) {
+  bool precise = FX_ONE_OF(name, "aten::softmax", "aten::_softmax", "aten::layer_norm", "aten::native_layer_norm", "aten::exp", "aten::log", "aten::softplus", "aten::sigmoid");
+  if (precise && is_typed_back(r, g)) return (fx_written){.widened = true, .back = true};
+  if (g->source) return fx_as_written(g->source, name);
   bool own = FX_ONE_OF(name, "aten::layer_norm", "aten::native_layer_norm") && g->type && strstr(g->type, "LayerNorm") && strncmp(g->type, "torch.", 6) != 0;
   bool wide = own && (strstr(g->type, "32") || (is_of_transformers(g) && n > 2 && args[2].kind == MP_ARG_NONE));
-  return (written){.widened = wide, .back = wide};
+  return (fx_written){.widened = wide, .back = wide};
 }
 
 /* logits = self.lm_head(hidden_states); logits = logits.float(); shift_logits = logits[..., :-1, :].contiguous(): transformers before 4.46. OPT's head ends in .contiguous() and widens nothing.
@@ -171,6 +128,27 @@ static bool shifts_widened(fx_rec *r, const fx_group *g, const mp_arg *args, uin
   return line && !strstr(mp_strndup(r->a, line, strcspn(line, "\n")), ".contiguous()");
 }
 
+/* Is the group the last of its source line: no other of the line stands behind it before one of another line does? */
+static bool ends_line(const fx_rec *r, const fx_group *g) {
+  for (size_t i = (size_t)(g - r->groups.at) + 1; i < r->groups.n; i++)
+    if (r->groups.at[i].stack) return strcmp(r->groups.at[i].stack, g->stack) != 0;
+  return true;
+}
+
+/* y = x * dt.float(): the operands of the line's only operator */
+static void widen_operands(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
+  static const struct {
+    char operator;
+    const char *names[2];
+  } rows[] = {{'+', {"aten::add", ""}}, {'-', {"aten::sub", ""}}, {'*', {"aten::mul", ""}}, {'/', {"aten::div", ""}}, {'@', {"aten::matmul", "aten::bmm"}}};
+  fx_widening w = n > 1 && g->stack ? fx_widening_of(g->source) : (fx_widening){0};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    if (rows[i].operator!= w.operator|| !FX_ONE_OF(name, rows[i].names[0], rows[i].names[1]) || !ends_line(r, g)) continue;
+    if (w.left && is_float32(r, &args[0])) args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
+    if (w.right && is_float32(r, &args[1])) args[1].as.var = cast(r, g, "aten::to", args[1].as.var, mp_arg_dtype(MP_FLOAT));
+  }
+}
+
 void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
   if (!strcmp(name, "aten::slice") && n && is_float32(r, &args[0]) && shifts_widened(r, g, args, n)) args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
   if (n && norm_with_casts(r, g)) in_norm(r, g, name, args, n);
@@ -182,6 +160,7 @@ void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *arg
   }
   if (!strcmp(name, "aten::cross_entropy_loss") && n > 1 && is_float32(r, &args[0]) && (shifted_labels(r, &args[1]) || widens_logits(g->source)))
     args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
+  widen_operands(r, g, name, args, n);
 }
 
 void fx_casts_after(fx_rec *r, const fx_group *g, const char *name, const mp_arg *args, uint32_t n, int32_t out) {
@@ -200,6 +179,7 @@ void fx_casts_after(fx_rec *r, const fx_group *g, const char *name, const mp_arg
     for (size_t i = 0; i < r->params.n && again < 0; i++)
       if (mp_builder_at(r->b, r->params.at[i].var)->role == MP_ROLE_PARAMETER)
         again = cast(r, g, "aten::type_as", out, mp_arg_var(r->params.at[i].var));
+  if (again < 0 && g->stack && fx_widening_of(g->source).whole && mp_builder_at(r->b, out)->dtype == MP_FLOAT && ends_line(r, g)) again = cast(r, g, "aten::to", out, mp_arg_dtype(MP_FLOAT));
   if (again < 0) return;
   int32_t value = mp_builder_at(r->b, out)->value;
   if (value >= 0) r->var_of_value[value] = again;

@@ -1,4 +1,5 @@
 /* What a dynamo file's source lines tell beyond its nodes: casts, writes into an operand, regions that run without gradients. */
+#include "planner/fx_written.h"
 #include "planner/inside.h"
 #include "support_base.h"
 #include "support_graph.h"
@@ -20,6 +21,60 @@ static void casts_are_read_from_the_source_line(void **state) {
   assert_string_equal(test_call_line(a, p, 1), ".  aten::softmax(%x.cast, -1)");
   assert_string_equal(test_call_line(a, p, 2), ".  aten::type_as(%softmax, %x)");
   assert_string_equal(test_call_line(a, p, 3), ".  aten::matmul(%softmax.cast, %v)");
+  mp_arena_free(a);
+}
+
+/* text alone: what a line does to the operand of a call, and to its result */
+static void a_line_tells_what_it_widens(void **state) {
+  (void)state;
+  static const struct {
+    const char *line, *op;
+    bool widened, back;
+  } calls[] = {
+      {"p = F.softmax(x.float(), dim=-1).to(v.dtype)", "aten::_softmax", true, true},
+      {"p = x.float().softmax(-1).type_as(x)", "aten::softmax", true, true},
+      {"y = x * torch.nn.functional.silu(gate.to(torch.float32))", "aten::silu", true, false},
+      {"y = x.mul(y.float())", "aten::mul", false, false}, /* not the operand, the other factor */
+      {"y = log_softmax(x.float())", "aten::softmax", false, false},
+      {"y = F.silu(x)", "aten::silu", false, false},
+  };
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+    fx_written w = fx_as_written(calls[i].line, calls[i].op);
+    if (w.widened != calls[i].widened || w.back != calls[i].back) fail_msg("%s", calls[i].line);
+  }
+  static const struct {
+    const char *line;
+    fx_widening is;
+  } lines[] = {
+      {"logits = self.head(x).float()  # of a language model", {.whole = true}},
+      {"return x.view(2, -1).to(torch.float32)", {.whole = true}},
+      {"a = b[:, :, None] * dt[..., None].float()", {.right = true, .operator= '*'}},
+      {"a = (b + c).float() @ d", {.left = true, .operator= '@'}},
+      {"a = b.float() * c + d.float()", {0}}, /* which of the two is the last call? */
+      {"q, k = q.float(), k.float()", {0}},
+      {"a += b.float()", {0}},
+      {"a = b if c else d.float()", {0}},
+      {"f(x).float()", {0}},
+  };
+  for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+    fx_widening w = fx_widening_of(lines[i].line), is = lines[i].is;
+    if (w.whole != is.whole || w.left != is.left || w.right != is.right || w.operator!= is.operator) fail_msg("%s", lines[i].line);
+  }
+}
+
+/* h = self.proj(x).float(); y = h * w.float(): the line's result, and one operand of its only operator */
+static void results_and_operands_are_widened_as_written(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p =
+      test_recovered_fx(a, "opset 20\nx: float[2,3]; w: float[2,3]\n"
+                   "exp = Exp(x)" LINE("h = x.exp().float()") FX("%exp : [num_users=1] = call_function[target=torch.ops.aten.exp.default](args = (%x,), kwargs = {})") "\n"
+                   "mul = Mul(exp, w)" LINE("y = h * w.float()") FX("%mul : [num_users=1] = call_function[target=torch.ops.aten.mul.Tensor](args = (%exp, %w), kwargs = {})") "\n"
+                   SIGNATURE("x: USER_INPUT\nw: USER_INPUT") "-> mul");
+  assert_int_equal(p->call_count, 4);
+  assert_string_equal(test_call_line(a, p, 1), ".  aten::to(%exp, float32)");
+  assert_string_equal(test_call_line(a, p, 2), ".  aten::to(%w, float32)");
+  assert_string_equal(test_call_line(a, p, 3), ".  aten::mul(%exp.cast, %w.cast)");
   mp_arena_free(a);
 }
 
@@ -173,6 +228,8 @@ static void a_region_s_constants_are_parameters_of_any_module(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(casts_are_read_from_the_source_line),
+      cmocka_unit_test(a_line_tells_what_it_widens),
+      cmocka_unit_test(results_and_operands_are_widened_as_written),
       cmocka_unit_test(elementwise_calls_and_norms_are_cast_as_written),
       cmocka_unit_test(a_function_of_ones_own_keeps_its_operands),
       cmocka_unit_test(a_source_line_says_what_is_written_over),
