@@ -140,11 +140,27 @@ static mp_arg word_arg(const char *w) {
   return mp_arg_str(w);   /* strings are printed without quotes: reflect */
 }
 
+/* The indices of x[i, j] are joined by nodes, which equal ones share: those of the call that has them. NULL: it has its own, or one alone, which is found as any operand is */
+static const mp_fx_item *shared_indices(fx_rec *r, const fx_group *g) {
+  const mp_node *n = strcmp(g->call->op, "aten::index") ? NULL : &r->g->nodes[g->nodes[0]];
+  int32_t from = n && !strcmp(n->type, "GatherND") && n->ins > 1 && n->in[1] >= 0 ? r->g->values[n->in[1]].producer : -1;
+  const fx_group *other = from < 0 ? NULL : &r->groups.at[r->group_of_node[from]];
+  bool has = other && other != g && other->call && !strcmp(other->call->op, "aten::index") && other->call->arg_count > 1 && other->call->args[1].kind == MP_FX_LIST && other->call->args[1].n > 1;
+  return has ? &other->call->args[1] : NULL;
+}
+
+static const fx_ref *member(fx_rec *r, const mp_fx_item *m, const mp_fx_item *equal, const fx_place *p) {
+  if (m->kind != MP_FX_REF) return NULL;
+  bool merged = equal && equal->kind == MP_FX_REF && fx_ref_of(r, m->text)->kind == FX_UNKNOWN && fx_ref_of(r, equal->text)->kind == FX_TENSOR;
+  return merged ? fx_ref_of(r, equal->text) : resolve(r, m->text, p);
+}
+
 static mp_arg list_arg(fx_rec *r, const mp_fx_item *l, const fx_place *p) {
   if (takes_tensors(p->g->call->op)) {
     int32_t *vars = mp_alloc_array(r->a, l->n, sizeof *vars);
+    const mp_fx_item *shared = shared_indices(r, p->g);
     for (uint32_t i = 0; i < l->n; i++) {
-      const fx_ref *ref = l->at[i].kind == MP_FX_REF ? resolve(r, l->at[i].text, p) : NULL;
+      const fx_ref *ref = member(r, &l->at[i], shared && i < shared->n ? &shared->at[i] : NULL, p);
       vars[i] = ref && ref->kind == FX_TENSOR ? ref->var : -1;
     }
     return (mp_arg){.kind = MP_ARG_VARS, .n = l->n, .as.vars = vars};

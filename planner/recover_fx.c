@@ -313,6 +313,17 @@ static uint32_t place_of_only(const fx_rec *r, const fx_group *g, int32_t value)
   return FX_ONE_OF(g->call->op, "aten::sort", "aten::topk", "aten::max", "aten::min", "aten::median", "aten::kthvalue", "aten::mode") && v->slot == 1 ? 1 : 0;
 }
 
+/* Each row meets one group's matrix, whatever the groups' sizes, which the nodes (a product for each) do not tell. */
+static void count_grouped(fx_rec *r, mp_call *c) {
+  if (!FX_ONE_OF(c->row->name, "aten::_grouped_mm", "transformers::grouped_mm_fallback") || c->macs || !c->arg_count || c->args[0].kind != MP_ARG_VAR) return;
+  if (c->out_count != 1 || c->outs[0] < 0) return;
+  const mp_var *x = mp_builder_at(r->b, c->args[0].as.var), *y = mp_builder_at(r->b, c->outs[0]);
+  uint64_t n;
+  if (x->rank != 2 || y->rank != 2) return;
+  if (!mp_mul_u64((uint64_t)x->dims[0], (uint64_t)x->dims[1], &n) || !mp_mul_u64(n, (uint64_t)y->dims[1], &c->macs) || !mp_mul_u64(c->macs, 2, &c->flops))
+    mp_fail(r->a, MP_BAD_INPUT, "%s: the arithmetic of %s is beyond 64 bits", r->g->path, c->row->name);
+}
+
 static void read_call(fx_rec *r, fx_group *g) {
   mp_arg args[FX_MAX_ARGS] = {0};
   uint32_t n = fx_read_args(r, g, args, FX_MAX_ARGS);
@@ -347,6 +358,7 @@ static void read_call(fx_rec *r, fx_group *g) {
   bool folded = !strncmp(name, "aten::_native_batch_norm", 24) && FX_ONE_OF(r->g->nodes[g->nodes[0]].type, "Conv", "ConvTranspose", "Gemm");
   uint32_t call = fx_emit(r, g, name, args, n, module, outs, outs_n, !folded); /* the node is the convolution's */
   mp_builder_call_at(r->b, call)->in_place = fx_in_place(r, g, name, args, n);
+  count_grouped(r, mp_builder_call_at(r->b, call));
   if (outs_n == 1) fx_casts_after(r, g, name, args, n, outs[0]);
   if (FX_ONE_OF(name, "aten::native_dropout", "aten::_native_batch_norm_legit_functional", "aten::bernoulli")) r->train_op = true;
 }

@@ -156,6 +156,18 @@ static void embedding_keeps_its_indices_and_has_a_dense_gradient(void **state) {
   mp_arena_free(a);
 }
 
+/* A mixture of 3 experts, 6 rows of 8 features to 4 each: the rows and the groups' ends (int32), one matrix for each; a gradient of every expert. */
+static void a_product_by_groups_keeps_its_rows_and_their_ends(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const char *text = "in x float32 6 8\nin ends int32 3\np a float32 8\np w float32 3 8 4\ncall add r x a\ncall cumsum o ends 0 int32\ncall _grouped_mm y r w o\n" SUM;
+  test_run r = run(a, text, "fp32");
+  assert_int_equal(r.saved, 6 * 8 * 4 + 3 * 4);
+  assert_int_equal(r.tape->gradient_bytes, (8 + 3 * 8 * 4) * 4);
+  assert_int_equal(run(a, text, "amp-bf16").saved, 6 * 8 * 4 + 3 * 4); /* autocast has no rule for it */
+  mp_arena_free(a);
+}
+
 /* 5 steps of 2 rows, 3 features in, 4 hidden */
 static void lstm_keeps_input_states_output_and_a_reserve(void **state) {
   (void)state;
@@ -231,6 +243,7 @@ int main(void) {
       cmocka_unit_test(cross_entropy_keeps_log_probabilities),
       cmocka_unit_test(losses_keep_both_operands),
       cmocka_unit_test(embedding_keeps_its_indices_and_has_a_dense_gradient),
+      cmocka_unit_test(a_product_by_groups_keeps_its_rows_and_their_ends),
       cmocka_unit_test(lstm_keeps_input_states_output_and_a_reserve),
       cmocka_unit_test(wrong_calls_are_refused_with_a_line),
   };

@@ -56,8 +56,21 @@ static void a_lookup_in_flattened_dims_is_an_index(void **state) {
   mp_arena_free(a);
 }
 
+/* Experts: rows sorted by expert, one product for each group of them, of sizes that only a run knows. The arithmetic is that of all rows: 6 * 8 * 4 multiply-adds. */
+static void a_product_by_groups_counts_every_row_once(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define GROUPED "y = Concat(m, n) axis=0" FX("%y : [num_users=1] = call_function[target=torch.ops.transformers.grouped_mm_fallback.default](args = (%x, %w, %ends), kwargs = {})") IN("['', 'experts', 'y']", "['M', 'Layer', 'aten']") "\n"
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[6,8]; w: float[2,8,4]; ends: int32[2]; m: float[2,4]; n: float[4,4]\n" GROUPED "e = Exp(y)" AT("e", "exp.default", "%y", "")
+                                             SIGNATURE("x: USER_INPUT\nw: USER_INPUT\nends: USER_INPUT\nm: USER_INPUT\nn: USER_INPUT") "-> e");
+  assert_string_equal(test_call_line(a, p, 0), "experts  transformers::grouped_mm_fallback(%x, %w, %ends)");
+  assert_int_equal(p->calls[0].macs, 6 * 8 * 4);
+  assert_int_equal(p->calls[0].flops, 2 * 6 * 8 * 4);
+  mp_arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(a_boolean_mask_goes_to_the_kernel_itself), cmocka_unit_test(an_additive_mask_stays), cmocka_unit_test(other_zeros_are_the_models),
-                                     cmocka_unit_test(a_lookup_in_flattened_dims_is_an_index)};
+                                     cmocka_unit_test(a_lookup_in_flattened_dims_is_an_index), cmocka_unit_test(a_product_by_groups_counts_every_row_once)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -316,6 +316,20 @@ static void a_buffer_of_indices_lacks_their_axis(void **state) {
   mp_arena_free(a);
 }
 
+/* mask[i, j] and other[i, j]: equal indices were merged, and with them the node that joins them */
+static void equal_indices_are_those_that_were_joined(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define FIRST(out) AT(out, "index.Tensor", "%x, [%i, %j]", "a")
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[4,4]; z: float[4,4]; i: int64[4]; j: int64[4]; last = int64[1]{-1}\nval_1 = Unsqueeze(i, last)" FIRST("index") "val_2 = Unsqueeze(j, last)" FIRST("index")
+                                         "val_3 = Concat(val_1, val_2) axis=-1" FIRST("index") "index = GatherND(x, val_3)" FIRST("index")
+                                         "index_1 = GatherND(z, val_3)" AT("index_1", "index.Tensor", "%z, [%unsqueeze_7, %unsqueeze_8]", "b") "y = Add(index, index_1)" AT("y", "add.Tensor", "%index, %index_1", "")
+                                         SIGNATURE("x: USER_INPUT\nz: USER_INPUT\ni: USER_INPUT\nj: USER_INPUT") "-> y");
+#undef FIRST
+  assert_string_equal(test_call_line(a, p, 1), "b  aten::index(%z, [%i, %j])");
+  mp_arena_free(a);
+}
+
 /* whole numbers that follow from positions are T5's buckets: no mask, though compared and chosen by where and added */
 static void buckets_are_no_mask(void **state) {
   (void)state;
@@ -596,6 +610,7 @@ int main(void) {
       cmocka_unit_test(what_is_written_into_a_part_is_what_scatter_reads),
       cmocka_unit_test(a_buffer_of_indices_lacks_their_axis),
       cmocka_unit_test(buckets_are_no_mask),
+      cmocka_unit_test(equal_indices_are_those_that_were_joined),
       cmocka_unit_test(a_lost_view_of_values_is_like_the_keys),
       cmocka_unit_test(a_tied_parameter_is_no_constants_origin),
       cmocka_unit_test(a_tied_parameter_stands_at_its_first_name),
