@@ -9,6 +9,7 @@
  *   attended = mask.to(q.dtype), or (mask > least).to(q.dtype) of one that is additive
  *   where(attended.sum(-1, keepdim=True) < 1, 0, sdpa(q, k, v, ~mask.to(q.dtype) * least)) */
 #include "planner/fx.h"
+#include "planner/outputs.h"
 
 static const mp_call *maker(fx_rec *r, int32_t var) {
   int32_t call = mp_builder_at(r->b, var)->call;
@@ -54,6 +55,7 @@ static void follow(fx_rec *r, mask *m, int32_t var, uint32_t depth) {
   if (m->from[v->call]) return;
   m->from[v->call] = true;
   const mp_call *c = mp_builder_call_at(r->b, (uint32_t)v->call);
+  if (v->value >= 0 && mp_is_triangle(&r->g->values[v->value])) m->causal = m->compared = true; /* folded at export */
   if (is_factory(c->row->name)) return;
   bool both = c->arg_count > 1 && c->args[0].kind == MP_ARG_VAR && c->args[1].kind == MP_ARG_VAR;
   if (FX_ONE_OF(c->row->name, "aten::le", "aten::lt", "aten::ge", "aten::gt", "aten::eq", "aten::ne")) {

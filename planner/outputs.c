@@ -86,6 +86,24 @@ static bool is_square(const mp_program *p, int32_t mask) {
   return v && (v->role == MP_ROLE_BUFFER || v->role == MP_ROLE_CONSTANT) && v->rank >= 2 && v->dims[v->rank - 1] > 1 && v->dims[v->rank - 1] == v->dims[v->rank - 2];
 }
 
+bool mp_is_triangle(const mp_value *v) {
+  if (v->kind != MP_VALUE_INITIALIZER || !v->raw || v->rank < 2) return false;
+  for (int i = 0; i < v->rank; i++)
+    if (!mp_int_is_number(v->dims[i]) || v->dims[i].n < 1) return false;
+  mp_int rows = v->dims[v->rank - 2], columns = v->dims[v->rank - 1];
+  if (rows.n != columns.n || columns.n < 2) return false;
+  if (v->dtype == MP_BOOL) { /* of what is seen, or of what is hidden */
+    bool next = v->raw[1], before = v->raw[columns.n];
+    return next != before;
+  }
+  float itself, next, before;
+  if (v->dtype != MP_FLOAT) return false;
+  memcpy(&itself, v->raw, sizeof itself);
+  memcpy(&next, v->raw + sizeof next, sizeof next);
+  memcpy(&before, v->raw + (uint64_t)columns.n * sizeof before, sizeof before);
+  return itself == 0 && before == 0 && next < -1000; /* added to scores */
+}
+
 bool mp_looks_back(const mp_program *p) {
   static const char *const triangles[] = {"aten::tril", "aten::triu"}, *const views[] = {"aten::slice", "aten::view", "aten::unsqueeze", "aten::to"};
   for (uint32_t c = 0; c < p->call_count; c++) {
@@ -95,6 +113,8 @@ bool mp_looks_back(const mp_program *p) {
     if (mp_call_is(x, "aten::where") && is_square(p, behind(p, mp_call_operand(x, 0), views, MP_COUNT(views)))) return true;
     if (mp_call_is(x, "aten::mul") && mp_call_operand(x, 0) >= 0 && p->vars[mp_call_operand(x, 0)].rank == 4 && is_square(p, behind(p, mp_call_operand(x, 1), views, MP_COUNT(views)))) return true;
   }
+  for (uint32_t i = 0; p->graph && i < p->graph->value_count; i++)
+    if (mp_is_triangle(&p->graph->values[i])) return true;
   return false;
 }
 

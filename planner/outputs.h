@@ -15,6 +15,8 @@ typedef struct mp_attention_call {
 uint32_t mp_find_cached(mp_arena *a, const mp_program *p, const mp_attention_call **list);
 /* Does the model look at the past alone: a flag of its attention, a mask made by comparing positions, or a square one among its buffers? */
 bool mp_looks_back(const mp_program *p);
+/* a mask that was folded at export, its contents in the file: square, and a row sees what is before it and not what is behind (or the other way round) */
+bool mp_is_triangle(const mp_value *v);
 /* The variable that the loss is of, -1 where there is none. */
 int32_t mp_find_logits(const mp_program *p);
 

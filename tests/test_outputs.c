@@ -81,11 +81,34 @@ static void copies_are_what_is_saved(void **state) {
 static int new_arena(void **state) { return !(*state = mp_arena_new(0)); }
 static int free_arena(void **state) { return mp_arena_free(*state), 0; }
 
+/* folded at export: contents tell a causal mask from one that hides nothing, and from a window to both sides */
+static void a_folded_mask_tells_whether_it_is_causal(void **state) {
+  (void)state;
+  mp_int dims[] = {{.n = 1}, {.n = 3}, {.n = 3}};
+  static const uint8_t seen[] = {1, 0, 0, 1, 1, 0, 1, 1, 1}, hidden[] = {0, 1, 1, 0, 0, 1, 0, 0, 0}, all[] = {1, 1, 1, 1, 1, 1, 1, 1, 1}, band[] = {1, 1, 0, 1, 1, 1, 0, 1, 1};
+  static const float added[] = {0, -1e9F, -1e9F, 0, 0, -1e9F, 0, 0, 0}, weight[] = {0.1F, -0.2F, 0, 0, 0, 0, 0, 0, 0};
+  static const struct {
+    mp_dtype dtype;
+    const void *raw;
+    bool causal;
+  } masks[] = {{MP_BOOL, seen, true}, {MP_BOOL, hidden, true}, {MP_BOOL, all, false}, {MP_BOOL, band, false}, {MP_FLOAT, added, true}, {MP_FLOAT, weight, false}, {MP_FLOAT, NULL, false}};
+  for (size_t i = 0; i < sizeof masks / sizeof *masks; i++) {
+    mp_value v = {.kind = MP_VALUE_INITIALIZER, .dtype = masks[i].dtype, .rank = 3, .dims = dims, .raw = masks[i].raw};
+    assert_int_equal(mp_is_triangle(&v), masks[i].causal);
+    v.kind = MP_VALUE_NODE;
+    assert_false(mp_is_triangle(&v));
+  }
+  mp_value empty = {.kind = MP_VALUE_INITIALIZER, .dtype = MP_BOOL, .rank = 3, .dims = (mp_int[]){{.n = 0}, {.n = 3}, {.n = 3}}, .raw = (const uint8_t *)""};
+  assert_false(mp_is_triangle(&empty));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, new_arena, free_arena)
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(logits_live_until_the_next_ones), TEST(a_decoder_returns_keys_and_values), TEST(of_an_encoder_and_a_decoder_only_the_decoder),
       TEST(keys_are_found_behind_scores),    TEST(copies_are_what_is_saved),
+      cmocka_unit_test(a_folded_mask_tells_whether_it_is_causal),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

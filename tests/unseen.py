@@ -18,8 +18,9 @@ RUNS = {  # name -> options of memplan; the tracer is told the same
     "blocks": ["--optimizer", "adam", "--checkpoint", "blocks"],
     "blocks-amp": ["--optimizer", "adamw", "--checkpoint", "blocks", "--precision", "amp-bf16"],
 }
-EXPORTERS = ("ts", "dynamo", "ts-eval", "dynamo-eval")  # "bare" for "dynamo": the same file without source lines, as the reference data has them
+EXPORTERS = ("ts", "dynamo", "ts-eval", "dynamo-eval", "transformers")  # "bare" for "dynamo": the same file without source lines, as the reference data has them; "transformers": its own exporter
 AS_TRAINING = ["--loss", "cross-entropy", "--dropout", "0.1"]   # what an inference export is told
+LOSS = ["--loss", "cross-entropy"]                              # what a training model is told that was exported without its loss
 
 
 def load(name, *how):
@@ -87,6 +88,40 @@ def export(name, exporter, out):
     onnx.save(bare, path.replace("dynamo", "bare"))
 
 
+def export_by_transformers(name, out):
+    """transformers/exporters: of a model that trains, without its loss; it names the dimensions itself"""
+    build, inputs, _ = load(name)
+    import onnx_ir, torch
+    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+    torch.manual_seed(0)
+    model = build().train()
+    dims = {n: torch.export.Dim(n, min=2, max=4096) for n in ("batch", "seq")}
+    for sizes in ((2, LENGTH // 2), (BATCH, LENGTH)):  # the second time with the sizes as numbers
+        batch = inputs(*sizes, "cpu")
+        batch.pop("labels")
+        shapes = {k: {0: dims["batch"], 1: dims["seq"]} if v.shape[1:] == (LENGTH // 2,) else {0: dims["batch"]} for k, v in batch.items()}
+        config = OnnxConfig(dynamic_shapes=shapes, prefer_deferred_runtime_asserts_over_guards=True) if sizes[0] == 2 else OnnxConfig()
+        try: exported = OnnxExporter().export(model, batch, config=config)
+        except Exception:
+            if sizes[0] == BATCH: raise
+            continue
+        path = f"{out}/{name}.transformers.onnx"
+        onnx_ir.save(exported.program, path)
+        return name_dimensions(path)
+
+
+def name_dimensions(path):
+    import onnx
+    m, names = onnx.load(path), {}
+    for v in m.graph.input:
+        for d, name in zip(v.type.tensor_type.shape.dim, ("batch", "seq")):
+            if d.dim_param: names.setdefault(d.dim_param, name)
+    for v in (*m.graph.input, *m.graph.output, *m.graph.value_info):
+        for d in v.type.tensor_type.shape.dim:
+            if d.dim_param in names: d.dim_param = names[d.dim_param]
+    onnx.save(m, path)
+
+
 def fit(path, options):
     binary = os.environ.get("MEMPLAN", os.path.join(HERE, "..", "build", "memplan"))
     for dims in (["--dim", f"batch={BATCH}", "--dim", f"seq={LENGTH}"], ["--dim", f"batch={BATCH}"], []):   # as many as the file has open
@@ -129,7 +164,7 @@ def main():
     p.add_argument("--only", default="")
     p.add_argument("--one", nargs=2, help=argparse.SUPPRESS)    # NAME trace|EXPORTER, in a process of its own
     a = p.parse_args()
-    if a.one: return trace(a.one[0], a.out) if a.one[1] == "trace" else export(*a.one, a.out)
+    if a.one: return trace(a.one[0], a.out) if a.one[1] == "trace" else export_by_transformers(a.one[0], a.out) if a.one[1] == "transformers" else export(*a.one, a.out)
     if not os.path.isdir(LAB): return print(f"skipped: no tracer in {LAB}")
     os.makedirs(a.out, exist_ok=True)
     names = [n for n in subprocess.run([sys.executable, os.path.join(HERE, MODELS + ".py")], capture_output=True, text=True, check=True).stdout.split() if a.only in n]
@@ -142,6 +177,7 @@ def main():
                 except subprocess.TimeoutExpired: print("took too long", file=f)
     compare(names, a.out, "training exports", ("ts", "dynamo", "bare"), [])
     compare(names, a.out, "inference exports", ("ts-eval", "dynamo-eval", "bare-eval"), AS_TRAINING)
+    compare(names, a.out, "exports by transformers itself", ("transformers",), LOSS)
 
 
 if __name__ == "__main__": main()
