@@ -49,7 +49,7 @@ static void dot(mp_em *e) {
 }
 
 /* grouped_mm(x (S, K), w (E, K, N), offsets (E)): rows of x by group times one matrix each. derivatives.yaml, _grouped_mm: each operand's gradient is laid out as the
- * operand, so that w's is its parameter's (native/GroupedMMUtils.h). transformers/integrations/moe.py, grouped_mm_fallback: the same in a loop, of zeros. */
+ * operand, so that w's is its parameter's (native/GroupedMMUtils.h). */
 static void back_grouped(mp_em *e, mp_bw *b) {
   for (uint32_t k = 0; k < 2; k++)
     if (mp_bw_wants(b, k)) mp_bw_give(b, k, mp_fresh_as(e, "aten::_grouped_mm", mp_em_info(e, mp_bw_saved(b, k))));
@@ -59,9 +59,9 @@ static const mp_grad grad_grouped = {"GroupedMmBackward0", back_grouped};
 static void grouped(mp_em *e) {
   mp_ten in[] = {mp_c_ten(e, 0), mp_c_ten(e, 1)};
   const mp_tensor_info *x = mp_em_info(e, in[0]), *w = mp_em_info(e, in[1]);
-  if (x->rank != 2 || w->rank != 3) mp_fail(mp_em_arena(e), MP_BAD_INPUT, "%s: a matrix and one for each group are expected, not %d and %d dimensions", mp_em_call(e)->row->name, x->rank, w->rank);
+  if (x->rank != 2 || w->rank != 3) mp_fail(mp_em_arena(e), MP_BAD_INPUT, "aten::_grouped_mm: a matrix and one for each group are expected, not %d and %d dimensions", x->rank, w->rank);
   int64_t dims[] = {x->dims[0], w->dims[2]};
-  mp_ten r = mp_em_new(e, mp_em_call(e)->row->name, x->dtype, 2, dims);
+  mp_ten r = mp_em_new(e, "aten::_grouped_mm", x->dtype, 2, dims);
   if (mp_fn_begin(e, &grad_grouped, in, 2)) {
     for (uint32_t k = 0; k < 2; k++) mp_fn_save(e, k, in[k]);
     if (mp_c_is_ten(e, 2)) mp_fn_save(e, 2, mp_c_ten(e, 2));
@@ -80,7 +80,6 @@ static const mp_call_row rows[] = {
     {"aten::bmm", bmm, MP_CAST_HALF, "each operand whose partner needs a gradient"},
     {"aten::baddbmm", baddbmm, MP_CAST_HALF, "batch1 and batch2, each when the other needs a gradient"},
     {"aten::_grouped_mm", grouped, MP_CAST_NONE, "both operands and the offsets"},
-    {"transformers::grouped_mm_fallback", grouped, MP_CAST_NONE, "both operands and the offsets"},
     {"aten::dot", dot, MP_CAST_PROMOTE, "each vector whose partner needs a gradient"},
     {"aten::vdot", dot, MP_CAST_PROMOTE, "each vector whose partner needs a gradient"},
     {"aten::mv", mv, MP_CAST_HALF, "the matrix and the vector, each when the other needs a gradient"},

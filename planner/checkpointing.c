@@ -168,7 +168,7 @@ uint64_t mp_checkpoint_flops(const mp_checkpoint_state *ck) { return ck ? ck->fl
 /* ---- the policy ---- */
 
 bool mp_op_is_heavy(const char *op) {
-  static const char *const heavy[] = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::convolution", "aten::_scaled_dot_product_flash_attention",
+  static const char *const heavy[] = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_grouped_mm", "aten::convolution", "aten::_scaled_dot_product_flash_attention",
                                       "aten::_scaled_dot_product_efficient_attention"};
   for (size_t i = 0; i < sizeof heavy / sizeof *heavy; i++)
     if (!strcmp(op, heavy[i])) return true;

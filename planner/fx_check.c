@@ -32,6 +32,7 @@ static const struct {
              {"aten::matmul", {-1, -1}, 2, 1, false},
              {"aten::bmm", {-1, -1}, 2, 3, false},
              {"aten::mm", {-1, -1}, 2, 2, false},
+             {"aten::_grouped_mm", {-1, -1}, 2, 2, false},
              {"aten::addmm", {-1, -1}, 3, 0, false},
              {"aten::baddbmm", {-1, -1}, 3, 0, false},
              {"aten::linear", {-1, -1}, 2, 1, false},

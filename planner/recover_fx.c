@@ -298,6 +298,7 @@ static const char *name_of_call(const fx_group *g, mp_arg *args, uint32_t *n) {
     *n = 4;
     return "aten::index_add";
   }
+  if (!strcmp(op, "transformers::grouped_mm_fallback")) return "aten::_grouped_mm"; /* integrations/moe.py, _can_use_grouped_mm: what a device runs */
   if (!strcmp(op, "aten::_unsafe_view"))
     return "aten::reshape"; /* reshape() that had to copy; whether it has to on the device follows from strides */
   if (!strcmp(op, "aten::clone") && *n > 1 && args[1].kind == MP_ARG_STR && !strcmp(args[1].as.s, "contiguous_format")) {
@@ -315,8 +316,7 @@ static uint32_t place_of_only(const fx_rec *r, const fx_group *g, int32_t value)
 
 /* Each row meets one group's matrix, whatever the groups' sizes, which the nodes (a product for each) do not tell. */
 static void count_grouped(fx_rec *r, mp_call *c) {
-  if (!FX_ONE_OF(c->row->name, "aten::_grouped_mm", "transformers::grouped_mm_fallback") || c->macs || !c->arg_count || c->args[0].kind != MP_ARG_VAR) return;
-  if (c->out_count != 1 || c->outs[0] < 0) return;
+  if (strcmp(c->row->name, "aten::_grouped_mm") != 0 || c->macs || !c->arg_count || c->args[0].kind != MP_ARG_VAR || c->out_count != 1 || c->outs[0] < 0) return;
   const mp_var *x = mp_builder_at(r->b, c->args[0].as.var), *y = mp_builder_at(r->b, c->outs[0]);
   uint64_t n;
   if (x->rank != 2 || y->rank != 2) return;

@@ -46,7 +46,7 @@ static bool is_cast(const mp_call *c) { return ONE_OF(name_of(c), "aten::to", "a
 
 /* calls that refuse operands of two floating types */
 static bool is_strict(const mp_call *c) {
-  return ONE_OF(name_of(c), "aten::linear", "aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm", "aten::matmul", "aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::convolution",
+  return ONE_OF(name_of(c), "aten::linear", "aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm", "aten::_grouped_mm", "aten::matmul", "aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::convolution",
                 "aten::conv_transpose1d", "aten::conv_transpose2d", "aten::conv_transpose3d", "aten::scaled_dot_product_attention", "aten::layer_norm", "aten::group_norm");
 }
 
