@@ -3,7 +3,7 @@
 usage: unseen.py OUT [--only TEXT]   needs torch, transformers, torchvision, timm, onnx and onnxscript, the tracer (../shared/truth/lab) and build/memplan
 UNSEEN_MODELS names the file of rows (default unseen_models; unseen_held_out: what came later; unseen_libraries: models of other libraries, as far as those are installed).
 What OUT holds already is not made again. A row is one model, exporter and run that is more than 1 % off; the last lines sum up."""
-import argparse, importlib, json, os, statistics, subprocess, sys, types
+import argparse, importlib, json, os, re, statistics, subprocess, sys, types
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHARED = os.environ.get("MEMPLAN_SHARED", os.path.join(HERE, "..", "..", "shared"))
@@ -118,7 +118,7 @@ def name_dimensions(path):
             if d.dim_param: names.setdefault(d.dim_param, name)
     for v in (*m.graph.input, *m.graph.output, *m.graph.value_info):
         for d in v.type.tensor_type.shape.dim:
-            if d.dim_param in names: d.dim_param = names[d.dim_param]
+            if d.dim_param: d.dim_param = re.sub(r"\w+", lambda m: names.get(m[0], m[0]), d.dim_param)  # expressions, too: 2*s70*s72
     onnx.save(m, path)
 
 
