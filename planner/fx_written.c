@@ -66,6 +66,12 @@ fx_written fx_as_written(const char *source, const char *op) {
   return w;
 }
 
+bool fx_keeps_type(const char *source) {
+  const char *at = source ? strstr(source, "dtype=") : NULL;
+  size_t n = at ? strcspn(at, ",)") : 0;
+  return n && ends_with(at, n, ".dtype");
+}
+
 /* what is assigned or returned: "y = x + z  # note" -> "x + z"; NULL: the line does neither, or does it to several */
 static const char *right_side(const char *line, size_t *n) {
   int depth = 0;

@@ -10,6 +10,8 @@ typedef struct fx_written {
 
 fx_written fx_as_written(const char *source, const char *op); /* source NULL: neither */
 
+bool fx_keeps_type(const char *source); /* does the line's first type say that of a tensor: softmax(x, dim=-1, dtype=x.dtype)? */
+
 /* of what a line makes: "y = f(x).float()" is widened whole, of "y = x * dt.float()" the right operand is. A line that is more than one operator, or not one assignment: nothing. */
 typedef struct fx_widening {
   bool whole, left, right;

@@ -24,6 +24,21 @@ static void casts_are_read_from_the_source_line(void **state) {
   mp_arena_free(a);
 }
 
+/* In float32 dtype=x.dtype shows as float32, which in half precision it is not. */
+static void a_softmax_keeps_the_type_that_its_line_names(void **state) {
+  (void)state;
+  static const struct {
+    const char *line, *call;
+  } cases[] = {{"p = F.softmax(x, dim=1, dtype=x.dtype)", ".  aten::softmax(%x, -1, None)"}, {"p = F.softmax(x, dim=1, dtype=torch.float32)", ".  aten::softmax(%x, -1, float32)"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    mp_arena *a = mp_arena_new(0);
+    const mp_program *p = test_recovered_fx(a, mp_format(a, "opset 20\nx: float[2,3]\nsoftmax = Softmax(x) axis=-1" LINE("%s")
+                       FX("%%softmax : [num_users=1] = call_function[target=torch.ops.aten.softmax.int](args = (%%x, -1, torch.float32), kwargs = {})") "\n" SIGNATURE("x: USER_INPUT") "-> softmax", cases[i].line));
+    assert_string_equal(test_call_line(a, p, 0), cases[i].call);
+    mp_arena_free(a);
+  }
+}
+
 /* text alone: what a line does to the operand of a call, and to its result */
 static void a_line_tells_what_it_widens(void **state) {
   (void)state;
@@ -228,6 +243,7 @@ static void a_region_s_constants_are_parameters_of_any_module(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(casts_are_read_from_the_source_line),
+      cmocka_unit_test(a_softmax_keeps_the_type_that_its_line_names),
       cmocka_unit_test(a_line_tells_what_it_widens),
       cmocka_unit_test(results_and_operands_are_widened_as_written),
       cmocka_unit_test(elementwise_calls_and_norms_are_cast_as_written),

@@ -7,15 +7,19 @@ import torch.nn.functional as F
 BEFORE = set(OTHERS)
 def part(prefix, before): return {prefix + k: v for k, v in OTHERS.items() if k not in before}
 
-M = dict(L, num_experts_per_tok=2, experts_implementation="batched_mm")  # of which an export says all; the others depend on the values or on the card
-decoder("mixtral", "MixtralForCausalLM", lambda: T.MixtralConfig(**M, num_local_experts=4))
-decoder("qwen2-moe", "Qwen2MoeForCausalLM", lambda: T.Qwen2MoeConfig(**M, num_experts=4, moe_intermediate_size=256, shared_expert_intermediate_size=256))
-decoder("qwen3-moe", "Qwen3MoeForCausalLM", lambda: T.Qwen3MoeConfig(**M, num_experts=4, moe_intermediate_size=256, head_dim=32))
-decoder("olmoe", "OlmoeForCausalLM", lambda: T.OlmoeConfig(**dict(M, intermediate_size=256), num_experts=4))
-decoder("phimoe", "PhimoeForCausalLM", lambda: T.PhimoeConfig(**M, num_local_experts=4))
-decoder("granitemoe", "GraniteMoeForCausalLM", lambda: T.GraniteMoeConfig(**M, num_local_experts=4))
-decoder("gpt-oss", "GptOssForCausalLM", lambda: T.GptOssConfig(**M, num_local_experts=4, head_dim=32), attention="eager")
-decoder("deepseek-v2", "DeepseekV2ForCausalLM", lambda: T.DeepseekV2Config(**dict(M, num_key_value_heads=4), n_routed_experts=4, n_shared_experts=1, first_k_dense_replace=1, moe_intermediate_size=256, kv_lora_rank=32, q_lora_rank=48, qk_rope_head_dim=16, qk_nope_head_dim=16, v_head_dim=32, n_group=1, topk_group=1))
+# Experts as one batched product, of which every exporter says all; and as products by groups, which only transformers' own exports, and which the tracer runs in bfloat16 alone
+for way in ("batched", "grouped"):
+    M = dict(L, num_experts_per_tok=2, experts_implementation=way + "_mm")
+    end = "-grouped" if way == "grouped" else ""
+    decoder("mixtral" + end, "MixtralForCausalLM", lambda M=M: T.MixtralConfig(**M, num_local_experts=4))
+    decoder("qwen2-moe" + end, "Qwen2MoeForCausalLM", lambda M=M: T.Qwen2MoeConfig(**M, num_experts=4, moe_intermediate_size=256, shared_expert_intermediate_size=256))
+    decoder("qwen3-moe" + end, "Qwen3MoeForCausalLM", lambda M=M: T.Qwen3MoeConfig(**M, num_experts=4, moe_intermediate_size=256, head_dim=32))
+    decoder("olmoe" + end, "OlmoeForCausalLM", lambda M=M: T.OlmoeConfig(**dict(M, intermediate_size=256), num_experts=4))
+    decoder("phimoe" + end, "PhimoeForCausalLM", lambda M=M: T.PhimoeConfig(**M, num_local_experts=4))
+    decoder("granitemoe" + end, "GraniteMoeForCausalLM", lambda M=M: T.GraniteMoeConfig(**M, num_local_experts=4))
+    decoder("gpt-oss" + end, "GptOssForCausalLM", lambda M=M: T.GptOssConfig(**M, num_local_experts=4, head_dim=32), attention="eager")
+    decoder("deepseek-v2" + end, "DeepseekV2ForCausalLM", lambda M=M: T.DeepseekV2Config(**dict(M, num_key_value_heads=4), n_routed_experts=4, n_shared_experts=1, first_k_dense_replace=1, moe_intermediate_size=256, kv_lora_rank=32, q_lora_rank=48, qk_rope_head_dim=16, qk_nope_head_dim=16, v_head_dim=32, n_group=1, topk_group=1))
+M = dict(L, num_experts_per_tok=2, experts_implementation="batched_mm")
 decoder("deepseek-v3-dense", "DeepseekV3ForCausalLM", lambda: T.DeepseekV3Config(**dict(M, num_key_value_heads=4), n_routed_experts=4, first_k_dense_replace=2, kv_lora_rank=32, q_lora_rank=48, qk_rope_head_dim=16, qk_nope_head_dim=16, v_head_dim=32))
 decoder("cwm", "CwmForCausalLM", lambda: T.CwmConfig(**L, head_dim=32, sliding_window=64, layer_types=["sliding_attention", "full_attention"]))
 decoder("bamba", "BambaForCausalLM", lambda: T.BambaConfig(**L, attn_layer_indices=[1], mamba_n_heads=8, mamba_d_state=16, mamba_d_head=32, mamba_n_groups=1, mamba_chunk_size=32))
