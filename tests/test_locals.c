@@ -255,6 +255,17 @@ static void what_is_unpacked_has_variables(void **state) {
   }
 }
 
+/* w = self.up[chosen]; u = bmm(w, x); w = self.down[chosen]; y = bmm(w, u): the experts' weights are a variable, which the next ones take */
+static void chosen_weights_have_a_variable(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+  const mp_program *p = test_program(a, "in x float32 6 8 1\nin chosen int64 6\np up float32 3 4 8\np down float32 3 8 4\nmodule experts\ncall index w up (chosen)\ncall bmm u w x\ncall tanh t u\n"
+                                        "call index v down (chosen)\ncall bmm y v t\ncall relu z y\nmodule\ncall sum loss z\nout loss\n");
+  assert_int_equal(death_of(p, "w"), 3); /* not at the product, call 1 */
+  assert_int_equal(death_of(p, "v"), 5); /* the module's last */
+  mp_arena_free(a);
+}
+
 /* logits = self.head(hidden); loss(logits.float().view(-1, 4), labels): both are variables until the forward returns */
 static void logits_and_what_they_were_made_of_are_held_over_the_loss(void **state) {
   (void)state;
@@ -304,6 +315,7 @@ int main(void) {
       cmocka_unit_test(members_of_one_list_differ_in_a_number),
       cmocka_unit_test(what_two_modules_are_given_has_a_variable_of_its_own),
       cmocka_unit_test(what_is_unpacked_has_variables),
+      cmocka_unit_test(chosen_weights_have_a_variable),
       cmocka_unit_test(logits_that_are_widened_and_then_cut_take_the_variable),
       cmocka_unit_test(a_loop_assigns_its_variables_anew),
       cmocka_unit_test(a_sum_that_only_a_norm_reads_takes_its_variable),
