@@ -171,18 +171,18 @@ static bool drop_from_sum(fx_rec *r, uint32_t number, uint32_t calls, bool *cand
   return true;
 }
 
-/* what made operand `at` of c, if it is one of these calls; candidates: it is to go */
-static const mp_call *behind(fx_rec *r, const mp_call *c, uint32_t at, bool *candidates, const char *a, const char *b) {
+/* what made operand `at` of c, if it is a call of one of these names; it is to go */
+static const mp_call *behind(fx_rec *r, const mp_call *c, uint32_t at, bool *gone, const char *a, const char *b) {
   const mp_call *m = c && c->arg_count > at && c->args[at].kind == MP_ARG_VAR ? maker(r, c->args[at].as.var) : NULL;
   if (!m || !FX_ONE_OF(m->row->name, a, b)) return NULL;
-  candidates[mp_builder_at(r->b, c->args[at].as.var)->call] = true;
+  gone[mp_builder_at(r->b, c->args[at].as.var)->call] = true;
   return m;
 }
 
 /* where(attended.sum() < 1, 0, kernel) -> the kernel itself, with the mask that it was given. -> was it one */
 static bool without_zeroed_rows(fx_rec *r, uint32_t number, uint32_t calls, bool *candidates) {
   const mp_call *where = mp_builder_call_at(r->b, number);
-  if (strcmp(where->row->name, "aten::where") != 0 || where->arg_count != 3 || where->args[2].kind != MP_ARG_VAR) return false;
+  if (strcmp(where->row->name, "aten::where") != 0 || where->arg_count != 3 || where->args[2].kind != MP_ARG_VAR || where->out_count != 1 || where->outs[0] < 0) return false;
   mp_call *kernel = (mp_call *)maker(r, where->args[2].as.var);
   if (!kernel || strcmp(kernel->row->name, "aten::scaled_dot_product_attention") != 0 || kernel->arg_count < 4 || kernel->args[3].kind != MP_ARG_VAR) return false;
   bool *gone = mp_alloc_array(r->a, calls, sizeof *gone);
@@ -193,7 +193,7 @@ static bool without_zeroed_rows(fx_rec *r, uint32_t number, uint32_t calls, bool
   if (!behind(r, attended, 0, gone, "aten::gt", "aten::gt")) { /* not of one that is additive: boolean */
     const mp_call *least = behind(r, kernel, 3, gone, "aten::mul", "aten::mul"), *cast = behind(r, least, 0, gone, "aten::_to_copy", "aten::type_as");
     const mp_call *negated = behind(r, cast, 0, gone, "aten::bitwise_not", "aten::logical_not");
-    if (!negated) return false;
+    if (!negated || !negated->arg_count || negated->args[0].kind != MP_ARG_VAR) return false;
     mp_arg *args = mp_alloc_array(r->a, kernel->arg_count, sizeof *args);
     memcpy(args, kernel->args, kernel->arg_count * sizeof *args);
     args[3] = negated->args[0];
