@@ -240,8 +240,26 @@ bool fx_is_dropped_out(const fx_rec *r, int32_t x) {
                              "aten::split_with_sizes", "aten::chunk", "aten::narrow", "aten::unsqueeze", "aten::squeeze", "aten::flatten", "aten::unfold", "aten::cat");
 }
 
+static bool says_copy(const char *source) { return !source || strstr(source, "contiguous(") || strstr(source, ".clone("); }
+
+/* x.view(..) or x.reshape(..) of sizes that the exporter could not compare with strides: it copied first, which no run does that need not. No line says so that reads x or made it. */
+static int32_t copied_for_view(fx_rec *r, const fx_group *g, const char *name, int32_t x) {
+  mp_var v = *mp_builder_at(r->b, x);
+  const char *made = v.call < 0 ? NULL : mp_builder_call_at(r->b, (uint32_t)v.call)->source;
+  if (strcmp(g->call->op, "aten::view") != 0 || fx_uses(r, name) != 1 || says_copy(made) || says_copy(g->source) || (!strstr(g->source, ".view(") && !strstr(g->source, ".reshape("))) return -1;
+  int64_t dims[MP_RANK] = {0};
+  int32_t value = fx_value_output(r, g);
+  int rank = value < 0 ? -1 : fx_dims_of_value(r, value, dims);
+  if (rank < 0) return -1;
+  int32_t out = fx_result_dims(r, name, v.dtype, rank, dims);
+  fx_emit(r, g, "aten::reshape", (mp_arg[]){mp_arg_var(x), mp_arg_ints(r->a, dims, (uint32_t)rank)}, 2, fx_module(r, g), &out, 1, false);
+  return out;
+}
+
 /* A dropout that does not act (p = 0, inference) leaves a clone, as contiguous() does, and returns its operand. contiguous() follows what turns, cuts or joins tensors. */
 static int32_t lost_clone(fx_rec *r, const fx_group *g, const char *name, int32_t x) {
+  int32_t viewed = copied_for_view(r, g, name, x);
+  if (viewed >= 0) return viewed;
   if (FX_ONE_OF(g->call->op, "aten::transpose", "aten::permute")) { /* x.permute(..).contiguous().permute(..): what was copied had been turned */
     int32_t turned = fx_first_transpose(r, g, mp_format(r->a, "%s.turned", name), x);
     return fx_emit_unary(r, g, "aten::contiguous", name, (mp_arg[]){mp_arg_var(turned)}, 1, turned);
