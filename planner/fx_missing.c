@@ -44,6 +44,15 @@ static int32_t origin(const fx_rec *r, const fx_group *g, int32_t value) {
   return value;
 }
 
+/* What is written into is turned for the node first: by another call's node, where that wrote into an equal one. */
+static int32_t unturned(const fx_rec *r, int32_t value) {
+  for (const mp_node *n; value >= 0 && r->var_of_value[value] < 0 && r->g->values[value].producer >= 0; value = n->in[0]) {
+    n = &r->g->nodes[r->g->values[value].producer];
+    if (strcmp(n->type, "Transpose") != 0 || !n->ins) break;
+  }
+  return value;
+}
+
 /* Products and attention read their operands in another order than the call names them: where argument `arg` enters. */
 static int32_t by_structure(const fx_rec *r, const fx_group *g, uint32_t arg) {
   const mp_node *only = g->node_count == 1 ? &r->g->nodes[g->nodes[0]] : NULL;
@@ -55,7 +64,7 @@ static int32_t by_structure(const fx_rec *r, const fx_group *g, uint32_t arg) {
   uint32_t written = !strcmp(g->call->op, "aten::index_put") ? 2 : 1;
   for (uint32_t i = 0; i < g->node_count && (!arg || arg == written); i++) { /* what is written into, and what is written */
     const mp_node *n = &r->g->nodes[g->nodes[i]];
-    if (n->ins > 2 && FX_ONE_OF(n->type, "ScatterND", "ScatterElements")) return origin(r, g, n->in[arg ? 2 : 0]);
+    if (n->ins > 2 && FX_ONE_OF(n->type, "ScatterND", "ScatterElements")) return arg ? origin(r, g, n->in[2]) : unturned(r, origin(r, g, n->in[0]));
   }
   if (!arg && end->ins && !strcmp(end->type, "Tile")) return origin(r, g, end->in[0]);
   bool attention = !strcmp(g->call->op, "aten::scaled_dot_product_attention");

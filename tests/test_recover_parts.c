@@ -306,6 +306,26 @@ static void what_is_written_into_a_part_is_what_scatter_reads(void **state) {
   mp_arena_free(a);
 }
 
+/* k = x.new_empty(3, 4); k[:, :2] = x, in two layers: the second's k was merged with the first's, and the node that turns it stands in the first's write */
+static void what_is_written_into_is_made_for_each_layer(void **state) {
+  (void)state;
+  mp_arena *a = mp_arena_new(0);
+#define EMPTY AT("new_empty", "new_empty.default", "%x, [3, 4]", "h.0")
+#define FIRST AT("slice_scatter", "slice_scatter.default", "%new_empty, %copy, 1, 0, 2", "h.0")
+#define SECOND AT("slice_scatter_1", "slice_scatter.default", "%new_empty_1, %copy_1, 1, 0, 2", "h.1")
+  const mp_program *p = test_recovered_fx(a, "opset 20\nx: float[3,2]; y: float[3,2]; sizes = int64[2]{3,4}; ids = int64[2,1]\nnew_empty = ConstantOfShape(sizes)" EMPTY
+                                             "val_1 = Transpose(x) perm=[1,0]" FIRST "val_2 = Transpose(new_empty) perm=[1,0]" FIRST "val_3 = ScatterND(val_2, ids, val_1)" FIRST "slice_scatter = Transpose(val_3) perm=[1,0]" FIRST
+                                             "val_4 = Transpose(y) perm=[1,0]" SECOND "val_5 = ScatterND(val_2, ids, val_4)" SECOND "slice_scatter_1 = Transpose(val_5) perm=[1,0]" SECOND
+                                             "z = Add(slice_scatter, slice_scatter_1)" AT("z", "add.Tensor", "%slice_scatter, %slice_scatter_1", "") SIGNATURE("x: USER_INPUT\ny: USER_INPUT") "-> z");
+  assert_string_equal(test_call_line(a, p, 1), "h.0  aten::slice_scatter_(%new_empty, %x, 1, 0, 2)");
+  assert_non_null(strstr(test_call_line(a, p, 2), "h.1  aten::new_empty(")); /* of which it reads nothing */
+  assert_string_equal(test_call_line(a, p, 3), "h.1  aten::slice_scatter_(%new_empty_1, %y, 1, 0, 2)");
+  mp_arena_free(a);
+#undef EMPTY
+#undef FIRST
+#undef SECOND
+}
+
 /* bias[ids]: GatherND wants an axis that counts the indices, which the folded constant has and the buffer has not */
 static void a_buffer_of_indices_lacks_their_axis(void **state) {
   (void)state;
@@ -608,6 +628,7 @@ int main(void) {
       cmocka_unit_test(a_mask_of_a_window_is_made_where_the_keys_fill_it),
       cmocka_unit_test(a_mean_merged_with_one_inside_var_is_made_again),
       cmocka_unit_test(what_is_written_into_a_part_is_what_scatter_reads),
+      cmocka_unit_test(what_is_written_into_is_made_for_each_layer),
       cmocka_unit_test(a_buffer_of_indices_lacks_their_axis),
       cmocka_unit_test(buckets_are_no_mask),
       cmocka_unit_test(equal_indices_are_those_that_were_joined),
