@@ -153,6 +153,7 @@ void fx_casts_before(fx_rec *r, const fx_group *g, const char *name, mp_arg *arg
   if (!strcmp(name, "aten::slice") && n && is_float32(r, &args[0]) && shifts_widened(r, g, args, n)) args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
   if (n && norm_with_casts(r, g)) in_norm(r, g, name, args, n);
   if (n > 2 && FX_ONE_OF(name, "aten::softmax", "aten::log_softmax") && fx_keeps_type(g->source)) args[2] = mp_arg_none();
+  if (n > 1 && is_float32(r, &args[1]) && fx_as_written(g->source, name).second) args[1].as.var = cast(r, g, "aten::to", args[1].as.var, mp_arg_dtype(MP_FLOAT));
   if (n && is_float32(r, &args[0]) && casts_of(r, g, name, args, n).widened) {
     r->narrow = args[0].as.var;
     args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));

@@ -9,7 +9,7 @@ static bool ends_with(const char *text, size_t n, const char *end) {
 }
 
 static bool is_widened(const char *text, size_t n) {
-  static const char *const ways[] = {".float()", ".to(torch.float32)", ".to(dtype=torch.float32)", ".to(torch.float)"};
+  static const char *const ways[] = {".float()", ".to(torch.float32)", ".to(dtype=torch.float32)", ".to(torch.float)", ".type(torch.float32)", ".type(torch.float)"};
   while (n && text[n - 1] == ' ') n--;
   for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
     if (ends_with(text, n, ways[i])) return true;
@@ -47,15 +47,18 @@ fx_written fx_as_written(const char *source, const char *op) {
   fx_written w = {0};
   const char *stem = stem_of(op), *at = source ? find_call(source, stem) : NULL;
   if (!at) return w;
-  const char *name = at - strlen(stem) - 1;
-  bool method = name > source && name[-1] == '.' && !names_functions(source, name - 1), first = !method;
+  const char *name = at - strlen(stem) - 1, *from = at;
+  bool method = name > source && name[-1] == '.' && !names_functions(source, name - 1);
   if (method) w.widened = is_widened(source, (size_t)(name - 1 - source));
-  int depth = 0;
+  int depth = 0, argument = method; /* of a method the operand stands before it */
   for (const char *p = at; *p; p++) {
     if (*p == '(' || *p == '[') depth++;
-    if (first && !depth && (*p == ',' || *p == ')')) {
-      w.widened = is_widened(at, (size_t)(p - at));
-      first = false;
+    if (!depth && (*p == ',' || *p == ')')) {
+      bool widened = is_widened(from, (size_t)(p - from));
+      if (!argument) w.widened = widened;
+      if (argument == 1) w.second = widened;
+      argument++;
+      from = p + 1;
     }
     if (*p == ')' && !depth) {
       w.back = !strncmp(p + 1, ".to(", 4) || !strncmp(p + 1, ".type_as(", 9);

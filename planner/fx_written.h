@@ -3,9 +3,10 @@
 #define MP_FX_WRITTEN_H
 #include <stdbool.h>
 
-/* of the operand of a call of `op` ("aten::softmax"), and of what is done with its result: "softmax(x.float(), dim=-1).to(x.dtype)" and "x.float().softmax(-1).type_as(x)" are both */
+/* of the operand of a call of `op` ("aten::softmax"), of the one behind it, and of what is done with its result: "softmax(x.float(), dim=-1).to(x.dtype)" and
+ * "x.float().softmax(-1).type_as(x)" are widened and cast back, "F.linear(x.float(), w.float())" in both operands */
 typedef struct fx_written {
-  bool widened, back;
+  bool widened, second, back;
 } fx_written;
 
 fx_written fx_as_written(const char *source, const char *op); /* source NULL: neither */

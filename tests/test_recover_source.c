@@ -44,18 +44,19 @@ static void a_line_tells_what_it_widens(void **state) {
   (void)state;
   static const struct {
     const char *line, *op;
-    bool widened, back;
+    fx_written is;
   } calls[] = {
-      {"p = F.softmax(x.float(), dim=-1).to(v.dtype)", "aten::_softmax", true, true},
-      {"p = x.float().softmax(-1).type_as(x)", "aten::softmax", true, true},
-      {"y = x * torch.nn.functional.silu(gate.to(torch.float32))", "aten::silu", true, false},
-      {"y = x.mul(y.float())", "aten::mul", false, false}, /* not the operand, the other factor */
-      {"y = log_softmax(x.float())", "aten::softmax", false, false},
-      {"y = F.silu(x)", "aten::silu", false, false},
+      {"p = F.softmax(x.float(), dim=-1).to(v.dtype)", "aten::_softmax", {.widened = true, .back = true}},
+      {"p = x.float().softmax(-1).type_as(x)", "aten::softmax", {.widened = true, .back = true}},
+      {"y = x * torch.nn.functional.silu(gate.to(torch.float32))", "aten::silu", {.widened = true}},
+      {"y = F.linear(x.type(torch.float32), self.weight.type(torch.float32), None)", "aten::linear", {.widened = true, .second = true}},
+      {"y = x.mul(y.float())", "aten::mul", {.second = true}}, /* not the operand, the other factor */
+      {"y = log_softmax(x.float())", "aten::softmax", {0}},
+      {"y = F.silu(x)", "aten::silu", {0}},
   };
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
-    fx_written w = fx_as_written(calls[i].line, calls[i].op);
-    if (w.widened != calls[i].widened || w.back != calls[i].back) fail_msg("%s", calls[i].line);
+    fx_written w = fx_as_written(calls[i].line, calls[i].op), is = calls[i].is;
+    if (w.widened != is.widened || w.second != is.second || w.back != is.back) fail_msg("%s", calls[i].line);
   }
   static const struct {
     const char *line;
