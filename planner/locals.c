@@ -280,11 +280,11 @@ static bool is_chosen(const context *x, const mp_call *c) {
   return named(c, "aten::index") && c->arg_count > 1 && c->args[0].kind == MP_ARG_VAR && x->vars[c->args[0].as.var].role == MP_ROLE_PARAMETER && x->vars[c->args[0].as.var].rank > 2;
 }
 
-static int32_t until_chosen_again(const context *x, int32_t var, int32_t owner) {
+static int32_t until_chosen_again(const context *x, int32_t var, int32_t owner, int32_t back) {
   int32_t end = (int32_t)x->instances[owner].end - 1;
   for (int32_t c = x->vars[var].call + 1; c < end; c++)
-    if (x->calls[c].module == owner && is_chosen(x, &x->calls[c])) return c;
-  return end;
+    if (x->calls[c].module == owner && is_chosen(x, &x->calls[c])) end = c;
+  return end > back ? end : back;
 }
 
 static int32_t death_of(context *x, int32_t var) {
@@ -301,7 +301,7 @@ static int32_t death_of(context *x, int32_t var) {
   int32_t told = mp_source_death(x->sources, owner, v->call, (uint32_t)v->slot, last);
   if (told >= 0) return told > back ? told : back;
   if (kept_apart(x, var, owner) || is_held_for_loss(x, var, owner)) return (int32_t)x->instances[owner].end - 1;
-  if (is_chosen(x, &x->calls[v->call])) return until_chosen_again(x, var, owner);
+  if (is_chosen(x, &x->calls[v->call])) return until_chosen_again(x, var, owner, back);
   if (read_by_two(x, var, owner) || is_unpacked(x, var)) return until_taken(x, var, owner, back);
   if (x->calls[last].module != owner ||
       !meets_another(x, &x->calls[last], var, x->calls[v->call].module != owner && named(&x->calls[last], "aten::add")))

@@ -263,6 +263,10 @@ static void chosen_weights_have_a_variable(void **state) {
                                         "call index v down (chosen)\ncall bmm y v t\ncall relu z y\nmodule\ncall sum loss z\nout loss\n");
   assert_int_equal(death_of(p, "w"), 3); /* not at the product, call 1 */
   assert_int_equal(death_of(p, "v"), 5); /* the module's last */
+  /* both are looked up before they are read: two variables */
+  p = test_program(a, "in x float32 6 8 1\nin chosen int64 6\np up float32 3 4 8\np down float32 3 8 4\nmodule experts\ncall index w up (chosen)\ncall index v down (chosen)\ncall bmm u w x\ncall bmm y v u\n"
+                      "module\ncall sum loss y\nout loss\n");
+  assert_int_equal(death_of(p, "w"), 2);
   mp_arena_free(a);
 }
 
