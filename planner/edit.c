@@ -137,12 +137,12 @@ static void place_dropout(edit *e) {
   e->copies = e->dropped > 0;
   for (uint32_t c = 0; c < p->call_count && !e->copies; c++) { /* a file that shows one shows all */
     const mp_call *call = &p->calls[c];
-    int32_t a = mp_call_operand(call, 0), b = mp_call_operand(call, 1), out = call->out_count ? call->outs[0] : -1;
+    int32_t a = mp_call_operand(call, 0), b = mp_call_operand(call, 1), out = call->out_count ? call->outs[0] : -1, attended = probabilities(e, call);
     if (mp_call_is(call, "aten::add") && a >= 0 && b >= 0 && var_at(e, a)->rank == 3 && same_dims(e, a, b)) {
       if (projected(e, a)) e->drop[a] = true;
       if (projected(e, b)) e->drop[b] = true;
-    } else if (probabilities(e, call) >= 0) {
-      e->drop[probabilities(e, call)] = true;
+    } else if (attended >= 0) {
+      e->drop[attended] = true;
     } else if (out >= 0 && e->reads[out] > 1 && var_at(e, out)->rank == 3 && embedded(e, out)) {
       e->drop[out] = true;
     }
@@ -261,12 +261,7 @@ static int32_t adapted(const edit *e, const mp_call *c, bool *turned) {
 }
 
 /* the arithmetic of the product that was added last */
-static void count_product(edit *e, int64_t rows, int64_t in, int64_t out) {
-  mp_call *c = mp_builder_call_at(e->b, mp_builder_call_count(e->b) - 1);
-  uint64_t n;
-  if (!mp_mul_u64((uint64_t)rows, (uint64_t)in, &n) || !mp_mul_u64(n, (uint64_t)out, &c->macs) || !mp_mul_u64(c->macs, 2, &c->flops))
-    mp_fail(e->a, MP_BAD_INPUT, "%s: the arithmetic of an adapter is beyond 64 bits", e->p->path);
-}
+static void count_product(edit *e, int64_t rows, int64_t in, int64_t out) { mp_builder_count_product(e->b, mp_builder_call_count(e->b) - 1, rows, in, out); }
 
 static void add_lora(edit *e, const mp_call *c, int32_t weight, bool turned, int32_t module) {
   const mp_var w = *mp_builder_at(e->b, e->now[weight]), y = *mp_builder_at(e->b, e->now[c->outs[0]]);
@@ -444,23 +439,30 @@ static bool scalar_loss(const mp_program *p) {
   return p->output_count == 1 && p->vars[p->outputs[0]].rank == 0 && mp_dtype_is_float(p->vars[p->outputs[0]].dtype);
 }
 
+/* what an embedding looks up, before views; -1: the call is none */
+static int32_t looked_up(const mp_program *p, const mp_call *c) {
+  int32_t ids = mp_call_is(c, "aten::embedding") && mp_call_operand(c, 0) >= 0 ? mp_call_operand(c, 1) : -1;
+  while (mp_maker_of(p, ids) && view(mp_maker_of(p, ids))) ids = mp_call_operand(mp_maker_of(p, ids), 0);
+  return ids;
+}
+
 /* Does the model predict the next token: it looks at the past alone, and reads one sequence only. An encoder and a decoder read two (the decoder's may be made of the
  * encoder's: it looks up a table as long as that of the tokens); the decoder's labels are its own, not shifted. */
 static bool causal(const mp_program *p) {
   int32_t sequence = -1;
   int64_t tokens = 0;
-  for (int pass = 0; pass < 2; pass++)
-    for (uint32_t c = 0; c < p->call_count; c++) {
-      const mp_call *x = &p->calls[c];
-      int32_t table = mp_call_is(x, "aten::embedding") ? mp_call_operand(x, 0) : -1, ids = mp_call_operand(x, 1);
-      if (table < 0) continue;
-      while (ids >= 0 && p->vars[ids].call >= 0 && view(&p->calls[p->vars[ids].call])) ids = mp_call_operand(&p->calls[p->vars[ids].call], 0);
-      if (ids < 0) continue;
-      if (p->vars[ids].role != MP_ROLE_INPUT && (!tokens || p->vars[table].dims[0] != tokens)) continue;
-      if (sequence >= 0 && sequence != ids) return false;
-      if (p->vars[ids].role == MP_ROLE_INPUT && p->vars[table].dims[0] > tokens) tokens = p->vars[table].dims[0];
-      sequence = ids;
-    }
+  for (uint32_t c = 0; c < p->call_count; c++) {
+    int32_t ids = looked_up(p, &p->calls[c]);
+    if (ids < 0 || p->vars[ids].role != MP_ROLE_INPUT) continue;
+    int64_t length = p->vars[mp_call_operand(&p->calls[c], 0)].dims[0];
+    if (sequence >= 0 && sequence != ids) return false;
+    if (length > tokens) tokens = length;
+    sequence = ids;
+  }
+  for (uint32_t c = 0; c < p->call_count && tokens; c++) {
+    int32_t ids = looked_up(p, &p->calls[c]);
+    if (ids >= 0 && ids != sequence && p->vars[mp_call_operand(&p->calls[c], 0)].dims[0] == tokens) return false;
+  }
   for (uint32_t i = 0; i < p->input_count; i++)
     if (mp_dtype_is_float(p->vars[p->inputs[i]].dtype)) return false;
   return mp_looks_back(p);

@@ -138,12 +138,12 @@ static bool ends_line(const fx_rec *r, const fx_group *g) {
 /* y = x * dt.float(): the operands of the line's only operator */
 static void widen_operands(fx_rec *r, const fx_group *g, const char *name, mp_arg *args, uint32_t n) {
   static const struct {
-    char operator;
+    char sign;
     const char *names[2];
   } rows[] = {{'+', {"aten::add", ""}}, {'-', {"aten::sub", ""}}, {'*', {"aten::mul", ""}}, {'/', {"aten::div", ""}}, {'@', {"aten::matmul", "aten::bmm"}}};
   fx_widening w = n > 1 && g->stack ? fx_widening_of(g->source) : (fx_widening){0};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    if (rows[i].operator!= w.operator|| !FX_ONE_OF(name, rows[i].names[0], rows[i].names[1]) || !ends_line(r, g)) continue;
+    if (rows[i].sign != w.sign || !FX_ONE_OF(name, rows[i].names[0], rows[i].names[1]) || !ends_line(r, g)) continue;
     if (w.left && is_float32(r, &args[0])) args[0].as.var = cast(r, g, "aten::to", args[0].as.var, mp_arg_dtype(MP_FLOAT));
     if (w.right && is_float32(r, &args[1])) args[1].as.var = cast(r, g, "aten::to", args[1].as.var, mp_arg_dtype(MP_FLOAT));
   }

@@ -171,10 +171,10 @@ static bool drop_from_sum(fx_rec *r, uint32_t number, uint32_t calls, bool *cand
   return true;
 }
 
-/* what made operand `at` of c, if it is a call of one of these names; it is to go */
-static const mp_call *behind(fx_rec *r, const mp_call *c, uint32_t at, bool *gone, const char *a, const char *b) {
+/* what made operand `at` of c, if it is a call of this name or the other (NULL: there is one alone); it is to go */
+static const mp_call *behind(fx_rec *r, const mp_call *c, uint32_t at, bool *gone, const char *name, const char *other) {
   const mp_call *m = c && c->arg_count > at && c->args[at].kind == MP_ARG_VAR ? maker(r, c->args[at].as.var) : NULL;
-  if (!m || !FX_ONE_OF(m->row->name, a, b)) return NULL;
+  if (!m || (strcmp(m->row->name, name) != 0 && (!other || strcmp(m->row->name, other) != 0))) return NULL;
   gone[mp_builder_at(r->b, c->args[at].as.var)->call] = true;
   return m;
 }
@@ -186,12 +186,12 @@ static bool without_zeroed_rows(fx_rec *r, uint32_t number, uint32_t calls, bool
   mp_call *kernel = (mp_call *)maker(r, where->args[2].as.var);
   if (!kernel || strcmp(kernel->row->name, "aten::scaled_dot_product_attention") != 0 || kernel->arg_count < 4 || kernel->args[3].kind != MP_ARG_VAR) return false;
   bool *gone = mp_alloc_array(r->a, calls, sizeof *gone);
-  const mp_call *less = behind(r, where, 0, gone, "aten::lt", "aten::lt"), *sum = behind(r, less, 0, gone, "aten::sum", "aten::sum");
+  const mp_call *less = behind(r, where, 0, gone, "aten::lt", NULL), *sum = behind(r, less, 0, gone, "aten::sum", NULL);
   const mp_call *attended = behind(r, sum, 0, gone, "aten::_to_copy", "aten::type_as");
   if (!attended) return false;
   behind(r, where, 1, gone, "aten::new_full", "aten::zeros");
-  if (!behind(r, attended, 0, gone, "aten::gt", "aten::gt")) { /* not of one that is additive: boolean */
-    const mp_call *least = behind(r, kernel, 3, gone, "aten::mul", "aten::mul"), *cast = behind(r, least, 0, gone, "aten::_to_copy", "aten::type_as");
+  if (!behind(r, attended, 0, gone, "aten::gt", NULL)) { /* not of one that is additive: boolean */
+    const mp_call *least = behind(r, kernel, 3, gone, "aten::mul", NULL), *cast = behind(r, least, 0, gone, "aten::_to_copy", "aten::type_as");
     const mp_call *negated = behind(r, cast, 0, gone, "aten::bitwise_not", "aten::logical_not");
     if (!negated || !negated->arg_count || negated->args[0].kind != MP_ARG_VAR) return false;
     mp_arg *args = mp_alloc_array(r->a, kernel->arg_count, sizeof *args);

@@ -109,5 +109,5 @@ fx_widening fx_widening_of(const char *line) {
     i += 2;
   }
   if (!at) return (fx_widening){.whole = is_widened(text, n)};
-  return (fx_widening){.operator= text[at], .left = is_widened(text, at), .right = is_widened(text + at + 1, n - at - 1)};
+  return (fx_widening){.sign = text[at], .left = is_widened(text, at), .right = is_widened(text + at + 1, n - at - 1)};
 }

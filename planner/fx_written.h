@@ -16,7 +16,7 @@ bool fx_keeps_type(const char *source); /* does the line's first type say that o
 /* of what a line makes: "y = f(x).float()" is widened whole, of "y = x * dt.float()" the right operand is. A line that is more than one operator, or not one assignment: nothing. */
 typedef struct fx_widening {
   bool whole, left, right;
-  char operator; /* + - * / @, 0: none */
+  char sign; /* + - * / @, 0: none */
 } fx_widening;
 
 fx_widening fx_widening_of(const char *line); /* NULL: nothing */

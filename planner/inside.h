@@ -97,6 +97,7 @@ mp_var *mp_builder_at(mp_builder *b, int32_t var);
 int32_t mp_builder_var_count(mp_builder *b);
 mp_call *mp_builder_call_at(mp_builder *b, uint32_t call);
 uint32_t mp_builder_call_count(mp_builder *b);
+void mp_builder_count_product(mp_builder *b, uint32_t call, int64_t rows, int64_t in, int64_t out); /* the call's arithmetic is that of (rows, in) times (in, out) */
 const mp_instance *mp_builder_instance(mp_builder *b, int32_t module); /* its path and class; valid until the next one is made */
 /* A call; name as in the table ("aten::linear"); outs may hold -1. Returns its index. An unknown name is remembered and reported in one warning. */
 uint32_t mp_builder_call(mp_builder *b, const char *name, const mp_arg *args, uint32_t n, const int32_t *outs, uint32_t outs_n, int32_t module, const int32_t *nodes,

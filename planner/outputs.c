@@ -73,7 +73,6 @@ static int32_t hidden(const mp_program *p, int32_t v) {
   return behind(p, v, ways, MP_COUNT(ways));
 }
 
-/* Does the model look at the past alone: a flag, or a mask made by comparing positions, or a square one among its buffers, which chooses scores or multiplies them? */
 static bool compares_positions(const mp_program *p, const mp_call *c) {
   static const char *const comparisons[] = {"aten::le", "aten::lt", "aten::ge", "aten::gt"};
   int32_t x = mp_call_operand(c, 0), y = mp_call_operand(c, 1);

@@ -13,7 +13,7 @@ typedef struct mp_attention_call {
 
 /* The attention calls whose keys and values a decoder returns for generation; 0 where the model is none. */
 uint32_t mp_find_cached(mp_arena *a, const mp_program *p, const mp_attention_call **list);
-/* Does the model look at the past alone: a flag of its attention, a mask made by comparing positions, or a square one among its buffers? */
+/* Does the model look at the past alone: a flag of its attention, a mask made by comparing positions, a square one among its buffers, which chooses scores or multiplies them, or one that was folded? */
 bool mp_looks_back(const mp_program *p);
 /* a mask that was folded at export, its contents in the file: square, and a row sees what is before it and not what is behind (or the other way round) */
 bool mp_is_triangle(const mp_value *v);

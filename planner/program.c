@@ -185,6 +185,13 @@ uint32_t mp_builder_call(mp_builder *b, const char *name, const mp_arg *args, ui
   return number;
 }
 
+void mp_builder_count_product(mp_builder *b, uint32_t call, int64_t rows, int64_t in, int64_t out) {
+  mp_call *c = &b->calls.at[call];
+  uint64_t n;
+  if (!mp_mul_u64((uint64_t)rows, (uint64_t)in, &n) || !mp_mul_u64(n, (uint64_t)out, &c->macs) || !mp_mul_u64(c->macs, 2, &c->flops))
+    mp_fail(b->arena, MP_BAD_INPUT, "%s: the arithmetic of %s is beyond 64 bits", b->graph ? b->graph->path : "", c->row->name);
+}
+
 void mp_builder_remove(mp_builder *b, const bool *dead) {
   uint32_t kept = 0;
   for (uint32_t c = 0; c < b->calls.n; c++) {

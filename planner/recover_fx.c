@@ -315,13 +315,11 @@ static uint32_t place_of_only(const fx_rec *r, const fx_group *g, int32_t value)
 }
 
 /* Each row meets one group's matrix, whatever the groups' sizes, which the nodes (a product for each) do not tell. */
-static void count_grouped(fx_rec *r, mp_call *c) {
+static void count_grouped(fx_rec *r, uint32_t call) {
+  const mp_call *c = mp_builder_call_at(r->b, call);
   if (strcmp(c->row->name, "aten::_grouped_mm") != 0 || c->macs || !c->arg_count || c->args[0].kind != MP_ARG_VAR || c->out_count != 1 || c->outs[0] < 0) return;
   const mp_var *x = mp_builder_at(r->b, c->args[0].as.var), *y = mp_builder_at(r->b, c->outs[0]);
-  uint64_t n;
-  if (x->rank != 2 || y->rank != 2) return;
-  if (!mp_mul_u64((uint64_t)x->dims[0], (uint64_t)x->dims[1], &n) || !mp_mul_u64(n, (uint64_t)y->dims[1], &c->macs) || !mp_mul_u64(c->macs, 2, &c->flops))
-    mp_fail(r->a, MP_BAD_INPUT, "%s: the arithmetic of %s is beyond 64 bits", r->g->path, c->row->name);
+  if (x->rank == 2 && y->rank == 2) mp_builder_count_product(r->b, call, x->dims[0], x->dims[1], y->dims[1]);
 }
 
 static void read_call(fx_rec *r, fx_group *g) {
@@ -358,7 +356,7 @@ static void read_call(fx_rec *r, fx_group *g) {
   bool folded = !strncmp(name, "aten::_native_batch_norm", 24) && FX_ONE_OF(r->g->nodes[g->nodes[0]].type, "Conv", "ConvTranspose", "Gemm");
   uint32_t call = fx_emit(r, g, name, args, n, module, outs, outs_n, !folded); /* the node is the convolution's */
   mp_builder_call_at(r->b, call)->in_place = fx_in_place(r, g, name, args, n);
-  count_grouped(r, mp_builder_call_at(r->b, call));
+  count_grouped(r, call);
   if (outs_n == 1) fx_casts_after(r, g, name, args, n, outs[0]);
   if (FX_ONE_OF(name, "aten::native_dropout", "aten::_native_batch_norm_legit_functional", "aten::bernoulli")) r->train_op = true;
 }

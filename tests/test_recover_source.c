@@ -64,8 +64,8 @@ static void a_line_tells_what_it_widens(void **state) {
   } lines[] = {
       {"logits = self.head(x).float()  # of a language model", {.whole = true}},
       {"return x.view(2, -1).to(torch.float32)", {.whole = true}},
-      {"a = b[:, :, None] * dt[..., None].float()", {.right = true, .operator= '*'}},
-      {"a = (b + c).float() @ d", {.left = true, .operator= '@'}},
+      {"a = b[:, :, None] * dt[..., None].float()", {.right = true, .sign = '*'}},
+      {"a = (b + c).float() @ d", {.left = true, .sign = '@'}},
       {"a = b.float() * c + d.float()", {0}}, /* which of the two is the last call? */
       {"q, k = q.float(), k.float()", {0}},
       {"a += b.float()", {0}},
@@ -74,7 +74,7 @@ static void a_line_tells_what_it_widens(void **state) {
   };
   for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
     fx_widening w = fx_widening_of(lines[i].line), is = lines[i].is;
-    if (w.whole != is.whole || w.left != is.left || w.right != is.right || w.operator!= is.operator) fail_msg("%s", lines[i].line);
+    if (w.whole != is.whole || w.left != is.left || w.right != is.right || w.sign != is.sign) fail_msg("%s", lines[i].line);
   }
 }
 
