@@ -1,6 +1,6 @@
 """Families of transformers that the other lists have none of: mixtures of experts, latent attention, state spaces, speech, detection. Held out until they were first measured.
 `python3 unseen_families.py` prints the names."""
-from unseen_models import E, I, L, S, T, T5, ROWS as OTHERS, decoder, encoder, floats, hf, image, image_inputs, ints, maps, pair, row, sound, tokens, torch
+from unseen_models import E, I, L, T, ROWS as OTHERS, decoder, encoder, floats, image, ints, maps, pair, row
 import torch.nn as nn
 import torch.nn.functional as F
 
@@ -32,9 +32,7 @@ encoder("tapas", "TapasForMaskedLM", lambda: T.TapasConfig(**E), attention="eage
 pair("t5gemma", "T5GemmaForConditionalGeneration", lambda: T.T5GemmaConfig(encoder=dict(L, head_dim=32), decoder=dict(L, head_dim=32, cross_attention_hidden_size=128)), attention="eager")
 image("metaclip-2", "MetaClip2ForImageClassification", lambda: T.MetaClip2Config(vision_config={k: v for k, v in I.items() if k != "num_labels"}, num_labels=10))
 image("upernet", "UperNetForSemanticSegmentation", lambda: T.UperNetConfig(backbone_config=T.ConvNextConfig(hidden_sizes=[32, 64, 96, 128], depths=[1, 1, 1, 1], out_features=["stage1", "stage2", "stage3", "stage4"]), hidden_size=64, auxiliary_channels=32, auxiliary_in_channels=96, num_labels=10), attention="eager", inputs=maps)
-def wave(b, s, device="cuda"): return lambda: dict(input_values=floats(b, 4000, device=device), labels=ints(b, 8, device=device))
 def mel(b, s, device="cuda"): return lambda: dict(input_features=floats(b, 64, 80, device=device), labels=ints(b, device=device))
-def mel_words(b, s, device="cuda"): return lambda: dict(input_features=floats(b, 64, 80, device=device), labels=ints(b, 32, device=device))
 row("moonshine", "MoonshineForConditionalGeneration", lambda: T.MoonshineConfig(vocab_size=1000, pad_token_id=0, hidden_size=128, intermediate_size=512, encoder_num_hidden_layers=2, decoder_num_hidden_layers=2, encoder_num_attention_heads=4, decoder_num_attention_heads=4), lambda b, s, device="cuda": lambda: dict(input_values=floats(b, 16000, device=device), labels=ints(b, 32, device=device)), image=True)
 row("wav2vec2-bert", "Wav2Vec2BertForSequenceClassification", lambda: T.Wav2Vec2BertConfig(hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512, feature_projection_input_dim=80, conv_depthwise_kernel_size=15, layerdrop=0.0, apply_spec_augment=False), mel, "eager", image=True)
 row("whisper-cls", "WhisperForAudioClassification", lambda: T.WhisperConfig(d_model=128, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=512, max_source_positions=64, num_mel_bins=80, num_labels=10), lambda b, s, device="cuda": lambda: dict(input_features=floats(b, 80, 128, device=device), labels=ints(b, device=device)), image=True)
